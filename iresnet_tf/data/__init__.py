@@ -1,0 +1,1 @@
+"""Data: the embedded digits, the two-dimensional densities and the TFDS image pipelines."""

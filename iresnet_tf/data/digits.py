@@ -1,0 +1,146 @@
+"""The 1,797 handwritten digits of scikit-learn as a TFDS data set, prepared without a network.
+
+An image is 8x8x1, ``uint8``, with the 17 levels 0..16; a label is 0..9. With
+``order = RandomState(0).permutation(1797)`` the split is ``test = order[:359]``,
+``train = order[359:]``, each stored and read back in that order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow_datasets as tfds
+from sklearn import datasets
+
+LEVELS = 17
+_TEST_EXAMPLES = 359
+
+_DESCRIPTION = """\
+Grey-scale handwritten digits of 8x8 pixels: the part of the UCI optical digits that scikit-learn
+carries. A pixel counts the inked dots, 0 to 16, in one 4x4 cell of a 32x32 bitmap. The split into
+1,438 training and 359 test images is a fixed permutation.
+"""
+
+_CITATION = """\
+@misc{alpaydin1998optical,
+  author = {Alpaydin, Ethem and Kaynak, Cenk},
+  title = {Optical Recognition of Handwritten Digits},
+  publisher = {UCI Machine Learning Repository},
+  year = {1998},
+  doi = {10.24432/C50P49},
+}
+"""
+
+_HOMEPAGE = "https://scikit-learn.org/stable/datasets/toy_dataset.html#digits-dataset"
+
+
+class Digits(tfds.core.GeneratorBasedBuilder):
+    """TFDS builder ``digits``, with splits ``train`` (1,438) and ``test`` (359).
+
+    Features: ``image`` ``[8, 8, 1]`` uint8 in 0..16; ``label`` int64 in 0..9.
+    Importing this module is enough for ``tfds.load("digits")`` to find it.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version."}
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=_DESCRIPTION,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Tensor(shape=(8, 8, 1), dtype=np.uint8),
+                    "label": tfds.features.ClassLabel(num_classes=10),
+                }
+            ),
+            supervised_keys=("image", "label"),
+            homepage=_HOMEPAGE,
+            citation=_CITATION,
+            disable_shuffling=True,  # the files keep the order of the permutation
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        del dl_manager  # nothing is downloaded
+        digits = datasets.load_digits()
+        order = np.random.RandomState(0).permutation(len(digits.target))
+        return {
+            "train": self._generate_examples(digits, order[_TEST_EXAMPLES:]),
+            "test": self._generate_examples(digits, order[:_TEST_EXAMPLES]),
+        }
+
+    def _generate_examples(self, digits, indices: np.ndarray) -> Iterator[tuple[int, dict]]:
+        for position, index in enumerate(indices):
+            image = digits.images[index].astype(np.uint8)[..., np.newaxis]
+            yield position, {"image": image, "label": int(digits.target[index])}
+
+
+def load(
+    split: str, data_dir: str | os.PathLike[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """``(images, labels)`` of a split, prepared on first use; the order is always the same.
+
+    Args:
+        split: ``"train"``, ``"test"`` or a TFDS expression such as ``"train[:100]"``.
+        data_dir: folder of TFDS data sets; None is TFDS's own default.
+
+    Returns:
+        images: ``[n, 8, 8, 1]`` uint8, levels 0..16.
+        labels: ``[n]`` int64, classes 0..9.
+
+    Raises:
+        ValueError: the split is unknown.
+        RuntimeError: the data set's folder exists but is not a complete data set.
+    """
+    dataset = _prepared(data_dir).as_dataset(split=split, batch_size=-1, shuffle_files=False)
+    examples = tfds.as_numpy(dataset)
+    return examples["image"], examples["label"]
+
+
+def _prepared(data_dir: str | os.PathLike[str] | None) -> Digits:
+    """A builder that describes files which exist."""
+    builder = Digits(data_dir=data_dir)
+    if not builder.data_path.exists():
+        _prepare(builder)
+    builder = Digits(data_dir=data_dir)  # anew: another process may have written the files
+    if not builder.is_prepared():
+        raise RuntimeError(
+            f"{builder.data_path} exists but holds no complete data set. Remove it and try again."
+        )
+    return builder
+
+
+def _prepare(builder: Digits) -> None:
+    """Write the files of ``builder``, unless another process does so first.
+
+    TFDS writes to a temporary folder and renames it, so the folder is whole or absent. Of several
+    processes that prepare at once, one renames and the others fail, and may use its files. TFDS
+    reports on standard output, which is left to the caller's results.
+    """
+    configuration = tfds.download.DownloadConfig(try_download_gcs=False)
+    try:
+        with _own_random_state(), contextlib.redirect_stdout(sys.stderr):
+            builder.download_and_prepare(download_config=configuration)
+    except Exception:
+        if not builder.is_prepared():
+            raise
+
+
+@contextlib.contextmanager
+def _own_random_state() -> Iterator[None]:
+    """Seed Python's ``random`` afresh inside, and leave it outside as it was.
+
+    TFDS names its temporary folder by it. Workers with equal seeds would share one folder, and a
+    seeded program would go on differently for having prepared the data.
+    """
+    state = random.getstate()
+    random.seed()
+    try:
+        yield
+    finally:
+        random.setstate(state)

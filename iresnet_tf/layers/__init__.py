@@ -1,0 +1,32 @@
+"""Keras layers: contractions, and the invertible layers built from them."""
+
+from iresnet_tf.layers.act_norm import ActNorm
+from iresnet_tf.layers.activations import Activation, CLipSwish, LipSwish, MaxMin
+from iresnet_tf.layers.contraction import Contraction
+from iresnet_tf.layers.invertible import InverseResult, Invertible
+from iresnet_tf.layers.preprocessing import Center, Dequantize, Logit
+from iresnet_tf.layers.residual import ResidualBlock
+from iresnet_tf.layers.spectral import SpectralConv2D, SpectralDense, refresh, spectral_layers
+from iresnet_tf.layers.squeeze import Squeeze
+from iresnet_tf.layers.stack import Stack
+
+__all__ = [
+    "ActNorm",
+    "Activation",
+    "CLipSwish",
+    "Center",
+    "Contraction",
+    "Dequantize",
+    "InverseResult",
+    "Invertible",
+    "LipSwish",
+    "Logit",
+    "MaxMin",
+    "ResidualBlock",
+    "SpectralConv2D",
+    "SpectralDense",
+    "Squeeze",
+    "Stack",
+    "refresh",
+    "spectral_layers",
+]

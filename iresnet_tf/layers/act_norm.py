@@ -1,0 +1,87 @@
+"""Activation normalisation."""
+
+import keras
+import tensorflow as tf
+
+from iresnet_tf.layers.invertible import InverseResult, Invertible
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class ActNorm(Invertible):
+    """``y = (x + b) · exp(s)``, one ``b`` and ``s`` a channel (the last axis).
+
+    ``log_det = (elements a channel) · Σ s``.  The first batch that `call` sees with
+    ``training=True``, or the one given to `initialize`, sets ``b`` and ``s`` so
+    that every channel of ``y`` has mean 0 and variance 1.  Until then the layer is
+    the identity.  Whether that has happened is a saved weight, so loading never
+    starts it again.
+
+    Args:
+        epsilon: added to the standard deviation of the first batch.
+
+    Shapes: ``[batch, …, channels] → [batch, …, channels]``.
+
+    Source: Kingma and Dhariwal 2018 (arXiv:1807.03039), §3.1.
+    """
+
+    def __init__(self, epsilon=1e-6, **kwargs):
+        super().__init__(**kwargs)
+        if not epsilon > 0.0:
+            raise ValueError(f"epsilon is a positive number; received {epsilon!r}.")
+        self.epsilon = float(epsilon)
+
+    def build(self, input_shape):
+        if None in tuple(input_shape[1:]):
+            raise ValueError(
+                f"{self.name} needs the shape of a sample; received {tuple(input_shape)}."
+            )
+        super().build(input_shape)
+        channels = (input_shape[-1],)
+        self.bias = self.add_weight(name="bias", shape=channels, initializer="zeros")
+        self.log_scale = self.add_weight(name="log_scale", shape=channels, initializer="zeros")
+        self.initialized = self.add_weight(
+            name="initialized", shape=(), dtype="bool", initializer="zeros", trainable=False
+        )
+
+    def initialize(self, x):
+        """Sets ``b`` and ``s`` from a batch, whatever they were."""
+        x = self.prepare(x)
+        mean, variance = tf.nn.moments(x, axes=list(range(x.shape.rank - 1)))
+        self.bias.assign(-mean)
+        self.log_scale.assign(-tf.math.log(tf.sqrt(variance) + self.epsilon))
+        self.initialized.assign(True)
+
+    def is_initialized(self):
+        return self.built and bool(self.initialized.value)
+
+    def call(self, x, training=False):
+        if training:
+            if tf.executing_eagerly():
+                if not self.is_initialized():
+                    self.initialize(x)
+            else:
+                tf.cond(self.initialized.value, lambda: None, lambda: self.initialize(x))
+        return self._scaled(x)
+
+    def _scaled(self, x):
+        return (x + tf.convert_to_tensor(self.bias)) * tf.exp(tf.convert_to_tensor(self.log_scale))
+
+    def transform(self, x, seed):
+        del seed
+        elements = tf.TensorShape(self.event_shape).num_elements() // self.event_shape[-1]
+        log_det = elements * tf.reduce_sum(tf.convert_to_tensor(self.log_scale))
+        return self._scaled(x), tf.fill(tf.shape(x)[:1], log_det)
+
+    def invert(self, y):
+        scale = tf.exp(-tf.convert_to_tensor(self.log_scale))
+        return InverseResult.exact(y * scale - tf.convert_to_tensor(self.bias))
+
+    def inverse_lipschitz_bound(self):
+        """``exp(−min s)``."""
+        return tf.exp(-tf.reduce_min(tf.cast(tf.convert_to_tensor(self.log_scale), tf.float64)))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}

@@ -1,0 +1,187 @@
+"""A contraction: layers in a row whose Lipschitz constants multiply to less than one."""
+
+import keras
+import tensorflow as tf
+
+from iresnet_tf.layers import activations
+from iresnet_tf.layers.spectral import SpectralConv2D, SpectralDense
+from iresnet_tf.numerics.linearization import Automatic, Composition
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class Contraction(keras.layers.Layer):
+    """``g = l_K ∘ … ∘ l_1`` with ``Lip(g) ≤ Π Lip(l_k)``.
+
+    Layers of this package know their constants and write out their
+    linearization; any other Keras layer is linearized by automatic
+    differentiation and leaves the bound to the caller.
+
+    Args:
+        layers: Keras layers, applied in order.
+        lipschitz: a bound on ``Lip(g)`` that the caller vouches for; needed only
+            with layers whose constant is not known.
+
+    Shapes: the output's equals the input's.
+
+    Raises:
+        ValueError: if there is no layer, the shapes differ, or ``lipschitz`` ≤ 0.
+    """
+
+    def __init__(self, layers, lipschitz=None, **kwargs):
+        super().__init__(**kwargs)
+        if not layers:
+            raise ValueError("A contraction needs at least one layer; received none.")
+        if lipschitz is not None and not lipschitz > 0.0:
+            raise ValueError(f"lipschitz is a positive number; received {lipschitz!r}.")
+        self.parts = list(layers)
+        self.lipschitz = lipschitz
+
+    @classmethod
+    def mlp(
+        cls,
+        units=(64, 64),
+        activation="lipswish",
+        coeff=0.9,
+        preactivation=False,
+        power_iterations=1,
+        **kwargs,
+    ):
+        """Dense layers of the given widths and one back to the input's.
+
+        Args:
+            units: widths of the hidden layers.
+            activation: name or layer; a new one follows each hidden layer.
+            coeff: bound on each layer's norm, so ``Lip(g) ≤ coeff^(len(units) + 1)``.
+            preactivation: whether an activation comes first.
+            power_iterations: steps of power iteration a training step.
+            **kwargs: of the contraction; ``dtype`` reaches its layers too.
+        """
+        inner = _inner_options(kwargs)
+        linear = [
+            SpectralDense(width, coeff=coeff, power_iterations=power_iterations, **inner)
+            for width in (*units, None)
+        ]
+        return cls(_interleave(linear, activation, preactivation, inner), **kwargs)
+
+    @classmethod
+    def conv(
+        cls,
+        filters=64,
+        kernel_sizes=(3, 1, 3),
+        activation="elu",
+        coeff=0.9,
+        preactivation=False,
+        power_iterations=1,
+        **kwargs,
+    ):
+        """Convolutions with the given kernel sizes, the last back to the input's channels.
+
+        Args:
+            filters: hidden channels, one number or one for each hidden layer.
+            kernel_sizes: of every convolution, the last included.
+            activation: name or layer; a new one follows each hidden layer.
+            coeff: bound on each layer's norm, so ``Lip(g) ≤ coeff^len(kernel_sizes)``.
+            preactivation: whether an activation comes first.
+            power_iterations: steps of power iteration a training step.
+            **kwargs: of the contraction; ``dtype`` reaches its layers too.
+        """
+        hidden = len(kernel_sizes) - 1
+        widths = (filters,) * hidden if isinstance(filters, int) else tuple(filters)
+        if len(widths) != hidden:
+            raise ValueError(
+                f"filters is one number or one for each of the {hidden} hidden convolutions; "
+                f"received {filters!r}."
+            )
+        inner = _inner_options(kwargs)
+        linear = [
+            SpectralConv2D(width, size, coeff=coeff, power_iterations=power_iterations, **inner)
+            for width, size in zip((*widths, None), kernel_sizes)
+        ]
+        return cls(_interleave(linear, activation, preactivation, inner), **kwargs)
+
+    @property
+    def event_ndims(self):
+        """Rank of one sample: 3 with convolutions, else 1."""
+        return 3 if any(isinstance(part, SpectralConv2D) for part in self.parts) else 1
+
+    def build(self, input_shape):
+        last = self.parts[-1]
+        if hasattr(last, "set_output_channels"):
+            last.set_output_channels(input_shape[-1])
+        shape = tuple(input_shape)
+        for part in self.parts:
+            if not part.built:
+                part.build(shape)
+            shape = tuple(part.compute_output_shape(shape))
+        if shape[1:] != tuple(input_shape[1:]):
+            raise ValueError(
+                f"{self.name} must return what it is given, because its value is added to its "
+                f"input; it maps {tuple(input_shape)} to {shape}. Change the last layer's width."
+            )
+
+    def bind(self):
+        """The map with the weights as they are now; kernels are constrained once."""
+        return Composition(tuple(bind(part) for part in self.parts))
+
+    def call(self, x):
+        return self.bind()(x)
+
+    def lipschitz_bound(self):
+        """Certified upper bound on ``Lip(g)`` with the weights as they are now.
+
+        Returns:
+            float; inside a `tf.function` a float64 scalar tensor.
+
+        Raises:
+            ValueError: for layers whose constant is not known, unless the
+                contraction was given ``lipschitz``.
+        """
+        return self._product("lipschitz_bound")
+
+    def enforced_lipschitz(self):
+        """The constant that the constraints hold ``g`` to: ``Π coeff``."""
+        return self._product("enforced_lipschitz")
+
+    def _product(self, bound):
+        if self.lipschitz is not None:
+            return self.lipschitz
+        unknown = [part.name for part in self.parts if not hasattr(part, bound)]
+        if unknown:
+            raise ValueError(
+                f"The Lipschitz constant of {unknown} is not known. Give a bound that you can "
+                "vouch for: Contraction([…], lipschitz=…)."
+            )
+        product = 1.0
+        for part in self.parts:
+            product = product * getattr(part, bound)()
+        return product
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        layers = [keras.saving.serialize_keras_object(part) for part in self.parts]
+        return {**super().get_config(), "layers": layers, "lipschitz": self.lipschitz}
+
+    @classmethod
+    def from_config(cls, config):
+        layers = [keras.saving.deserialize_keras_object(each) for each in config.pop("layers")]
+        return cls(layers, **config)
+
+
+def bind(layer):
+    """The map of any Keras layer: its own, written out, or by automatic differentiation."""
+    return layer.bind() if hasattr(layer, "bind") else Automatic(layer)
+
+
+def _inner_options(kwargs):
+    return {"dtype": kwargs["dtype"]} if "dtype" in kwargs else {}
+
+
+def _interleave(linear, activation, preactivation, options):
+    layers = []
+    for index, layer in enumerate(linear):
+        if index or preactivation:
+            layers.append(activations.get(activation, **options))
+        layers.append(layer)
+    return layers

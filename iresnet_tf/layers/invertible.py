@@ -1,0 +1,183 @@
+"""The contract of an invertible layer."""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from iresnet_tf.numerics import probes
+
+
+class InverseResult(NamedTuple):
+    """A preimage and how well it is known, per sample.
+
+    Attributes:
+        x: ``[batch, …event]``.
+        iterations: int32 ``[batch]``, evaluations of ``g``.
+        residual: ``[batch]``, ``‖F(x) − y‖₂`` at the returned ``x``.
+        converged: bool ``[batch]``, whether the solver met its tolerance.
+        error_bound: ``[batch]``, upper bound on ``‖x − F⁻¹(y)‖₂``; ``inf`` where
+            the layer is not certified to be a contraction.
+    """
+
+    x: tf.Tensor
+    iterations: tf.Tensor
+    residual: tf.Tensor
+    converged: tf.Tensor
+    error_bound: tf.Tensor
+
+    @classmethod
+    def exact(cls, x):
+        """The result of an inverse in closed form: no iterations, no error but rounding."""
+        batch = tf.shape(x)[:1]
+        zero = tf.zeros(batch, x.dtype)
+        return cls(x, tf.zeros(batch, tf.int32), zero, tf.ones(batch, tf.bool), zero)
+
+
+class Invertible(keras.layers.Layer):
+    """A layer ``y = F(x)`` with an inverse and a log-determinant.
+
+    Direction: data → latent.  A subclass gives `forward_and_log_det`, `invert`
+    and `inverse_lipschitz_bound`, all on prepared tensors (built, converted,
+    checked); this class derives the public face.
+
+    Args:
+        **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: for a half-precision or mixed dtype policy: a flow inverted
+            in bfloat16 is off by about 1e-2, in float16 by 1e-3.
+    """
+
+    event_ndims = None
+    """Rank of one sample, where the layer's kind decides it before it is built."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        if self.compute_dtype not in ("float32", "float64"):
+            raise ValueError(
+                f"{type(self).__name__} computes in float32 or float64; received the dtype "
+                f"policy {self.dtype_policy.name!r}, whose rounding would break the inverse. "
+                "Pass dtype='float32'."
+            )
+        self.event_shape = None
+
+    # What a subclass gives.
+
+    def transform(self, x, seed):
+        """``(y, log_det)`` at a prepared ``x``; ``seed`` is a stateless seed."""
+        raise NotImplementedError
+
+    def invert(self, y):
+        """`InverseResult` at a prepared ``y``, differentiable."""
+        raise NotImplementedError
+
+    def inverse_lipschitz_bound(self):
+        """Upper bound on ``Lip(F⁻¹)`` with the weights as they are now."""
+        raise NotImplementedError
+
+    def is_initialized(self):
+        """Whether the layer has had its data-dependent initialisation, if it has one."""
+        return True
+
+    def initialize(self, x):
+        """Sets what depends on the first data; nothing, for most layers."""
+        self.prepare(x)
+
+    def preimage(self, y):
+        """``F⁻¹(y)`` at a prepared ``y``, differentiable, without the report."""
+        return self.invert(y).x
+
+    # The public face.
+
+    def build(self, input_shape):
+        self.event_shape = tuple(input_shape[1:])
+        self.seed_state = self.add_weight(
+            name="seed_state",
+            shape=(2,),
+            dtype="int32",
+            initializer=_random_seed,
+            trainable=False,
+        )
+
+    def forward_and_log_det(self, x, seed=None):
+        """``y = F(x)`` and ``log |det ∂y/∂x|``, data → latent.
+
+        Args:
+            x: ``[batch, …event]``.
+            seed: integer or stateless seed ``[2]`` for what is drawn; by default a
+                fresh one from the layer's saved generator state.
+
+        Returns:
+            ``y``: ``[batch, …event]``; ``log_det``: ``[batch]``, nats.
+
+        Raises:
+            ValueError: for a wrong rank or event shape.
+            tf.errors.InvalidArgumentError: for NaN or Inf in ``x``.
+        """
+        x = self.prepare(x)
+        return self.transform(x, self.next_seed() if seed is None else probes.as_seed(seed))
+
+    def inverse(self, y):
+        """``x = F⁻¹(y)`` as an `InverseResult`.
+
+        Args:
+            y: ``[batch, …event]``.
+
+        Raises:
+            ValueError: for a wrong rank or event shape.
+            tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
+        """
+        return self.invert(self.prepare_output(y))
+
+    def next_seed(self):
+        """A fresh stateless seed from the saved generator state, which moves on."""
+        seed = tf.identity(self.seed_state.value)
+        self.seed_state.assign_add([0, 1])
+        return seed
+
+    def output_event_shape(self):
+        """Shape of one latent sample; that of the input unless the layer reshapes."""
+        return self.event_shape
+
+    def prepare(self, x):
+        """``x`` as a tensor of the layer's dtype, the layer built, shape and values checked."""
+        x = as_tensor(x, self.compute_dtype)
+        if not self.built:
+            self.build(x.shape)
+        return self._checked(x, self.event_shape)
+
+    def prepare_output(self, y):
+        """The same for a point of the latent side."""
+        y = as_tensor(y, self.compute_dtype)
+        if not self.built:
+            self.build(y.shape)
+        return self._checked(y, self.output_event_shape())
+
+    def _checked(self, x, event_shape):
+        if event_shape is not None and tuple(x.shape[1:]) != tuple(event_shape):
+            raise ValueError(
+                f"{self.name} was built for samples of shape {tuple(event_shape)}; received a "
+                f"batch of shape {tuple(x.shape)}. Give [batch, …] with that sample shape, or "
+                "make a new layer for the new shape."
+            )
+        return tf.debugging.assert_all_finite(
+            x,
+            f"{self.name} received NaN or Inf in a batch of shape {tuple(x.shape)}. Clean the "
+            "data, or lower the learning rate if this happened while training.",
+        )
+
+
+def as_tensor(x, dtype):
+    """``x`` as a tensor of ``dtype``, whatever it was."""
+    if isinstance(x, keras.KerasTensor):
+        raise ValueError(
+            "This method takes arrays or tensors, not a symbolic Keras input; call the layer "
+            "itself inside a functional model."
+        )
+    return tf.cast(tf.convert_to_tensor(x), dtype)
+
+
+def _random_seed(shape, dtype=None):
+    """Fresh generator state; it follows `keras.utils.set_random_seed`."""
+    return keras.random.randint(shape, 0, 2**31 - 1, dtype=dtype or "int32")

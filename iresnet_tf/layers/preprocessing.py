@@ -1,0 +1,166 @@
+"""From discrete data to the space where a flow models them."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from iresnet_tf.layers.invertible import InverseResult, Invertible
+from iresnet_tf.numerics import probes
+
+
+class Preprocessing(Invertible):
+    """Base of the fixed elementwise maps."""
+
+    @property
+    def event_ndims(self):
+        """Rank of one sample, once the layer is built."""
+        return None if self.event_shape is None else len(self.event_shape)
+
+    def call(self, x):
+        return self.transform(x, None)[0]
+
+    def _constant_log_det(self, x, per_element):
+        log_det = x.shape[1:].num_elements() * per_element
+        return tf.fill(tf.shape(x)[:1], tf.constant(log_det, x.dtype))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class Dequantize(Preprocessing):
+    """``y = (x + u)/n``: levels ``{0, …, n−1}`` with uniform noise ``u``, scaled to ``[0, 1)``.
+
+    As an invertible map the layer is ``x ↦ x / n`` on ``[0, n]``, with
+    ``log_det = −D ln n``; the noise is what `add_noise` draws, and ``call`` with
+    ``training=True``.  A density model adds it in ``fit`` and ``evaluate``.
+
+    Args:
+        levels: ``n``, the number of levels (256 for 8-bit images).
+
+    Raises:
+        ValueError: for fewer than two levels.
+        tf.errors.InvalidArgumentError: for values outside ``[0, n]``, or data to
+            be dequantised that are no levels.
+
+    Source: Uria et al. 2013 (arXiv:1306.0186); Theis et al. 2016 (arXiv:1511.01844).
+    """
+
+    def __init__(self, levels=256, **kwargs):
+        super().__init__(**kwargs)
+        if levels != int(levels) or levels < 2:
+            raise ValueError(f"levels is an integer of at least 2; received {levels!r}.")
+        self.levels = int(levels)
+
+    def add_noise(self, x, seed):
+        """``x + u`` with ``u`` uniform on ``[0, 1)``, keyed by seed and example."""
+        x = self.prepare(x)
+        tf.debugging.Assert(
+            tf.reduce_all((x >= 0.0) & (x <= self.levels - 1.0) & (x == tf.floor(x))),
+            [self._range_message("whole numbers"), tf.reduce_min(x), tf.reduce_max(x)],
+        )
+        noise = tf.random.stateless_uniform(tf.shape(x), probes.as_seed(seed), dtype=x.dtype)
+        # In float32 x + u may round up to the next level: stay in the half-open interval.
+        return tf.minimum(x + noise, (x + 1.0) * (1.0 - np.finfo(x.dtype.as_numpy_dtype).eps))
+
+    def _range_message(self, what):
+        return (
+            f"{self.name} takes {what} in [0, {self.levels - 1}] ({self.levels} levels). Scale "
+            "the pixels back to levels, or set `levels` to theirs. Received minimum and maximum:"
+        )
+
+    def call(self, x, training=False):
+        if training:
+            x = self.add_noise(x, self.next_seed())
+        return x / self.levels
+
+    def transform(self, x, seed):
+        del seed
+        tf.debugging.Assert(
+            tf.reduce_all((x >= 0.0) & (x <= float(self.levels))),
+            [self._range_message("levels plus noise"), tf.reduce_min(x), tf.reduce_max(x)],
+        )
+        return x / self.levels, self._constant_log_det(x, -math.log(self.levels))
+
+    def invert(self, y):
+        return InverseResult.exact(y * self.levels)
+
+    def quantize(self, x):
+        """The level that a continuous point belongs to: ``clip(⌊x⌋, 0, n−1)``."""
+        return tf.clip_by_value(tf.floor(x), 0.0, self.levels - 1.0)
+
+    def inverse_lipschitz_bound(self):
+        """``n``."""
+        return float(self.levels)
+
+    def get_config(self):
+        return {**super().get_config(), "levels": self.levels}
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class Logit(Preprocessing):
+    """``y = logit(α + (1 − 2α) x)`` for ``x`` in ``[0, 1]``.
+
+    ``log_det = Σ ln(1 − 2α) − ln p − ln(1 − p)`` with ``p = α + (1 − 2α) x``.
+
+    Args:
+        alpha: ``α`` in (0, 1/2); 0.05 for natural images, 1e-6 for MNIST.
+
+    Raises:
+        ValueError: for ``alpha`` outside (0, 1/2).
+
+    Source: Dinh et al. 2017 (arXiv:1605.08803), §4.1.
+    """
+
+    def __init__(self, alpha=0.05, **kwargs):
+        super().__init__(**kwargs)
+        if not 0.0 < alpha < 0.5:
+            raise ValueError(f"alpha lies between 0 and 1/2 (exclusive); received {alpha!r}.")
+        self.alpha = float(alpha)
+
+    def transform(self, x, seed):
+        del seed
+        p = self.alpha + (1.0 - 2.0 * self.alpha) * x
+        log_p, log_q = tf.math.log(p), tf.math.log1p(-p)
+        axes = list(range(1, x.shape.rank))
+        log_det = self._constant_log_det(x, math.log(1.0 - 2.0 * self.alpha))
+        return log_p - log_q, log_det - tf.reduce_sum(log_p + log_q, axes)
+
+    def invert(self, y):
+        return InverseResult.exact((tf.sigmoid(y) - self.alpha) / (1.0 - 2.0 * self.alpha))
+
+    def inverse_lipschitz_bound(self):
+        """``1 / (4 (1 − 2α))``."""
+        return 0.25 / (1.0 - 2.0 * self.alpha)
+
+    def get_config(self):
+        return {**super().get_config(), "alpha": self.alpha}
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class Center(Preprocessing):
+    """``y = x − offset``; ``log_det = 0``.
+
+    Args:
+        offset: what is subtracted; 1/2 centres data scaled to ``[0, 1]``.
+    """
+
+    def __init__(self, offset=0.5, **kwargs):
+        super().__init__(**kwargs)
+        self.offset = float(offset)
+
+    def transform(self, x, seed):
+        del seed
+        return x - self.offset, self._constant_log_det(x, 0.0)
+
+    def invert(self, y):
+        return InverseResult.exact(y + self.offset)
+
+    def inverse_lipschitz_bound(self):
+        """1."""
+        return 1.0
+
+    def get_config(self):
+        return {**super().get_config(), "offset": self.offset}

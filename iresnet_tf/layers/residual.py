@@ -1,0 +1,151 @@
+"""The invertible residual block."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from iresnet_tf.layers.contraction import bind
+from iresnet_tf.layers.invertible import InverseResult, Invertible
+from iresnet_tf.numerics import fixed_point
+from iresnet_tf.numerics import log_det as estimators
+from iresnet_tf.numerics.rounding import event_norm, rounding_error
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class ResidualBlock(Invertible):
+    """``y = x + g(x)``, invertible where ``Lip(g) < 1``.
+
+    Args:
+        g: a `Contraction`, or any Keras layer that maps a sample to its own shape.
+            Several blocks may share one.
+        log_det: estimator of ``log |det(I + J_g)|``; `PowerSeries(terms=10)` by
+            default.
+        solver: of the inverse; `Anderson(tolerance=1e-6)` by default.
+
+    Shapes: ``[batch, …event] → [batch, …event]``.
+
+    Raises:
+        ValueError: if ``g`` is no layer, or for another estimator or solver type.
+
+    Source: Behrmann et al. 2019 (arXiv:1811.00995), theorem 1 and eq. 4.
+    """
+
+    def __init__(self, g, log_det=None, solver=None, **kwargs):
+        if not isinstance(g, keras.layers.Layer):
+            raise ValueError(f"g is a Keras layer, as Contraction.mlp(…); received {g!r}.")
+        kwargs.setdefault("dtype", g.dtype_policy.name)
+        super().__init__(**kwargs)
+        self.g = g
+        self.log_det = estimators.PowerSeries(terms=10) if log_det is None else estimators.get(log_det)
+        self.solver = fixed_point.Anderson() if solver is None else fixed_point.get(solver)
+
+    @property
+    def event_ndims(self):
+        """Rank of one sample, where ``g`` tells."""
+        if self.event_shape is not None:
+            return len(self.event_shape)
+        return getattr(self.g, "event_ndims", None)
+
+    def build(self, input_shape):
+        if None in tuple(input_shape[1:]):
+            raise ValueError(
+                f"{self.name} needs the shape of a sample; received {tuple(input_shape)}."
+            )
+        if not self.g.built:
+            self.g.build(tuple(input_shape))
+        super().build(input_shape)
+
+    def call(self, x):
+        return x + bind(self.g)(x)
+
+    def transform(self, x, seed):
+        linearization = bind(self.g).linearize(x)
+        return x + linearization.value, self.log_det(linearization, seed, self._lipschitz_or_none())
+
+    def _lipschitz_or_none(self):
+        try:
+            return self.g.enforced_lipschitz()
+        except (AttributeError, ValueError):
+            return None
+
+    def inverse(self, y, lipschitz=None):
+        """``x`` with ``x + g(x) = y``, as an `InverseResult`.
+
+        ``error_bound = (residual + rounding) / (1 − L)`` with the certified ``L``
+        of the weights as they are now; ``inf`` where it is unknown or not below 1.
+        ``x`` is differentiable, by the implicit function theorem.
+
+        Args:
+            y: ``[batch, …event]``.
+            lipschitz: a bound on ``Lip(g)`` to use in place of the certified one.
+
+        Raises:
+            ValueError: for a wrong rank or event shape.
+            tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
+        """
+        return self.invert(self.prepare_output(y), lipschitz)
+
+    def invert(self, y, lipschitz=None):
+        function = bind(self.g)
+        found = self.solver(function, y)
+        x = fixed_point.implicit_gradient(function, y, found.x, self.solver)
+        bound = self._error_bound(function, y, found, lipschitz)
+        return InverseResult(x, found.iterations, found.residual, found.converged, bound)
+
+    def preimage(self, y):
+        function = bind(self.g)
+        found = self.solver(function, y)
+        return fixed_point.implicit_gradient(function, y, found.x, self.solver)
+
+    def _error_bound(self, function, y, found, lipschitz):
+        if lipschitz is None:
+            try:
+                lipschitz = self.lipschitz_bound()
+            except ValueError:
+                lipschitz = float("inf")
+        gap = 1.0 - tf.cast(lipschitz, y.dtype)
+        # The sum x + g(x) − y rounds as well.
+        epsilon = np.finfo(y.dtype.as_numpy_dtype).eps
+        margin = rounding_error(function, found.x)
+        margin += 4.0 * epsilon * (event_norm(y) + event_norm(found.x))
+        infinite = tf.fill(tf.shape(margin), tf.constant(float("inf"), y.dtype))
+        return tf.stop_gradient(tf.where(gap > 0.0, (found.residual + margin) / gap, infinite))
+
+    def lipschitz_bound(self):
+        """Certified upper bound on ``Lip(g)`` with the weights as they are now.
+
+        Returns:
+            float; inside a `tf.function` a float64 scalar tensor.
+
+        Raises:
+            ValueError: where the constant of ``g`` is not known.
+        """
+        if not hasattr(self.g, "lipschitz_bound"):
+            raise ValueError(
+                f"The Lipschitz constant of {self.g.name} is not known. Wrap it: "
+                "Contraction([layer], lipschitz=…) with a bound that you can vouch for."
+            )
+        return self.g.lipschitz_bound()
+
+    def inverse_lipschitz_bound(self):
+        """``1 / (1 − L)``; ``inf`` where ``L`` is not below 1."""
+        lipschitz = self.lipschitz_bound()
+        if tf.is_tensor(lipschitz):
+            return tf.where(lipschitz < 1.0, 1.0 / (1.0 - lipschitz), float("inf"))
+        return 1.0 / (1.0 - lipschitz) if lipschitz < 1.0 else float("inf")
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "g": keras.saving.serialize_keras_object(self.g),
+            "log_det": keras.saving.serialize_keras_object(self.log_det),
+            "solver": keras.saving.serialize_keras_object(self.solver),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        g = keras.saving.deserialize_keras_object(config.pop("g"))
+        return cls(g, **config)

@@ -1,0 +1,290 @@
+"""Density estimation with an invertible network."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from iresnet_tf.bijectors import from_layer
+from iresnet_tf.layers import Dequantize, Stack, refresh
+from iresnet_tf.layers.invertible import as_tensor
+from iresnet_tf.models.prior import DiagonalNormal
+from iresnet_tf.numerics import probes
+
+tfd, tfb = tfp.distributions, tfp.bijectors
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class DensityModel(keras.Model):
+    """``log p(x) = log p_Z(F(x)) + log |det ∂F/∂x|`` in nats, ``F`` an invertible stack.
+
+    The model builds itself from the data and brings its own loss, the mean of
+    ``−log p(x)``: ``compile(optimizer=…)`` and ``fit(x)`` suffice.  With a
+    `Dequantize` layer first in ``preprocessing`` the data are levels
+    ``{0, …, n−1}``; ``fit`` and ``evaluate`` add uniform noise ``u`` and report
+    ``bits_per_dim = −log p(x + u) / (D ln 2)`` beside the loss.
+
+    Args:
+        layers: invertible layers, data side first.
+        prior: ``"learned"`` (diagonal normal with trained mean and scale) or
+            ``"fixed"`` (standard normal).
+        preprocessing: fixed invertible layers before them, as
+            ``(Dequantize(256), Logit(0.05))``.
+        seed: of the noise and probes drawn in ``fit`` and ``evaluate``; a fresh one
+            by default (it follows `keras.utils.set_random_seed`).
+
+    Shapes: ``[batch, …event]``; ``call`` and ``predict`` give ``log p(x)``, ``[batch]``.
+
+    Raises:
+        ValueError: for layers that are not invertible, or an unknown prior.
+
+    Source: Behrmann et al. 2019 (arXiv:1811.00995), §3; the change of variables.
+    """
+
+    def __init__(self, layers, prior="learned", preprocessing=(), seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.flow = Stack([*preprocessing, *layers], name="flow", dtype=self.dtype_policy)
+        self.preprocessing_depth = len(preprocessing)
+        self.prior = DiagonalNormal(prior, name="prior", dtype=self.dtype_policy)
+        self.noise_seed = _seed_value(seed)
+        self.loss_tracker = keras.metrics.Mean(name="loss")
+        self.log_prior_tracker = keras.metrics.Mean(name="log_prior")
+        self.log_det_tracker = keras.metrics.Mean(name="log_det")
+
+    # Building and compiling.
+
+    def build(self, input_shape):
+        if not self.flow.built:
+            self.flow.build(tuple(input_shape))
+        if not self.prior.built:
+            self.prior.build((None, *self.flow.latent_shape))
+        self.evaluations = self.add_weight(
+            name="evaluations", shape=(), dtype="int32", initializer="zeros", trainable=False
+        )
+        # Made here, eagerly: made inside a traced step it would not survive a retrace.
+        self._bijector = from_layer(self.flow, name="flow")
+
+    def compile(self, optimizer="adam", jit_compile=False, **kwargs):
+        """As `keras.Model.compile`, without a loss: the model has its own.
+
+        ``jit_compile`` is off unless asked for: on a CPU it makes a step slower.
+        """
+        if kwargs.get("loss") is not None:
+            raise ValueError(
+                f"{type(self).__name__} brings its own loss (the mean negative log-likelihood); "
+                f"received loss={kwargs['loss']!r}. Leave it out."
+            )
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+
+    @property
+    def metrics(self):
+        return [self.loss_tracker, self.log_prior_tracker, self.log_det_tracker]
+
+    @property
+    def dequantize(self):
+        """The `Dequantize` layer that the data pass first, or ``None``."""
+        first = self.flow.parts[0] if self.flow.parts else None
+        return first if isinstance(first, Dequantize) else None
+
+    # The density.
+
+    def call(self, x):
+        return self.log_prob(x)
+
+    def log_prob(self, x, seed=None):
+        """``log p(x)`` at points of data space (noise included), ``[batch]``, nats."""
+        latent, log_det = self.flow.forward_and_log_det(x, seed)
+        return self.prior.log_prob(latent) + log_det
+
+    def encode(self, x):
+        """``z = F(x)``."""
+        return self.flow(self.flow.prepare(x))
+
+    def decode(self, z):
+        """``x = F⁻¹(z)``."""
+        return self.flow.preimage(self.flow.prepare_output(z))
+
+    def bijector(self):
+        """``F`` as a `tfp.bijectors.Bijector`, data → latent."""
+        self._require_built()
+        return self._bijector
+
+    def distribution(self):
+        """The density over data space as a `tfp.distributions.Distribution`.
+
+        For discrete data it is the continuous density on ``[0, n)^D``,
+        preprocessing included; seed its estimator with
+        ``log_prob(x, bijector_kwargs={"seed": s})``.
+        """
+        self._require_built()
+        return tfd.TransformedDistribution(
+            self.prior.distribution(), tfb.Invert(self._bijector), name="density"
+        )
+
+    def sample(self, count, temperature=1.0, seed=None):
+        """``F⁻¹(z)`` for ``z`` from the prior with its scale times ``temperature``.
+
+        Args:
+            count: number of samples.
+            temperature: above 0; 1 samples the model itself.
+            seed: integer or stateless seed; fresh by default.
+
+        Returns:
+            ``[count, …event]``; levels, where the data are discrete.
+        """
+        self._require_built()
+        if count < 1:
+            raise ValueError(f"count is at least 1; received {count!r}.")
+        if not temperature > 0.0:
+            raise ValueError(f"temperature is a positive number; received {temperature!r}.")
+        seed = self.flow.next_seed() if seed is None else probes.as_seed(seed)
+        x = self._decode_compiled(self.prior.sample(count, temperature, seed))
+        return x if self.dequantize is None else self.dequantize.quantize(x)
+
+    @tf.function(reduce_retracing=True)
+    def _decode_compiled(self, z):
+        return self.decode(z)
+
+    # Training.
+
+    def initialize(self, x):
+        """Data-dependent initialisation (`ActNorm`) from a batch; once in a model's life."""
+        x = as_tensor(x, self.compute_dtype)
+        if not self.built:
+            self.build(x.shape)
+        if not self.flow.is_initialized():
+            self.flow.initialize(self._noisy(x, tf.constant([0, -1])))
+
+    def fit(self, x=None, y=None, **kwargs):
+        """As `keras.Model.fit`; ends with refined spectral vectors."""
+        self.initialize(_first_examples(x, kwargs.get("batch_size")))
+        history = super().fit(x, y, **kwargs)
+        refresh(self)
+        return history
+
+    def evaluate(self, x=None, y=None, **kwargs):
+        """As `keras.Model.evaluate`; begins with refined spectral vectors."""
+        refresh(self)
+        return super().evaluate(x, y, **kwargs)
+
+    def train_step(self, data):
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        seed = tf.stack([self.noise_seed, tf.cast(self.optimizer.iterations, tf.int32)])
+        with tf.GradientTape() as tape:
+            loss, parts = self._objective(x, sample_weight, seed)
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+        return self._report(x, loss, parts, sample_weight)
+
+    def test_step(self, data):
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        self.evaluations.assign_add(1)
+        seed = tf.stack([self.noise_seed, -1 - self.evaluations])
+        loss, parts = self._objective(x, sample_weight, seed)
+        return self._report(x, loss, parts, sample_weight)
+
+    def _objective(self, x, sample_weight, seed):
+        noisy = self._noisy(x, seed)
+        latent, log_det = self.flow.forward_and_log_det(noisy, probes.fold_in(seed, 1))
+        log_prior = self.prior.log_prob(latent)
+        return _weighted_mean(-(log_prior + log_det), sample_weight), (log_prior, log_det)
+
+    def _noisy(self, x, seed):
+        x = as_tensor(x, self.compute_dtype)
+        if self.dequantize is None:
+            return x
+        return self.dequantize.add_noise(x, probes.fold_in(seed, 0))
+
+    def _report(self, x, loss, parts, sample_weight):
+        batch = tf.shape(x)[0]
+        weight = batch if sample_weight is None else tf.reduce_sum(sample_weight)
+        self.loss_tracker.update_state(loss, sample_weight=weight)
+        self.log_prior_tracker.update_state(parts[0], sample_weight)
+        self.log_det_tracker.update_state(parts[1], sample_weight)
+        results = {metric.name: metric.result() for metric in self.metrics}
+        if self.dequantize is not None:
+            results["bits_per_dim"] = bits_per_dim(results["loss"], self.dimension)
+        return results
+
+    # Facts and files.
+
+    @property
+    def dimension(self):
+        """``D``, the elements of one sample."""
+        self._require_built()
+        return int(np.prod(self.flow.event_shape))
+
+    def lipschitz_bounds(self):
+        """Certified ``Lip(g)`` of every residual block, by name."""
+        blocks = [part for part in self.flow.parts if hasattr(part, "lipschitz_bound")]
+        return {block.name: block.lipschitz_bound() for block in blocks}
+
+    def save(self, filepath, **kwargs):
+        """As `keras.Model.save`; begins with refined spectral vectors."""
+        refresh(self)
+        super().save(filepath, **kwargs)
+
+    def _require_built(self):
+        if not self.built:
+            raise ValueError(
+                f"{self.name} does not know the shape of its data yet. Fit it, call it on a "
+                "batch, or build((None, …event)) it first."
+            )
+
+    def get_config(self):
+        parts = [keras.saving.serialize_keras_object(part) for part in self.flow.parts]
+        return {
+            **super().get_config(),
+            "layers": parts[self.preprocessing_depth :],
+            "preprocessing": parts[: self.preprocessing_depth],
+            "prior": self.prior.kind,
+            "seed": self.noise_seed,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        for field in ("layers", "preprocessing"):
+            config[field] = [keras.saving.deserialize_keras_object(x) for x in config[field]]
+        return cls(**config)
+
+
+def bits_per_dim(nats, dimension):
+    """``nats / (D ln 2)``."""
+    return nats / (dimension * math.log(2.0))
+
+
+def _weighted_mean(values, weights):
+    """``Σ w v / Σ w`` over the batch."""
+    if weights is None:
+        return tf.reduce_mean(values)
+    weights = tf.cast(tf.reshape(weights, [-1]), values.dtype)
+    return tf.math.divide_no_nan(tf.reduce_sum(weights * values), tf.reduce_sum(weights))
+
+
+def _first_examples(x, batch_size, wanted=1024):
+    """About a thousand training examples, for data-dependent initialisation."""
+    if not isinstance(x, tf.data.Dataset):
+        if hasattr(x, "shape"):
+            return x[:wanted]
+        raise ValueError(
+            f"fit takes an array, a tensor or a tf.data.Dataset; received {type(x).__name__}."
+        )
+    collected, count = [], 0
+    for element in x:
+        batch = keras.utils.unpack_x_y_sample_weight(element)[0]
+        collected.append(batch)
+        count += int(batch.shape[0])
+        if count >= wanted:
+            break
+    if not collected:
+        raise ValueError("fit received a dataset without examples.")
+    return tf.concat(collected, 0)
+
+
+def _seed_value(seed):
+    if seed is None:
+        return int(keras.random.randint((), 0, 2**31 - 1))
+    return int(seed)

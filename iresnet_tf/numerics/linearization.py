@@ -1,0 +1,159 @@
+"""The linearization of a map at a point: its value and its two Jacobian products.
+
+    value = g(x),   jvp: v ↦ J(x) v,   vjp: w ↦ J(x)ᵀ w
+
+Estimators of the log-determinant, solvers and implicit gradients need nothing
+else of ``g``.  Maps built from linear operators and activations write their
+linearization out, so the products cost one pass of the linear chain and never
+evaluate ``g`` again; any other function falls back on automatic
+differentiation.  Both products take extra leading axes
+(``[probes, batch, …]``), and everything is differentiable once more.
+"""
+
+from typing import Any, Callable, NamedTuple
+
+import tensorflow as tf
+
+
+class Linearization(NamedTuple):
+    """``g(x)``, ``v ↦ J v`` and ``w ↦ Jᵀ w`` at one point ``x``."""
+
+    value: tf.Tensor
+    jvp: Callable[[tf.Tensor], tf.Tensor]
+    vjp: Callable[[tf.Tensor], tf.Tensor]
+
+
+class Affine(NamedTuple):
+    """``x ↦ A x + b``.
+
+    Attributes:
+        operator: pair ``(A, Aᵀ)`` of `iresnet_tf.numerics.linear_operators`.
+        bias: tensor that broadcasts over the result, or ``None``.
+    """
+
+    operator: Any
+    bias: Any = None
+
+    def __call__(self, x):
+        image = self.operator(x)
+        return image if self.bias is None else image + self.bias
+
+    def linearize(self, x):
+        return Linearization(self(x), self.operator, self.operator.adjoint)
+
+
+class Elementwise(NamedTuple):
+    """``x ↦ φ(x)`` on every element; its Jacobian is the diagonal ``φ'(x)``.
+
+    Attributes:
+        function: ``x ↦ φ(x)``.
+        value_and_derivative: ``x ↦ (φ(x), φ'(x))``, sharing what both need.
+    """
+
+    function: Callable[[tf.Tensor], tf.Tensor]
+    value_and_derivative: Callable[[tf.Tensor], tuple]
+
+    def __call__(self, x):
+        return self.function(x)
+
+    def linearize(self, x):
+        value, derivative = self.value_and_derivative(x)
+
+        def product(v):
+            return diagonal_product(derivative, v)
+
+        return Linearization(value, product, product)
+
+
+def diagonal_product(diagonal, v):
+    """``diagonal · v`` for ``v`` of the same shape or ``[probes, batch, …]``."""
+    if v.shape.rank == diagonal.shape.rank or v.shape[1] == 1:
+        return diagonal * v
+    return _product_over_probes(diagonal, v)
+
+
+@tf.custom_gradient
+def _product_over_probes(diagonal, v):
+    """Written out because a sum over a short leading axis is slow where ``add_n`` is not."""
+
+    def gradient(cotangent):
+        return tf.add_n(tf.unstack(cotangent * v)), cotangent * diagonal
+
+    return diagonal * v, gradient
+
+
+class Composition(NamedTuple):
+    """``x ↦ (m_K ∘ … ∘ m_1)(x)`` with the chain rule for its products."""
+
+    maps: tuple
+
+    def __call__(self, x):
+        for each in self.maps:
+            x = each(x)
+        return x
+
+    def linearize(self, x):
+        parts = []
+        for each in self.maps:
+            parts.append(each.linearize(x))
+            x = parts[-1].value
+
+        def jvp(v):
+            for part in parts:
+                v = part.jvp(v)
+            return v
+
+        def vjp(w):
+            for part in reversed(parts):
+                w = part.vjp(w)
+            return w
+
+        return Linearization(x, jvp, vjp)
+
+
+class Automatic(NamedTuple):
+    """Any function of a batch, linearized by automatic differentiation.
+
+    ``Jᵀ w`` is a backward pass; ``J v`` is the derivative of ``w ↦ Jᵀ w``,
+    which is linear in ``w`` (the double-backward construction).  The function
+    must treat the samples of a batch independently.
+
+    Attributes:
+        function: ``[batch, …] → [batch, …]``.
+    """
+
+    function: Callable[[tf.Tensor], tf.Tensor]
+
+    def __call__(self, x):
+        return self.function(x)
+
+    def linearize(self, x):
+        x = tf.convert_to_tensor(x)
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as outer:
+            with tf.GradientTape(persistent=True, watch_accessed_variables=False) as inner:
+                inner.watch(x)
+                value = self.function(x)
+            dual = tf.zeros_like(value)
+            outer.watch(dual)
+            transposed = inner.gradient(value, x, dual, unconnected_gradients="zero")
+
+        def vjp(w):
+            return inner.gradient(value, x, w, unconnected_gradients="zero")
+
+        def jvp(v):
+            return outer.gradient(transposed, dual, v, unconnected_gradients="zero")
+
+        return Linearization(value, _over_probes(jvp, x), _over_probes(vjp, x))
+
+
+def _over_probes(product, x):
+    """Extends a product on ``[batch, …]`` to ``[probes, batch, …]``."""
+
+    def extended(v):
+        if v.shape.rank == x.shape.rank:
+            return product(v)
+        full = tf.concat([tf.shape(v)[:1], tf.shape(x)], 0)
+        probes = tf.unstack(tf.broadcast_to(v, full), num=v.shape[0])
+        return tf.stack([product(probe) for probe in probes])
+
+    return extended
