@@ -4,6 +4,7 @@ import itertools
 
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow_probability.python.internal import cache_util
 
 from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.layers.residual import ResidualBlock
@@ -21,9 +22,10 @@ class LayerBijector(tfp.bijectors.Bijector):
 
     TFP caches results by the identity of the input tensor.  In eager mode that
     would outlive a change of weights, freeze a stochastic log-determinant and cut
-    gradients, in this bijector and in any ``Chain`` that holds it; so every eager
-    look-up is made to miss (see ``__hash__``).  Inside a `tf.function` the cache
-    works within one trace and lets a ``log_prob`` evaluate ``g`` once a block.
+    gradients, in this bijector and in any ``Chain`` that holds it; so here nothing
+    is cached in eager mode (see ``_cache``), and in a ``Chain`` every eager look-up
+    is made to miss (see ``__hash__``).  Inside a `tf.function` the cache works
+    within one trace and lets a ``log_prob`` evaluate ``g`` once a block.
 
     Args:
         layer: an `Invertible` layer.
@@ -35,7 +37,8 @@ class LayerBijector(tfp.bijectors.Bijector):
         ValueError: for another type of layer, or an unknown rank.
     """
 
-    def __init__(self, layer, event_ndims=None, name=None):
+    def __init__(self, layer, event_ndims=None, name=None, parameters=None):
+        parameters = dict(locals()) if parameters is None else parameters
         if not isinstance(layer, Invertible):
             raise ValueError(
                 f"A bijector is made from an invertible layer of iresnet_tf.layers; received "
@@ -49,6 +52,11 @@ class LayerBijector(tfp.bijectors.Bijector):
                 "Call the layer on a batch first, or give event_ndims (1 for vectors, 3 for "
                 "images)."
             )
+        if layer.event_shape is not None and rank != known:
+            raise ValueError(
+                f"{layer.name} was built for samples of shape {tuple(layer.event_shape)}, of "
+                f"rank {known}; received event_ndims={event_ndims!r}. Leave it out."
+            )
         latent_rank = rank if layer.event_shape is None else len(layer.output_event_shape())
         self._id = next(_hashes)
         self.layer = layer
@@ -57,12 +65,25 @@ class LayerBijector(tfp.bijectors.Bijector):
             forward_min_event_ndims=rank,
             inverse_min_event_ndims=latent_rank,
             dtype=tf.as_dtype(layer.compute_dtype),
-            parameters=None,
+            parameters=parameters,
             name=name or f"{layer.name}_bijector_{next(_names)}",
         )
         self._expose_variables()
 
+    @property
+    def _cache(self):
+        """The cache of the graph being traced, gone with it; in eager mode an empty one."""
+        storage = cache_util.EphemeralDict()
+        if not tf.executing_eagerly():
+            graph = tf.compat.v1.get_default_graph()
+            storage = getattr(graph, "_iresnet_tf_bijector_cache", storage)
+            graph._iresnet_tf_bijector_cache = storage
+        return cache_util.BijectorCache(
+            bijector=self, bijector_class=type(self), storage=storage
+        )
+
     def __hash__(self):
+        """Another one for every eager call: the caches of a ``Chain`` are keyed by it."""
         return hash((LayerBijector, next(_hashes) if tf.executing_eagerly() else self._id))
 
     def __eq__(self, other):
@@ -79,8 +100,10 @@ class LayerBijector(tfp.bijectors.Bijector):
 
     def _forward(self, x, seed=None):
         if tf.executing_eagerly():
-            flat, restore = self._as_batch(x, self.forward_min_event_ndims)
-            return restore(self.layer(self.layer.prepare(flat)))
+            flat, restore = self._as_batch(x, self.forward_min_event_ndims, self._data_shape())
+            y = self.layer.call(self.layer.prepare(flat))
+            self._expose_variables()
+            return restore(y)
         return self._transform(x, seed)[0]
 
     def _forward_log_det_jacobian(self, x, seed=None):
@@ -90,25 +113,34 @@ class LayerBijector(tfp.bijectors.Bijector):
         """Value and log-determinant from one evaluation of ``g``, shared within a trace."""
         attributes = self._cache.forward_attributes(x, **({} if seed is None else {"seed": seed}))
         if "transform" not in attributes:
-            flat, restore = self._as_batch(x, self.forward_min_event_ndims)
+            flat, restore = self._as_batch(x, self.forward_min_event_ndims, self._data_shape())
             y, log_det = self.layer.forward_and_log_det(flat, seed)
             self._expose_variables()
-            leading = tf.shape(x)[: tf.rank(x) - self.forward_min_event_ndims]
-            attributes["transform"] = restore(y), tf.reshape(log_det, leading)
+            attributes["transform"] = restore(y), restore(log_det)
         return attributes["transform"]
 
     def _inverse(self, y, seed=None):
         del seed
-        flat, restore = self._as_batch(y, self.inverse_min_event_ndims)
+        flat, restore = self._as_batch(y, self.inverse_min_event_ndims, self._latent_shape())
         x = self.layer.preimage(self.layer.prepare_output(flat))
         self._expose_variables()
         return restore(x)
 
+    def _data_shape(self):
+        return self.layer.event_shape if self.layer.built else None
+
+    def _latent_shape(self):
+        return self.layer.output_event_shape() if self.layer.built else None
+
     @staticmethod
-    def _as_batch(x, event_ndims):
+    def _as_batch(x, event_ndims, built_for):
         """``[…, …event] → [batch, …event]`` and the way back."""
         leading = tf.shape(x)[: tf.rank(x) - event_ndims]
-        event = x.shape[x.shape.rank - event_ndims :]
+        event = tf.TensorShape([None] * event_ndims)
+        if x.shape.rank is not None:
+            event = x.shape[max(x.shape.rank - event_ndims, 0) :]
+        if built_for is not None and not event.is_fully_defined():
+            event = tf.TensorShape(built_for)
         flat = tf.reshape(x, [-1, *event])
 
         def restore(y):
@@ -116,35 +148,50 @@ class LayerBijector(tfp.bijectors.Bijector):
 
         return flat, restore
 
+    # Event shapes.
+
     def _forward_event_shape(self, shape):
-        if not self.layer.built or shape.rank is None:
-            return shape
-        return shape[: shape.rank - self.forward_min_event_ndims].concatenate(
-            self.layer.output_event_shape()
-        )
+        return self._event_shape(shape, self.forward_min_event_ndims, self._latent_of)
 
     def _inverse_event_shape(self, shape):
-        if not self.layer.built or shape.rank is None:
-            return shape
-        return shape[: shape.rank - self.inverse_min_event_ndims].concatenate(
-            self.layer.event_shape
-        )
+        return self._event_shape(shape, self.inverse_min_event_ndims, self._data_of)
 
     def _forward_event_shape_tensor(self, shape):
-        return self._event_shape_tensor(
-            shape, self.forward_min_event_ndims, self.layer.output_event_shape
-        )
+        return self._event_shape_tensor(shape, self.forward_min_event_ndims, self._latent_of)
 
     def _inverse_event_shape_tensor(self, shape):
-        return self._event_shape_tensor(
-            shape, self.inverse_min_event_ndims, lambda: self.layer.event_shape
-        )
+        return self._event_shape_tensor(shape, self.inverse_min_event_ndims, self._data_of)
+
+    def _latent_of(self, event):
+        """Shape of a latent sample for a data sample; ``None`` where it is not known yet."""
+        if self.layer.built:
+            return self.layer.output_event_shape()
+        return self.layer.compute_output_shape((None, *event))[1:] if None not in event else None
+
+    def _data_of(self, event):
+        if self.layer.built:
+            return self.layer.event_shape
+        # The layer keeps the shape, or it is not known before the layer is built.
+        return event if self._latent_of(event) == event else None
+
+    @staticmethod
+    def _event_shape(shape, event_ndims, target):
+        if shape.rank is None:
+            return shape
+        leading, event = shape[: shape.rank - event_ndims], shape[shape.rank - event_ndims :]
+        other = target(tuple(event))
+        return leading.concatenate([None] * event_ndims if other is None else other)
 
     def _event_shape_tensor(self, shape, event_ndims, target):
-        if not self.layer.built:
-            return shape
-        leading = shape[: tf.size(shape) - event_ndims]
-        return tf.concat([leading, tf.constant(target(), shape.dtype)], 0)
+        leading, event = shape[: tf.size(shape) - event_ndims], shape[-event_ndims:]
+        known = tf.get_static_value(event)
+        other = target(tuple([None] * event_ndims if known is None else map(int, known)))
+        if other is None:
+            raise ValueError(
+                f"The event shape is not known: {self.layer.name} is not built yet. Call the "
+                "layer on a batch first."
+            )
+        return tf.concat([leading, tf.constant(other, shape.dtype)], 0)
 
 
 def from_layer(layer, event_ndims=None, name=None):
@@ -170,9 +217,10 @@ class Residual(LayerBijector):
     """
 
     def __init__(self, block, event_ndims=None, name=None):
+        parameters = dict(locals())
         if not isinstance(block, ResidualBlock):
             raise ValueError(
                 f"Residual takes a ResidualBlock; received {block!r}. For another invertible "
                 "layer use from_layer(layer)."
             )
-        super().__init__(block, event_ndims, name)
+        super().__init__(block, event_ndims, name, parameters)

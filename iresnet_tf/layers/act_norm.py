@@ -74,7 +74,8 @@ class ActNorm(Invertible):
 
     def invert(self, y):
         scale = tf.exp(-tf.convert_to_tensor(self.log_scale))
-        return InverseResult.exact(y * scale - tf.convert_to_tensor(self.bias))
+        bias = tf.convert_to_tensor(self.bias)
+        return InverseResult.exact(y * scale - bias, y * scale, bias)
 
     def inverse_lipschitz_bound(self):
         """``exp(−min s)``."""

@@ -1,7 +1,6 @@
 """A contraction: layers in a row whose Lipschitz constants multiply to less than one."""
 
 import keras
-import tensorflow as tf
 
 from iresnet_tf.layers import activations
 from iresnet_tf.layers.spectral import SpectralConv2D, SpectralDense
@@ -28,9 +27,10 @@ class Contraction(keras.layers.Layer):
     """
 
     def __init__(self, layers, lipschitz=None, **kwargs):
-        super().__init__(**kwargs)
         if not layers:
             raise ValueError("A contraction needs at least one layer; received none.")
+        kwargs.setdefault("dtype", layers[0].dtype_policy.name)
+        super().__init__(**kwargs)
         if lipschitz is not None and not lipschitz > 0.0:
             raise ValueError(f"lipschitz is a positive number; received {lipschitz!r}.")
         self.parts = list(layers)
@@ -118,6 +118,7 @@ class Contraction(keras.layers.Layer):
                 f"{self.name} must return what it is given, because its value is added to its "
                 f"input; it maps {tuple(input_shape)} to {shape}. Change the last layer's width."
             )
+        self.input_spec = keras.layers.InputSpec(shape=(None, *shape[1:]))
 
     def bind(self):
         """The map with the weights as they are now; kernels are constrained once."""

@@ -3,9 +3,11 @@
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.numerics import probes
+from iresnet_tf.numerics.rounding import event_norm
 
 
 class InverseResult(NamedTuple):
@@ -16,8 +18,8 @@ class InverseResult(NamedTuple):
         iterations: int32 ``[batch]``, evaluations of ``g``.
         residual: ``[batch]``, ``‖F(x) − y‖₂`` at the returned ``x``.
         converged: bool ``[batch]``, whether the solver met its tolerance.
-        error_bound: ``[batch]``, upper bound on ``‖x − F⁻¹(y)‖₂``; ``inf`` where
-            the layer is not certified to be a contraction.
+        error_bound: ``[batch]``, upper bound on ``‖x − F⁻¹(y)‖₂``, rounding included;
+            ``inf`` where the layer is not certified to be a contraction.
     """
 
     x: tf.Tensor
@@ -27,11 +29,21 @@ class InverseResult(NamedTuple):
     error_bound: tf.Tensor
 
     @classmethod
-    def exact(cls, x):
-        """The result of an inverse in closed form: no iterations, no error but rounding."""
+    def exact(cls, x, *terms):
+        """The result of an inverse in closed form: no iterations, no error but rounding.
+
+        Args:
+            x: ``[batch, …event]``.
+            *terms: what was added up to ``x``, if anything: each is a few roundings off.
+        """
         batch = tf.shape(x)[:1]
+        epsilon = np.finfo(x.dtype.as_numpy_dtype).eps
+        error = tf.zeros(batch, x.dtype)
+        for term in terms:
+            error += 8.0 * epsilon * event_norm(tf.broadcast_to(term, tf.shape(x)))
         zero = tf.zeros(batch, x.dtype)
-        return cls(x, tf.zeros(batch, tf.int32), zero, tf.ones(batch, tf.bool), zero)
+        one = tf.ones(batch, tf.bool)
+        return cls(x, tf.zeros(batch, tf.int32), zero, one, tf.stop_gradient(error))
 
 
 class Invertible(keras.layers.Layer):
@@ -92,6 +104,7 @@ class Invertible(keras.layers.Layer):
 
     def build(self, input_shape):
         self.event_shape = tuple(input_shape[1:])
+        self.input_spec = keras.layers.InputSpec(shape=(None, *self.event_shape))
         self.seed_state = self.add_weight(
             name="seed_state",
             shape=(2,),
@@ -136,6 +149,10 @@ class Invertible(keras.layers.Layer):
         self.seed_state.assign_add([0, 1])
         return seed
 
+    def compute_input_shape(self, output_shape):
+        """Shape of what the layer maps to ``output_shape``: the same unless it reshapes."""
+        return output_shape
+
     def output_event_shape(self):
         """Shape of one latent sample; that of the input unless the layer reshapes."""
         return self.event_shape
@@ -151,7 +168,7 @@ class Invertible(keras.layers.Layer):
         """The same for a point of the latent side."""
         y = as_tensor(y, self.compute_dtype)
         if not self.built:
-            self.build(y.shape)
+            self.build(self.compute_input_shape(y.shape))
         return self._checked(y, self.output_event_shape())
 
     def _checked(self, x, event_shape):

@@ -85,7 +85,8 @@ class Dequantize(Preprocessing):
         return x / self.levels, self._constant_log_det(x, -math.log(self.levels))
 
     def invert(self, y):
-        return InverseResult.exact(y * self.levels)
+        x = y * self.levels
+        return InverseResult.exact(x, x)
 
     def quantize(self, x):
         """The level that a continuous point belongs to: ``clip(⌊x⌋, 0, n−1)``."""
@@ -129,7 +130,9 @@ class Logit(Preprocessing):
         return log_p - log_q, log_det - tf.reduce_sum(log_p + log_q, axes)
 
     def invert(self, y):
-        return InverseResult.exact((tf.sigmoid(y) - self.alpha) / (1.0 - 2.0 * self.alpha))
+        width = 1.0 - 2.0 * self.alpha
+        p = tf.sigmoid(y)
+        return InverseResult.exact((p - self.alpha) / width, p / width)
 
     def inverse_lipschitz_bound(self):
         """``1 / (4 (1 − 2α))``."""
@@ -156,7 +159,7 @@ class Center(Preprocessing):
         return x - self.offset, self._constant_log_det(x, 0.0)
 
     def invert(self, y):
-        return InverseResult.exact(y + self.offset)
+        return InverseResult.exact(y + self.offset, y, self.offset)
 
     def inverse_lipschitz_bound(self):
         """1."""

@@ -1,14 +1,12 @@
 """The invertible residual block."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.layers.contraction import bind
 from iresnet_tf.layers.invertible import InverseResult, Invertible
-from iresnet_tf.numerics import fixed_point
+from iresnet_tf.numerics import fixed_point, residual_map
 from iresnet_tf.numerics import log_det as estimators
-from iresnet_tf.numerics.rounding import event_norm, rounding_error
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -59,8 +57,8 @@ class ResidualBlock(Invertible):
         return x + bind(self.g)(x)
 
     def transform(self, x, seed):
-        linearization = bind(self.g).linearize(x)
-        return x + linearization.value, self.log_det(linearization, seed, self._lipschitz_or_none())
+        lipschitz = self._lipschitz_or_none()
+        return residual_map.transform(bind(self.g), x, self.log_det, seed, lipschitz)
 
     def _lipschitz_or_none(self):
         try:
@@ -86,30 +84,21 @@ class ResidualBlock(Invertible):
         return self.invert(self.prepare_output(y), lipschitz)
 
     def invert(self, y, lipschitz=None):
-        function = bind(self.g)
-        found = self.solver(function, y)
-        x = fixed_point.implicit_gradient(function, y, found.x, self.solver)
-        bound = self._error_bound(function, y, found, lipschitz)
+        x, found, margin = residual_map.invert(bind(self.g), y, self.solver)
+        bound = self._error_bound(found.residual + margin, lipschitz)
         return InverseResult(x, found.iterations, found.residual, found.converged, bound)
 
     def preimage(self, y):
-        function = bind(self.g)
-        found = self.solver(function, y)
-        return fixed_point.implicit_gradient(function, y, found.x, self.solver)
+        return residual_map.invert(bind(self.g), y, self.solver)[0]
 
-    def _error_bound(self, function, y, found, lipschitz):
+    def _error_bound(self, residual, lipschitz):
         if lipschitz is None:
             try:
                 lipschitz = self.lipschitz_bound()
             except ValueError:
                 lipschitz = float("inf")
-        gap = 1.0 - tf.cast(lipschitz, y.dtype)
-        # The sum x + g(x) − y rounds as well.
-        epsilon = np.finfo(y.dtype.as_numpy_dtype).eps
-        margin = rounding_error(function, found.x)
-        margin += 4.0 * epsilon * (event_norm(y) + event_norm(found.x))
-        infinite = tf.fill(tf.shape(margin), tf.constant(float("inf"), y.dtype))
-        return tf.stop_gradient(tf.where(gap > 0.0, (found.residual + margin) / gap, infinite))
+        gap = tf.cast(1.0 - tf.cast(lipschitz, tf.float64), residual.dtype)
+        return tf.where(gap > 0.0, residual / gap, tf.constant(float("inf"), residual.dtype))
 
     def lipschitz_bound(self):
         """Certified upper bound on ``Lip(g)`` with the weights as they are now.

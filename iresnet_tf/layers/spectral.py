@@ -17,6 +17,10 @@ from iresnet_tf.numerics import linear_operators, norm_bounds
 from iresnet_tf.numerics.linearization import Affine
 
 
+UNROLLED_PIXELS = 16
+"""Grids up to this size are convolved by one matrix product (measured: twice as fast)."""
+
+
 class SpectralConstraint(keras.constraints.Constraint):
     """Moves a layer's singular vectors on by power iteration; returns the kernel unchanged."""
 
@@ -69,6 +73,10 @@ class SpectralLayer(keras.layers.Layer):
     def make_operator(self, kernel):
         """The pair ``(A_K, A_Kᵀ)``."""
         raise NotImplementedError
+
+    def make_batch_operator(self, kernel):
+        """The same pair in the form that is quickest for a batch."""
+        return self.make_operator(kernel)
 
     def vector_shape(self):
         """Shape ``[1, …]`` of the right singular vector."""
@@ -152,7 +160,7 @@ class SpectralLayer(keras.layers.Layer):
     def bind(self):
         """The affine map with the weights as they are now."""
         bias = tf.convert_to_tensor(self.bias) if self.use_bias else None
-        return Affine(self.make_operator(self.constrained_kernel()), bias)
+        return Affine(self.make_batch_operator(self.constrained_kernel()), bias)
 
     def call(self, x):
         return self.bind()(x)
@@ -210,6 +218,7 @@ class SpectralDense(SpectralLayer):
 
     def build(self, input_shape):
         self.units = _required("units", self.units, self.name)
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
         self._add_weights((_channels(input_shape, self.name), self.units))
 
     def set_output_channels(self, channels):
@@ -279,6 +288,7 @@ class SpectralConv2D(SpectralLayer):
             )
         self.filters = _required("filters", self.filters, self.name)
         self.grid = tuple(input_shape[1:3])
+        self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))
         self._add_weights((*self.kernel_size, _channels(input_shape, self.name), self.filters))
 
     def set_output_channels(self, channels):
@@ -289,6 +299,12 @@ class SpectralConv2D(SpectralLayer):
         if self.kernel_size == (1, 1):
             return linear_operators.Dense(tf.reshape(kernel, kernel.shape[2:]))
         return linear_operators.Convolution(kernel)
+
+    def make_batch_operator(self, kernel):
+        pixels = self.grid[0] * self.grid[1]
+        if 1 < pixels <= UNROLLED_PIXELS and self.kernel_size != (1, 1):
+            return linear_operators.UnrolledConvolution.from_kernel(kernel, self.grid)
+        return self.make_operator(kernel)
 
     def vector_shape(self):
         # Every pixel of a 1×1 convolution is the same matrix.

@@ -21,13 +21,11 @@ class Squeeze(Invertible):
     event_ndims = 3
 
     def build(self, input_shape):
-        height_and_width = tuple(input_shape[1:3])
-        if len(input_shape) != 4 or None in tuple(input_shape[1:]) or any(
-            side % 2 for side in height_and_width
-        ):
+        shape = tuple(input_shape)
+        if len(shape) != 4 or None in shape[1:] or shape[1] % 2 or shape[2] % 2:
             raise ValueError(
                 f"{self.name} halves height and width, so both must be even and known: "
-                f"[batch, height, width, channels]; received {tuple(input_shape)}. Pad or crop "
+                f"[batch, height, width, channels]; received {shape}. Pad or crop "
                 "the images first."
             )
         super().build(input_shape)
@@ -38,12 +36,6 @@ class Squeeze(Invertible):
     def transform(self, x, seed):
         del seed
         return self.call(x), tf.zeros(tf.shape(x)[:1], x.dtype)
-
-    def prepare_output(self, y):
-        if not self.built:
-            height, width, channels = y.shape[1:]
-            self.build((None, 2 * height, 2 * width, channels // 4))
-        return super().prepare_output(y)
 
     def output_event_shape(self):
         height, width, channels = self.event_shape
@@ -59,3 +51,12 @@ class Squeeze(Invertible):
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
         return (batch, height // 2, width // 2, 4 * channels)
+
+    def compute_input_shape(self, output_shape):
+        shape = tuple(output_shape)
+        if len(shape) != 4 or None in shape[1:] or shape[3] % 4:
+            raise ValueError(
+                f"{self.name} inverts images of 4c channels: [batch, height, width, 4c]; received "
+                f"{shape}."
+            )
+        return (shape[0], 2 * shape[1], 2 * shape[2], shape[3] // 4)

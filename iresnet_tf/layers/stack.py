@@ -19,13 +19,15 @@ class Stack(Invertible):
     """
 
     def __init__(self, layers, **kwargs):
-        super().__init__(**kwargs)
         for layer in layers:
             if not isinstance(layer, Invertible):
                 raise ValueError(
                     f"A stack takes invertible layers of iresnet_tf.layers; received {layer!r}. "
                     "Wrap a residual branch as ResidualBlock(g)."
                 )
+        if layers:
+            kwargs.setdefault("dtype", layers[0].dtype_policy.name)
+        super().__init__(**kwargs)
         self.parts = list(layers)
 
     @property
@@ -73,7 +75,10 @@ class Stack(Invertible):
         return self.latent_shape
 
     def invert(self, y):
-        """Layer by layer; iterations add up, and each layer enlarges the error before it."""
+        """Layer by layer; iterations add up, and each layer enlarges the error before it.
+
+        The residual is the largest of the layers'.
+        """
         result = InverseResult.exact(y)
         for part in reversed(self.parts):
             step = part.inverse(result.x)
@@ -104,6 +109,12 @@ class Stack(Invertible):
         shape = tuple(input_shape)
         for part in self.parts:
             shape = tuple(part.compute_output_shape(shape))
+        return shape
+
+    def compute_input_shape(self, output_shape):
+        shape = tuple(output_shape)
+        for part in reversed(self.parts):
+            shape = tuple(part.compute_input_shape(shape))
         return shape
 
     def get_config(self):

@@ -56,12 +56,23 @@ class DensityModel(keras.Model):
     # Building and compiling.
 
     def build(self, input_shape):
+        if len(input_shape) < 2 or None in tuple(input_shape[1:]):
+            raise ValueError(
+                f"{self.name} takes batches of samples of a known shape, [batch, …event]; "
+                f"received shape {tuple(input_shape)}. Batch the data, or give scalars a "
+                "trailing axis of 1."
+            )
         if not self.flow.built:
             self.flow.build(tuple(input_shape))
         if not self.prior.built:
             self.prior.build((None, *self.flow.latent_shape))
-        self.evaluations = self.add_weight(
-            name="evaluations", shape=(), dtype="int32", initializer="zeros", trainable=False
+        self.evaluation_seed = self.add_weight(
+            name="evaluation_seed",
+            shape=(2,),
+            dtype="int32",
+            initializer=lambda shape, dtype: tf.constant([self.noise_seed, -1], dtype),
+            trainable=False,
+            aggregation="only_first_replica",
         )
         # Made here, eagerly: made inside a traced step it would not survive a retrace.
         self._bijector = from_layer(self.flow, name="flow")
@@ -71,11 +82,12 @@ class DensityModel(keras.Model):
 
         ``jit_compile`` is off unless asked for: on a CPU it makes a step slower.
         """
-        if kwargs.get("loss") is not None:
-            raise ValueError(
-                f"{type(self).__name__} brings its own loss (the mean negative log-likelihood); "
-                f"received loss={kwargs['loss']!r}. Leave it out."
-            )
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if kwargs.get(name) is not None:
+                raise ValueError(
+                    f"{type(self).__name__} brings its own loss (the mean negative "
+                    f"log-likelihood) and metrics; received {name}={kwargs[name]!r}. Leave it out."
+                )
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
 
     @property
@@ -95,6 +107,9 @@ class DensityModel(keras.Model):
 
     def log_prob(self, x, seed=None):
         """``log p(x)`` at points of data space (noise included), ``[batch]``, nats."""
+        x = as_tensor(x, self.compute_dtype)
+        if not self.built:
+            self.build(x.shape)
         latent, log_det = self.flow.forward_and_log_det(x, seed)
         return self.prior.log_prob(latent) + log_det
 
@@ -104,6 +119,7 @@ class DensityModel(keras.Model):
 
     def decode(self, z):
         """``x = F⁻¹(z)``."""
+        self._require_built()
         return self.flow.preimage(self.flow.prepare_output(z))
 
     def bijector(self):
@@ -135,12 +151,12 @@ class DensityModel(keras.Model):
             ``[count, …event]``; levels, where the data are discrete.
         """
         self._require_built()
-        if count < 1:
-            raise ValueError(f"count is at least 1; received {count!r}.")
-        if not temperature > 0.0:
+        if count != int(count) or count < 1:
+            raise ValueError(f"count is an integer of at least 1; received {count!r}.")
+        if not 0.0 < temperature < math.inf:
             raise ValueError(f"temperature is a positive number; received {temperature!r}.")
         seed = self.flow.next_seed() if seed is None else probes.as_seed(seed)
-        x = self._decode_compiled(self.prior.sample(count, temperature, seed))
+        x = self._decode_compiled(self.prior.sample(int(count), temperature, seed))
         return x if self.dequantize is None else self.dequantize.quantize(x)
 
     @tf.function(reduce_retracing=True)
@@ -158,31 +174,71 @@ class DensityModel(keras.Model):
             self.flow.initialize(self._noisy(x, tf.constant([0, -1])))
 
     def fit(self, x=None, y=None, **kwargs):
-        """As `keras.Model.fit`; ends with refined spectral vectors."""
-        self.initialize(_first_examples(x, kwargs.get("batch_size")))
+        """As `keras.Model.fit`; begins with `initialize`, ends with refined spectral vectors.
+
+        Args:
+            x: array or tensor ``[examples, …event]``, or a batched `tf.data.Dataset`
+                (of ``x``, ``(x, y)`` or ``(x, y, sample_weight)``).
+            y: not used.
+            **kwargs: of `keras.Model.fit`.
+
+        Raises:
+            ValueError: for other data, or none.
+        """
+        if isinstance(x, tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)
+        examples = _first_examples(x, 1024, kwargs.get("validation_split") or 0.0)
+        with self.distribute_strategy.scope():
+            self.initialize(examples)
         history = super().fit(x, y, **kwargs)
         refresh(self)
         return history
 
-    def evaluate(self, x=None, y=None, **kwargs):
-        """As `keras.Model.evaluate`; begins with refined spectral vectors."""
+    def train_on_batch(self, x, *args, **kwargs):
+        """As `keras.Model.train_on_batch`; begins with `initialize`."""
+        self.initialize(_first_examples(x))
+        return super().train_on_batch(x, *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, seed=None, **kwargs):
+        """As `keras.Model.evaluate`; begins with refined spectral vectors.
+
+        Every evaluation draws the same noise and probes, so two differ by the
+        weights and the data alone.
+
+        Args:
+            x, y: as for `fit`.
+            seed: integer for other draws; the model's by default.
+            **kwargs: of `keras.Model.evaluate`.
+        """
+        if not self.built:
+            self.build(_first_examples(x).shape)
         refresh(self)
+        seed = self.noise_seed if seed is None else _seed_value(seed)
+        self.evaluation_seed.assign([seed, -1])
         return super().evaluate(x, y, **kwargs)
+
+    def predict(self, x, **kwargs):
+        """As `keras.Model.predict`: ``log p(x)``, ``[examples]``, nats."""
+        if not self.built:
+            self.build(_first_examples(x).shape)
+        return super().predict(x, **kwargs)
 
     def train_step(self, data):
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         seed = tf.stack([self.noise_seed, tf.cast(self.optimizer.iterations, tf.int32)])
         with tf.GradientTape() as tape:
             loss, parts = self._objective(x, sample_weight, seed)
-            scaled = self.optimizer.scale_loss(loss)
+            # The optimizer adds up the gradients of the replicas.
+            replicas = tf.distribute.get_strategy().num_replicas_in_sync
+            scaled = self.optimizer.scale_loss(loss / replicas)
         gradients = tape.gradient(scaled, self.trainable_variables)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
         return self._report(x, loss, parts, sample_weight)
 
     def test_step(self, data):
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        self.evaluations.assign_add(1)
-        seed = tf.stack([self.noise_seed, -1 - self.evaluations])
+        self.evaluation_seed.assign_sub([0, 1])
+        seed = tf.identity(self.evaluation_seed.value)
         loss, parts = self._objective(x, sample_weight, seed)
         return self._report(x, loss, parts, sample_weight)
 
@@ -246,9 +302,11 @@ class DensityModel(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        for field in ("layers", "preprocessing"):
-            config[field] = [keras.saving.deserialize_keras_object(x) for x in config[field]]
-        return cls(**config)
+        parts = {
+            field: [keras.saving.deserialize_keras_object(part) for part in config[field]]
+            for field in ("layers", "preprocessing")
+        }
+        return cls(**{**config, **parts})
 
 
 def bits_per_dim(nats, dimension):
@@ -264,27 +322,51 @@ def _weighted_mean(values, weights):
     return tf.math.divide_no_nan(tf.reduce_sum(weights * values), tf.reduce_sum(weights))
 
 
-def _first_examples(x, batch_size, wanted=1024):
-    """About a thousand training examples, for data-dependent initialisation."""
+def _first_examples(x, wanted=1, held_out=0.0):
+    """About ``wanted`` training examples, checked to be numbers.
+
+    Args:
+        x: array, tensor or `tf.data.Dataset`.
+        wanted: number of examples; whole batches of a dataset.
+        held_out: fraction at the end of an array that is not for training.
+    """
     if not isinstance(x, tf.data.Dataset):
-        if hasattr(x, "shape"):
-            return x[:wanted]
-        raise ValueError(
-            f"fit takes an array, a tensor or a tf.data.Dataset; received {type(x).__name__}."
-        )
+        if not hasattr(x, "shape") or len(x.shape) == 0:
+            raise ValueError(
+                "The data are an array, a tensor or a tf.data.Dataset; received "
+                f"{type(x).__name__}. Convert them with numpy.asarray."
+            )
+        training = int(x.shape[0] * (1.0 - held_out))
+        return _numbers(x[: min(wanted, training)])
     collected, count = [], 0
     for element in x:
-        batch = keras.utils.unpack_x_y_sample_weight(element)[0]
+        batch = _numbers(keras.utils.unpack_x_y_sample_weight(element)[0])
         collected.append(batch)
-        count += int(batch.shape[0])
+        count += batch.shape[0] if batch.ndim else 0
         if count >= wanted:
             break
-    if not collected:
-        raise ValueError("fit received a dataset without examples.")
-    return tf.concat(collected, 0)
+    if not count:
+        raise ValueError("The dataset has no examples. Is it batched, and is it not used up?")
+    return np.concatenate(collected)
+
+
+def _numbers(x):
+    """``x`` as an array of numbers with at least one example."""
+    array = None if isinstance(x, (dict, list, tuple)) else np.asarray(x)
+    if array is None or array.dtype.kind not in "buif":
+        kind = type(x).__name__ if array is None else array.dtype
+        raise ValueError(
+            f"The data are real numbers, [examples, …event]; received {kind}. Convert them, or "
+            "map the dataset to its samples."
+        )
+    if array.size == 0:
+        raise ValueError(f"The data have no examples; received shape {array.shape}.")
+    return array
 
 
 def _seed_value(seed):
     if seed is None:
         return int(keras.random.randint((), 0, 2**31 - 1))
+    if seed != int(seed) or not 0 <= seed < 2**31:
+        raise ValueError(f"seed is an integer from 0 to 2**31 − 1; received {seed!r}.")
     return int(seed)

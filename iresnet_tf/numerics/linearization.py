@@ -8,6 +8,8 @@ linearization out, so the products cost one pass of the linear chain and never
 evaluate ``g`` again; any other function falls back on automatic
 differentiation.  Both products take extra leading axes
 (``[probes, batch, …]``), and everything is differentiable once more.
+
+Maps are `NamedTuple`s of tensors: a `tf.function` takes one as an argument.
 """
 
 from typing import Any, Callable, NamedTuple
@@ -40,29 +42,6 @@ class Affine(NamedTuple):
 
     def linearize(self, x):
         return Linearization(self(x), self.operator, self.operator.adjoint)
-
-
-class Elementwise(NamedTuple):
-    """``x ↦ φ(x)`` on every element; its Jacobian is the diagonal ``φ'(x)``.
-
-    Attributes:
-        function: ``x ↦ φ(x)``.
-        value_and_derivative: ``x ↦ (φ(x), φ'(x))``, sharing what both need.
-    """
-
-    function: Callable[[tf.Tensor], tf.Tensor]
-    value_and_derivative: Callable[[tf.Tensor], tuple]
-
-    def __call__(self, x):
-        return self.function(x)
-
-    def linearize(self, x):
-        value, derivative = self.value_and_derivative(x)
-
-        def product(v):
-            return diagonal_product(derivative, v)
-
-        return Linearization(value, product, product)
 
 
 def diagonal_product(diagonal, v):
@@ -143,16 +122,16 @@ class Automatic(NamedTuple):
         def jvp(v):
             return outer.gradient(transposed, dual, v, unconnected_gradients="zero")
 
-        return Linearization(value, _over_probes(jvp, x), _over_probes(vjp, x))
+        return Linearization(value, _over_probes(jvp, x), _over_probes(vjp, value))
 
 
-def _over_probes(product, x):
-    """Extends a product on ``[batch, …]`` to ``[probes, batch, …]``."""
+def _over_probes(product, like):
+    """Extends a product of vectors like ``like``, ``[batch, …]``, to ``[probes, batch, …]``."""
 
     def extended(v):
-        if v.shape.rank == x.shape.rank:
+        if v.shape.rank == like.shape.rank:
             return product(v)
-        full = tf.concat([tf.shape(v)[:1], tf.shape(x)], 0)
+        full = tf.concat([tf.shape(v)[:1], tf.shape(like)], 0)
         probes = tf.unstack(tf.broadcast_to(v, full), num=v.shape[0])
         return tf.stack([product(probe) for probe in probes])
 

@@ -40,10 +40,13 @@ def truncation_bound(lipschitz, terms):
 
     Source: Behrmann et al. 2019, theorem 3.
     """
-    if lipschitz >= 1.0:
+    if not lipschitz < 1.0:
         return math.inf
-    # The tail itself, Σ_{k>n} Lᵏ/k: no difference of nearly equal numbers.
     total, power, k = 0.0, lipschitz ** (terms + 1), terms + 1
+    if lipschitz > 0.99 and power > 0.1:
+        # The tail is of the order of the whole, and long.
+        return -math.log1p(-lipschitz) - math.fsum(lipschitz**i / i for i in range(1, k))
+    # The tail itself, Σ_{k>n} Lᵏ/k: no difference of nearly equal numbers.
     while power > 1e-18 * max(total, 1e-300) * (1.0 - lipschitz):
         total += power / k
         power *= lipschitz
@@ -78,6 +81,12 @@ class LogDet:
     @classmethod
     def from_config(cls, config):
         return cls(**config)
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.get_config() == other.get_config()
+
+    def __hash__(self):
+        return hash(repr(self))
 
     def __repr__(self):
         options = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
@@ -129,10 +138,11 @@ class _Series(LogDet):
             self.probes = int(probes)
         else:
             self.distribution = np.asarray(distribution)
-            if self.distribution.ndim < 2 or not np.all(np.isfinite(self.distribution)):
+            probes = self.distribution
+            if probes.ndim < 2 or not np.all(np.isfinite(probes)) or not np.any(probes):
                 raise ValueError(
-                    "An array of probes is finite and of shape [probes, …event]; "
-                    f"received shape {self.distribution.shape}."
+                    "An array of probes is finite, not all zero, and of shape [probes, …event]; "
+                    f"received shape {probes.shape}."
                 )
             self.probes = self.distribution.shape[0]
 

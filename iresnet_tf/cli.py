@@ -1,0 +1,196 @@
+"""The ``iresnet`` command."""
+
+import functools
+import json
+import pathlib
+import sys
+
+import click
+import numpy as np
+import tensorflow as tf
+
+from iresnet_tf.analysis import plots
+from iresnet_tf.analysis.certificate import certify as make_certificate
+from iresnet_tf.analysis.evaluation import evaluate_density, reconstruction
+from iresnet_tf.data import sources
+from iresnet_tf.numerics import log_det as estimators
+from iresnet_tf.training import presets as catalogue
+from iresnet_tf.training import train as training
+from iresnet_tf.training.run_folder import RunFolder, write_json
+
+_PATH = click.Path(path_type=pathlib.Path)
+_data_dir = click.option(
+    "--data-dir", type=_PATH, help="The TFDS directory; TFDS's own default otherwise."
+)
+
+
+def _clear_errors(command):
+    """Errors that tell the user what to do are shown as such, without a traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args, **kwargs):
+        try:
+            return command(*args, **kwargs)
+        except (ValueError, FileNotFoundError, FileExistsError) as error:
+            raise click.ClickException(str(error)) from error
+        except tf.errors.InvalidArgumentError as error:
+            raise click.ClickException(error.message) from error
+
+    return wrapped
+
+
+@click.group()
+def main():
+    """Invertible residual networks: train, evaluate, sample, certify."""
+
+
+@main.command()
+def presets():
+    """List the presets: model, data, source."""
+    for name in catalogue.names():
+        preset = catalogue.get(name)
+        model = preset.model
+        blocks = "-".join(map(str, model.blocks))
+        click.echo(
+            f"{name:20} {model.architecture} flow, blocks {blocks}, width {model.width}, "
+            f"coeff {model.coeff} | data {preset.data} | {preset.source}"
+        )
+
+
+@main.command()
+@click.argument("preset")
+@click.argument("overrides", nargs=-1, metavar="[FIELD=VALUE]...")
+@click.option("--out", required=True, type=_PATH, help="The run folder; must not exist.")
+@click.option("--epochs", type=click.IntRange(1), help="Instead of the preset's.")
+@click.option("--steps", type=click.IntRange(1), help="Likewise; rounded up to whole epochs.")
+@click.option("--batch-size", type=click.IntRange(1), help="Instead of the preset's.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--strategy",
+    type=click.Choice(["auto", "one"]),
+    default="auto",
+    show_default=True,
+    help="Devices: one is what TensorFlow picks first.",
+)
+@click.option("--resume", is_flag=True, help="Continue the run in --out.")
+@_data_dir
+@_clear_errors
+def train(preset, overrides, out, epochs, steps, batch_size, seed, strategy, resume, data_dir):
+    """Train PRESET into a run folder, with fields replaced (as model.width=32)."""
+    del strategy
+    if epochs and steps:
+        raise click.UsageError("Give --epochs or --steps, not both.")
+    if resume:
+        changed = overrides or epochs or steps or batch_size
+        if changed:
+            raise click.UsageError("--resume continues the run as it was configured.")
+        result = training.resume(out, data_dir)
+    else:
+        if batch_size:
+            overrides = (*overrides, f"batch_size={batch_size}")
+        config = catalogue.get(preset, overrides).with_length(epochs, steps)
+        result = training.train(config, out, seed, data_dir)
+    click.echo(json.dumps(result, indent=2))
+
+
+@main.command()
+@click.argument("run", type=_PATH)
+@click.option("--split", type=click.Choice(["test"]), default="test", show_default=True)
+@click.option(
+    "--log-det",
+    "log_det",
+    help="exact, a number of series terms, or russian-roulette; by default exact up to 256 "
+    "dimensions, else the shortest series with a truncation bound of 0.005 bits/dim.",
+)
+@click.option("--passes", type=click.IntRange(1), help="Repetitions with fresh noise and probes.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@_data_dir
+@_clear_errors
+def evaluate(run, split, log_det, passes, seed, data_dir):
+    """Evaluate RUN: likelihood with its errors, reconstruction, certificate; as JSON."""
+    del split
+    folder, model, test = _load(run, data_dir)
+    estimator = None if log_det is None else _estimator(log_det)
+    result = evaluate_density(model, test, estimator, passes, seed=seed)
+    write_json(folder.path / "evaluation.json", result)
+    click.echo(json.dumps(result, indent=2))
+
+
+@main.command()
+@click.argument("run", type=_PATH)
+@click.option("--count", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--temperature", type=click.FloatRange(0.0, min_open=True), default=1.0)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--out", required=True, type=_PATH, help="The PNG to write.")
+@_data_dir
+@_clear_errors
+def sample(run, count, temperature, seed, out, data_dir):
+    """Draw samples of RUN into a picture."""
+    _, model, test = _load(run, data_dir)
+    samples = model.sample(count, temperature, seed).numpy()
+    if model.dequantize is not None:
+        figure = plots.image_grid(samples, model.dequantize.levels)
+    else:
+        figure = plots.density_and_samples(
+            lambda points: model.predict(points, batch_size=4096, verbose=0), samples, test[:2000]
+        )
+    _write(figure, out)
+
+
+@main.command()
+@click.argument("run", type=_PATH)
+@click.option("--count", type=click.IntRange(1), default=32, show_default=True)
+@click.option("--out", required=True, type=_PATH, help="The PNG to write.")
+@_data_dir
+@_clear_errors
+def reconstruct(run, count, out, data_dir):
+    """Show test data beside what comes back through RUN's forward map and its inverse."""
+    _, model, test = _load(run, data_dir)
+    shown = test[:count]
+    if model.dequantize is None:
+        restored = model.decode(model.encode(shown)).numpy()
+        figure = plots.point_pairs(shown, restored)
+    else:
+        levels = model.dequantize.levels
+        noisy = model.dequantize.add_noise(shown, 0)
+        restored = model.dequantize.quantize(model.decode(model.encode(noisy)))
+        figure = plots.pairs(shown, np.asarray(restored), levels)
+    _write(figure, out)
+    click.echo(json.dumps(reconstruction(model, shown), indent=2))
+
+
+@main.command()
+@click.argument("run", type=_PATH)
+@_clear_errors
+def certify(run):
+    """Certify RUN: every layer's norm beside its coefficient; exit status 1 if a block fails."""
+    certificate = make_certificate(RunFolder(run).load_model())
+    click.echo(json.dumps(certificate, indent=2))
+    sys.exit(0 if certificate["certified"] else 1)
+
+
+def _load(path, data_dir):
+    run = RunFolder(path)
+    model = run.load_model()
+    return run, model, sources.get(run.read_config()["preset"].data, data_dir).test()
+
+
+def _estimator(text):
+    if text.isdecimal() and int(text) > 0:
+        return estimators.PowerSeries(int(text))
+    named = {"exact": estimators.Exact, "russian-roulette": estimators.RussianRoulette}
+    if text not in named:
+        raise ValueError(
+            f"--log-det is exact, russian-roulette or a positive number of terms; got {text!r}."
+        )
+    return named[text]()
+
+
+def _write(figure, path):
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"--out is a PNG file; received {path}.")
+    if path.exists():
+        raise FileExistsError(f"{path} exists already; choose another --out.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    click.echo(f"wrote {path}")

@@ -1,0 +1,41 @@
+"""Trained models by name, run folder or file."""
+
+import importlib.resources
+import pathlib
+
+from iresnet_tf.training.run_folder import RunFolder, load_model
+
+_FOLDER = importlib.resources.files("iresnet_tf") / "pretrained"
+
+
+def pretrained_names():
+    """Names of the trained models that ship with the package."""
+    return tuple(sorted(file.name.removesuffix(".keras") for file in _FOLDER.iterdir()))
+
+
+def load(source):
+    """A trained Keras model.
+
+    Args:
+        source: a run folder, a ``.keras`` file, or a name of `pretrained_names`.
+            A path that exists is taken before a name.
+
+    Returns:
+        the model; ActNorm is not initialised again, nothing is refined.
+
+    Raises:
+        FileNotFoundError: if there is nothing of that name or at that path.
+        ValueError: if the file is truncated, damaged, or no model.
+    """
+    path = pathlib.Path(source)
+    if path.is_dir():
+        return RunFolder(path).load_model()
+    if path.is_file():
+        return load_model(path)
+    if str(source) in pretrained_names():
+        with importlib.resources.as_file(_FOLDER / f"{source}.keras") as file:
+            return load_model(file)
+    raise FileNotFoundError(
+        f"There is no run folder or model file at {source!r}, and no pretrained model of that "
+        f"name: those are {', '.join(pretrained_names()) or 'none'}."
+    )

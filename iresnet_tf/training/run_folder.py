@@ -1,0 +1,126 @@
+"""A run on disk: its files, written whole or not at all."""
+
+import json
+import os
+import pathlib
+
+import keras
+
+from iresnet_tf.training import presets
+
+
+class RunFolder:
+    """``config.json``, ``history.jsonl``, ``checkpoints/``, ``tensorboard/``, ``images/``,
+    ``model.keras`` and, last, ``result.json``.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.config = self.path / "config.json"
+        self.history = self.path / "history.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.images = self.path / "images"
+        self.model = self.path / "model.keras"
+        self.result = self.path / "result.json"
+
+    def create(self, config):
+        """Makes the folder and writes its configuration.
+
+        Raises:
+            FileExistsError: if the path exists and is not an empty folder.
+        """
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise FileExistsError(
+                f"{self.path} exists already; nothing was changed. Choose another --out, remove "
+                "it, or continue it with --resume."
+            )
+        for folder in (self.checkpoints, self.tensorboard, self.images):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.config, config)
+
+    def read_config(self):
+        """``config.json`` as plain data, its preset parsed.
+
+        Raises:
+            FileNotFoundError: if there is no run here.
+            ValueError: if the file is damaged.
+        """
+        if not self.config.is_file():
+            raise FileNotFoundError(
+                f"{self.path} is no run folder: it has no config.json. Train one with "
+                "`iresnet train PRESET --out RUN`."
+            )
+        try:
+            config = json.loads(self.config.read_text())
+            return {**config, "preset": presets.parse(config["preset"])}
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"{self.config} is damaged: {error!r}.") from None
+
+    def load_model(self):
+        """The trained model.
+
+        Raises:
+            FileNotFoundError: if the run has not finished.
+            ValueError: if the file is damaged.
+        """
+        self.read_config()
+        if not self.model.is_file():
+            raise FileNotFoundError(
+                f"{self.path} has no model.keras: the run has not finished. Continue it with "
+                "`iresnet train PRESET --out RUN --resume`."
+            )
+        return load_model(self.model)
+
+    def checkpoint(self, step):
+        """Where the checkpoint after ``step`` lies."""
+        return self.checkpoints / f"step-{step:08d}.keras"
+
+    def forget_epochs_after(self, step):
+        """Drops history lines of epochs that are about to be trained again."""
+        if self.history.is_file():
+            lines = self.history.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            partial = self.history.with_name(f".partial-{self.history.name}")
+            partial.write_text("".join(kept))
+            os.replace(partial, self.history)
+
+    def latest_checkpoints(self):
+        """Whole checkpoints, newest first."""
+        return sorted(self.checkpoints.glob("step-*.keras"), reverse=True)
+
+
+def load_model(path):
+    """A Keras model from its file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is truncated, damaged, or no model.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no model at {path}.")
+    try:
+        return keras.saving.load_model(path)
+    except Exception as error:
+        raise ValueError(
+            f"{path} ({path.stat().st_size} bytes) could not be read as a model of this package; "
+            f"it may be truncated. It was left as it is. ({type(error).__name__}: {error})"
+        ) from error
+
+
+def save_model(model, path):
+    """Saves to a file of another name first, so that ``path`` is never half-written."""
+    partial = path.with_name(f".partial-{path.name}")
+    model.save(partial)
+    os.replace(partial, path)
+
+
+def write_json(path, data):
+    """Indented JSON, written whole."""
+    partial = path.with_name(f".partial-{path.name}")
+    partial.write_text(json.dumps(data, indent=2) + "\n")
+    os.replace(partial, path)

@@ -1,0 +1,115 @@
+"""From a preset to a trained, evaluated run folder."""
+
+import time
+
+import keras
+import tensorflow as tf
+
+from iresnet_tf.analysis.evaluation import evaluate_density
+from iresnet_tf.data import sources
+from iresnet_tf.training import callbacks
+from iresnet_tf.training.assembly import build_model, build_optimizer
+from iresnet_tf.training.run_folder import RunFolder, load_model, save_model, write_json
+
+PICTURES_A_RUN = 4
+
+
+def train(preset, out, seed=0, data_dir=None):
+    """Trains a preset in a new folder, evaluates it, and leaves the run there.
+
+    Args:
+        preset: `presets.Preset`.
+        out: the folder; must not exist yet, or be empty.
+        seed: of initial weights, data order, noise and probes.
+        data_dir: the TFDS directory.
+
+    Returns:
+        dict, as written to ``result.json``.
+
+    Raises:
+        FileExistsError: if ``out`` exists.
+    """
+    run = RunFolder(out)
+    source = sources.get(preset.data, data_dir)
+    run.create({"preset": preset.model_dump(mode="json"), "seed": seed})
+    keras.utils.set_random_seed(seed)
+    model = build_model(preset, source, seed)
+    model.compile(build_optimizer(preset))
+    model.initialize(source.initial_examples(seed))
+    return _continue(model, preset, source, run, seed)
+
+
+def resume(out, data_dir=None):
+    """Continues an interrupted run from its newest whole checkpoint.
+
+    Args:
+        out: the run's folder.
+        data_dir: the TFDS directory.
+
+    Returns:
+        dict, as written to ``result.json``.
+
+    Raises:
+        FileNotFoundError: if there is no run, or no checkpoint in it.
+        ValueError: if no checkpoint can be read.
+    """
+    run = RunFolder(out)
+    config = run.read_config()
+    preset, seed = config["preset"], config["seed"]
+    source = sources.get(preset.data, data_dir)
+    keras.utils.set_random_seed(seed)
+    model = _newest(run)
+    run.forget_epochs_after(int(model.optimizer.iterations))
+    return _continue(model, preset, source, run, seed)
+
+
+def _continue(model, preset, source, run, seed):
+    started = time.time(), time.process_time()
+    test = source.test()
+    done = int(model.optimizer.iterations)
+    writer = tf.summary.create_file_writer(str(run.tensorboard))
+    every = max(1, preset.epochs // PICTURES_A_RUN)
+    pictures = callbacks.Pictures(run.images, writer, test, every)
+    model.fit(
+        source.stream(preset.batch_size, seed, done),
+        initial_epoch=done // preset.steps_per_epoch,
+        epochs=preset.epochs,
+        steps_per_epoch=preset.steps_per_epoch,
+        verbose=0,
+        callbacks=[
+            callbacks.Progress(preset.steps, done),
+            callbacks.History(run.history),
+            callbacks.Scalars(writer),
+            callbacks.Checkpoints(run, save_model),
+            pictures,
+        ],
+    )
+    save_model(model, run.model)
+    result = {
+        "preset": preset.name,
+        "seed": seed,
+        "steps": preset.steps,
+        **evaluate_density(model, test, seed=seed),
+        "parameters": int(sum(tf.size(each) for each in model.trainable_variables)),
+        "wall_seconds": round(time.time() - started[0], 1),
+        "cpu_seconds": round(time.process_time() - started[1], 1),
+    }
+    pictures.draw()
+    writer.close()
+    write_json(run.result, result)
+    return result
+
+
+def _newest(run):
+    """The newest checkpoint that can be read."""
+    paths = run.latest_checkpoints()
+    if not paths:
+        raise FileNotFoundError(
+            f"{run.path} has no checkpoint to resume from. Remove it and train again."
+        )
+    for path in paths[:-1]:
+        try:
+            return load_model(path)
+        except ValueError as error:
+            print(f"{error}\nTrying the checkpoint before it.")
+    return load_model(paths[-1])

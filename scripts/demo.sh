@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Sets itself up, trains the digits density model on the real digits, and shows what it is worth.
+#   bash scripts/demo.sh [RUN]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+run=${1:-$root/runs/demo}
+
+iresnet train digits-density --out "$run"
+iresnet sample "$run" --count 64 --out "$run/samples.png"
+
+python - "$run" <<'PYTHON'
+import json, pathlib, sys
+
+run = pathlib.Path(sys.argv[1])
+figure = json.loads((run / "result.json").read_text())["bits_per_dim"]
+print(f"""
+test bits/dim   {figure['mean']:.4f} ± {figure['standard_error']:.4f} (noise), \
+± {figure['sampling_error']:.4f} ({figure['examples']} test digits), \
+truncation ≤ {figure['truncation_bound']:.1g} ({figure['estimator']})
+samples         {run / 'samples.png'}
+TensorBoard     {sys.executable.replace('/python', '/tensorboard')} --logdir {run / 'tensorboard'}""")
+PYTHON

@@ -1,0 +1,19 @@
+# Sourced by the other scripts: the project's own virtual environment, made and
+# filled on first use.  PYTHON names the interpreter, VENV the folder.
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=${VENV:-$root/.venv}
+extras=${1:-}
+stamp=$venv/.installed$extras
+
+if [ ! -x "$venv/bin/python" ]; then
+  "${PYTHON:-python3}" -m venv "$venv"
+fi
+if [ ! -f "$stamp" ] || [ "$root/setup.cfg" -nt "$stamp" ]; then
+  echo "Installing into $venv …"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root$extras"
+  touch "$stamp"
+fi
+
+export PATH="$venv/bin:$PATH"
+# TensorFlow's start-up notes, not its errors.
+export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}

@@ -1,0 +1,80 @@
+"""What several test files share: seeds, matrices of operators, Jacobians, small contractions."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from iresnet_tf import layers
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def matrix_of():
+    """The matrix ``[out, in]`` of a linear map of ``[batch, …shape]``, from unit vectors."""
+
+    def matrix_of(function, shape):
+        size = int(np.prod(shape))
+        columns = function(tf.reshape(tf.eye(size, dtype=tf.float64), [size, *shape]))
+        return columns.numpy().reshape(size, -1).T
+
+    return matrix_of
+
+
+@pytest.fixture(scope="session")
+def jacobian_of():
+    """The Jacobians ``[batch, out, in]`` of a function at a batch, by differentiation.
+
+    One copy of the batch for every output, so that one backward pass serves them all.
+    """
+
+    def jacobian_of(function, x):
+        x = tf.convert_to_tensor(x)
+        batch, out = x.shape[0], function(x).shape[1:].num_elements()
+        copies = tf.repeat(x, out, axis=0)
+        with tf.GradientTape() as tape:
+            tape.watch(copies)
+            y = tf.reshape(function(copies), [batch, out, out])
+            diagonal = tf.linalg.trace(y)
+        return tf.reshape(tape.gradient(diagonal, copies), [batch, out, -1])
+
+    return jacobian_of
+
+
+SHAPES = {"dense": (6,), "conv": (4, 3, 2)}
+
+
+@pytest.fixture(scope="session")
+def contraction():
+    """A small contraction whose constraints bind and whose biases are not zero, in float64."""
+
+    def contraction(kind, activation="elu", coeff=0.9, seed=0, **options):
+        options = {"activation": activation, "coeff": coeff, "dtype": "float64", **options}
+        if kind == "dense":
+            g = layers.Contraction.mlp((8, 4), **options)
+        else:
+            g = layers.Contraction.conv(4, (3, 1, 2), **options)
+        g.build((None, *SHAPES[kind]))
+        random = np.random.default_rng(seed)
+        for layer in layers.spectral_layers(g):
+            layer.kernel.assign(2.0 * random.standard_normal(layer.kernel.shape))
+            layer.bias.assign(random.standard_normal(layer.bias.shape))
+        layers.refresh(g, tolerance=1e-9)
+        return g
+
+    return contraction
+
+
+@pytest.fixture(scope="session")
+def batch_for():
+    """Standard normal samples for a contraction of the given kind."""
+
+    def batch_for(kind, batch, seed=1, dtype=tf.float64):
+        shape = (batch, *SHAPES[kind])
+        return tf.constant(np.random.default_rng(seed).standard_normal(shape), dtype)
+
+    return batch_for
