@@ -89,6 +89,8 @@ def train(preset, overrides, out, epochs, steps, batch_size, seed, strategy, res
         if batch_size:
             overrides = (*overrides, f"batch_size={batch_size}")
         config = catalogue.get(preset, overrides).with_length(epochs, steps)
+        if config.intra_op_threads:
+            tf.config.threading.set_intra_op_parallelism_threads(config.intra_op_threads)
         result = training.train(config, out, seed, data_dir)
     click.echo(json.dumps(result, indent=2))
 

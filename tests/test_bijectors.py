@@ -285,7 +285,9 @@ def test_sample_gradient_is_that_of_the_inverse_jacobian(jacobian_of):
     x = tf.constant(x.numpy())
     with tf.GradientTape() as tape:
         y = block(x)
-    adjoint = tf.linalg.solve(jacobian_of(block, x), tf.cos(x)[..., tf.newaxis], adjoint=True)[..., 0]
+    adjoint = tf.linalg.solve(jacobian_of(block, x), tf.cos(x)[..., tf.newaxis], adjoint=True)[
+        ..., 0
+    ]
     expected = tape.gradient(y, guide.trainable_variables, output_gradients=-adjoint)
     for one, other in zip(found, expected):
         np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-10)

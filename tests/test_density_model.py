@@ -42,9 +42,7 @@ class KnownNoise(Dequantize):
 
 def vector_model(prior="learned", dtype="float32", log_det=None, units=(16,), **kwargs):
     options = {"log_det": log_det or Exact(), "solver": Anderson(tolerance=1e-5), "dtype": dtype}
-    blocks = [
-        ResidualBlock(Contraction.mlp(units=units, dtype=dtype), **options) for _ in range(2)
-    ]
+    blocks = [ResidualBlock(Contraction.mlp(units=units, dtype=dtype), **options) for _ in range(2)]
     layers = [blocks[0], ActNorm(dtype=dtype), blocks[1]]
     return DensityModel(layers, prior=prior, dtype=dtype, seed=3, **kwargs)
 
@@ -58,8 +56,10 @@ def image_model(dequantize=Dequantize, dtype="float32", log_det=None, **kwargs):
 
 
 def vectors(count=64):
+    """Two clusters."""
     random = np.random.default_rng(1)
-    return (random.normal(size=(count, 2)) * [1.5, 0.4] + [2.0, -1.0]).astype("float32")
+    centres = random.choice([-1.0, 3.0], size=(count, 1)) * [1.0, 0.5]
+    return (random.normal(size=(count, 2)) * [0.3, 0.6] + centres).astype("float32")
 
 
 def images(count=24):
@@ -83,6 +83,12 @@ def build(model, shape):
     return model
 
 
+def loosen(model):
+    """Small kernels: no constraint binds, so refined vectors change nothing."""
+    for layer in spectral_layers(model):
+        layer.kernel.assign(0.01 * layer.kernel)
+
+
 # Training.
 
 
@@ -92,7 +98,7 @@ def trained():
     keras.utils.set_random_seed(0)
     vector, image = vector_model(), image_model()
     return {
-        "vector": (vector, fit(vector, vectors(), epochs=12)),
+        "vector": (vector, fit(vector, vectors(), epochs=20)),
         "image": (image, fit(image, images(), epochs=12, validation_data=images(9))),
     }
 
@@ -101,7 +107,7 @@ def trained():
 def test_fit_on_an_array_lowers_the_loss(trained, kind):
     loss = trained[kind][1]["loss"]
     assert np.all(np.isfinite(loss))
-    assert loss[-1] < loss[0] - 0.1
+    assert loss[-1] < loss[0] - 0.1  # nats
 
 
 def test_history_has_bits_per_dim_for_discrete_data_only(trained):
@@ -153,8 +159,7 @@ def test_train_on_batch_initialises_and_trains():
 @pytest.mark.parametrize("batch_size", [1, 3], ids=["one", "partial last"])
 def test_an_epoch_reports_the_mean_over_all_examples(batch_size):
     model = build(image_model(KnownNoise), IMAGE)
-    for layer in spectral_layers(model):
-        layer.kernel.assign(0.01 * layer.kernel)  # the constraint does not bind
+    loosen(model)
     x = images(7)
     model.initialize(x)
     history = fit(model, x, optimizer=keras.optimizers.SGD(0.0), batch_size=batch_size)
@@ -186,6 +191,16 @@ def test_weights_of_zero_and_one_select_a_subset_in_loss_and_gradient():
         assert np.any(one != before)
 
 
+def test_validation_examples_are_weighted():
+    x = vectors(6)
+    weights = np.array([1.0, 0.0, 1.0, 1.0, 0.0, 1.0])
+    model = build(vector_model(), (2,))
+    loosen(model)
+    history = fit(model, x, optimizer=keras.optimizers.SGD(0.0), validation_data=(x, None, weights))
+    expected = -np.mean(model.log_prob(x[weights > 0]))
+    np.testing.assert_allclose(history["val_loss"][0], expected, rtol=1e-5)
+
+
 def test_noise_differs_between_steps_and_epochs():
     model = image_model()
     history = fit(model, images(), epochs=3, learning_rate=0.0)
@@ -204,8 +219,10 @@ def test_a_run_with_a_seed_repeats_to_the_bit():
         np.testing.assert_array_equal(one, other)
 
 
-def test_evaluations_draw_the_same_noise_and_another_seed_other_noise(trained):
-    model, _ = trained["image"]
+def test_evaluations_draw_the_same_noise_and_another_seed_other_noise():
+    model = build(image_model(log_det=PowerSeries(terms=3)), IMAGE)
+    model.compile(optimizer="adam")
+    loosen(model)
 
     def evaluate(**kwargs):
         return model.evaluate(images(), batch_size=10, verbose=0, return_dict=True, **kwargs)
@@ -309,13 +326,20 @@ def test_samples_have_the_moments_of_the_density(grid, kind):
 def test_distribution_agrees_with_the_model(trained, kind):
     model, _ = trained[kind]
     distribution = model.distribution()
-    x = distribution.sample(5, seed=1)
+    x = distribution.sample(5, seed=[0, 1])
     assert x.shape == (5, *model.flow.event_shape)
     assert distribution.event_shape == model.flow.event_shape
-    np.testing.assert_array_equal(x, distribution.sample(5, seed=1))
+    np.testing.assert_array_equal(x, distribution.sample(5, seed=[0, 1]))
     np.testing.assert_allclose(model.decode(model.encode(x)), x, rtol=0, atol=1e-3)
     np.testing.assert_allclose(distribution.log_prob(x), model.log_prob(x), rtol=1e-4)
     np.testing.assert_allclose(model.bijector().forward(x), model.encode(x), rtol=1e-5)
+
+
+def test_density_at_the_edge_of_the_data_space(trained):
+    model, _ = trained["image"]
+    x = np.zeros((2, *IMAGE), "float32")
+    x[1] = LEVELS
+    np.testing.assert_allclose(model.distribution().log_prob(x), model.log_prob(x), rtol=1e-5)
 
 
 def test_distribution_follows_the_weights():
@@ -438,22 +462,15 @@ folder = sys.argv[1]
 import numpy as np
 
 model = keras.models.load_model(f"{folder}/model.keras")
-data = np.load(f"{folder}/data.npz")["x"]
-result = {
-    "log_prob": model.log_prob(data + 0.5, seed=3),
-    "encoded": model.encode(data + 0.5),
-    "sample": model.sample(3, seed=1),
-    "iterations": model.optimizer.iterations,
-    "initialized": model.flow.is_initialized(),
-}
-loss = model.evaluate(data, verbose=0)
-history = model.fit(data, batch_size=16, shuffle=False, verbose=0)
-result["losses"] = [*loss, history.history["loss"][0]]
-for index, weight in enumerate(model.get_weights()):
-    result[f"weight_{index}"] = weight
-for index, variable in enumerate(model.optimizer.variables):
-    result[f"optimizer_{index}"] = variable
-np.savez(f"{folder}/result.npz", **{name: np.array(x) for name, x in result.items()})
+x = np.load(f"{folder}/x.npy")
+result = {f"weight_{index}": weight for index, weight in enumerate(model.get_weights())}
+result |= {f"optimizer_{i}": variable for i, variable in enumerate(model.optimizer.variables)}
+result["log_prob"] = model.log_prob(x + 0.5, seed=3)
+result["sample"] = model.sample(3, seed=1)
+result["losses"] = model.evaluate(x, verbose=0)
+model.fit(x, batch_size=16, shuffle=False, verbose=0)
+result |= {f"continued_{i}": variable for i, variable in enumerate(model.trainable_variables)}
+np.savez(f"{folder}/result.npz", **{name: np.array(value) for name, value in result.items()})
 """
 
 
@@ -472,27 +489,57 @@ def run(script, *arguments):
     return finished.stdout
 
 
-def test_a_saved_model_continues_in_a_new_process_to_the_bit(tmp_path):
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A trained model, its data, and the folder where both are saved."""
+    keras.utils.set_random_seed(0)
+    folder = tmp_path_factory.mktemp("saved")
     model, x = image_model(log_det=PowerSeries(terms=3)), images()
     fit(model, x, epochs=2)
-    model.save(tmp_path / "model.keras")
-    np.savez(tmp_path / "data.npz", x=x)
-    run(LOAD, tmp_path)
-    loaded = np.load(tmp_path / "result.npz")
+    model.save(folder / "model.keras")
+    np.save(folder / "x.npy", x)
+    return model, x, folder
 
-    np.testing.assert_array_equal(loaded["log_prob"], model.log_prob(x + 0.5, seed=3))
-    np.testing.assert_array_equal(loaded["encoded"], model.encode(x + 0.5))
-    np.testing.assert_array_equal(loaded["sample"], model.sample(3, seed=1))
-    assert loaded["iterations"] == model.optimizer.iterations == 4
-    assert loaded["initialized"]
-    losses = model.evaluate(x, verbose=0)
-    losses.append(model.fit(x, batch_size=16, shuffle=False, verbose=0).history["loss"][0])
-    np.testing.assert_array_equal(loaded["losses"], losses)
+
+def continued(model, x):
+    """What a copy of the model does from here on, by the name of each figure."""
+    values = {
+        "log_prob": model.log_prob(x + 0.5, seed=3),
+        "encoded": model.encode(x + 0.5),
+        "sample": model.sample(3, seed=1),
+        "losses": model.evaluate(x, verbose=0),
+    }
+    model.fit(x, batch_size=16, shuffle=False, verbose=0)
+    values |= {f"weight {w.path}": w.numpy() for w in model.trainable_variables}
+    return values | {f"optimizer {v.path}": v.numpy() for v in model.optimizer.variables}
+
+
+def test_a_saved_model_continues_to_the_bit_once_loaded(saved):
+    _, x, folder = saved
+    one, other = (keras.models.load_model(folder / "model.keras") for _ in range(2))
+    assert one.optimizer.iterations == 4
+    assert one.flow.is_initialized()
+    one, other = continued(one, x), continued(other, x)
+    for (name, first), second in zip(one.items(), other.values()):
+        np.testing.assert_array_equal(first, second, name)
+
+
+def test_a_model_loaded_in_a_new_process_is_the_same(saved):
+    model, x, folder = saved
+    run(LOAD, folder)
+    loaded = np.load(folder / "result.npz")
     for index, weight in enumerate(model.get_weights()):
-        if weight.dtype != np.int32:  # generator state moves on with every draw
-            np.testing.assert_array_equal(loaded[f"weight_{index}"], weight)
+        np.testing.assert_array_equal(loaded[f"weight_{index}"], weight)
     for index, variable in enumerate(model.optimizer.variables):
         np.testing.assert_array_equal(loaded[f"optimizer_{index}"], variable)
+    # A process may round the same matrix product otherwise: to a few units in the last place.
+    model = keras.models.load_model(folder / "model.keras")
+    values = continued(model, x)
+    for name in ("log_prob", "losses"):
+        np.testing.assert_allclose(loaded[name], values[name], rtol=1e-6)
+    np.testing.assert_array_equal(loaded["sample"], values["sample"])
+    for index, weight in enumerate(model.trainable_variables):
+        np.testing.assert_allclose(loaded[f"continued_{index}"], weight, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("make", [vector_model, image_model])

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from iresnet_tf import layers
-from iresnet_tf.log_det import (
+from iresnet_tf.numerics.log_det import (
     Exact,
     LogDet,
     PowerSeries,

@@ -78,9 +78,7 @@ class LayerBijector(tfp.bijectors.Bijector):
             graph = tf.compat.v1.get_default_graph()
             storage = getattr(graph, "_iresnet_tf_bijector_cache", storage)
             graph._iresnet_tf_bijector_cache = storage
-        return cache_util.BijectorCache(
-            bijector=self, bijector_class=type(self), storage=storage
-        )
+        return cache_util.BijectorCache(bijector=self, bijector_class=type(self), storage=storage)
 
     def __hash__(self):
         """Another one for every eager call: the caches of a ``Chain`` are keyed by it."""

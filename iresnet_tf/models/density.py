@@ -1,5 +1,6 @@
 """Density estimation with an invertible network."""
 
+import copy
 import math
 
 import keras
@@ -90,6 +91,12 @@ class DensityModel(keras.Model):
                 )
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
 
+    def compile_from_config(self, config):
+        """What loading calls; Keras skips it for a model with a `compile` of its own."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
     @property
     def metrics(self):
         return [self.loss_tracker, self.log_prior_tracker, self.log_det_tracker]
@@ -135,7 +142,7 @@ class DensityModel(keras.Model):
         ``log_prob(x, bijector_kwargs={"seed": s})``.
         """
         self._require_built()
-        return tfd.TransformedDistribution(
+        return FlowDistribution(
             self.prior.distribution(), tfb.Invert(self._bijector), name="density"
         )
 
@@ -180,7 +187,8 @@ class DensityModel(keras.Model):
             x: array or tensor ``[examples, …event]``, or a batched `tf.data.Dataset`
                 (of ``x``, ``(x, y)`` or ``(x, y, sample_weight)``).
             y: not used.
-            **kwargs: of `keras.Model.fit`.
+            **kwargs: of `keras.Model.fit`.  A ``sample_weight`` counts relative to the
+                others of its batch.
 
         Raises:
             ValueError: for other data, or none.
@@ -188,16 +196,22 @@ class DensityModel(keras.Model):
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)
         examples = _first_examples(x, 1024, kwargs.get("validation_split") or 0.0)
+        self._require_event_shape(x)
         with self.distribute_strategy.scope():
             self.initialize(examples)
-        history = super().fit(x, y, **kwargs)
+        validation = kwargs.get("validation_data")
+        if isinstance(validation, tuple) and len(validation) == 3:
+            held_out, targets, weights = validation
+            kwargs["validation_data"] = held_out, _targets(targets, weights), weights
+        history = super().fit(x, _targets(y, kwargs.get("sample_weight")), **kwargs)
         refresh(self)
         return history
 
-    def train_on_batch(self, x, *args, **kwargs):
+    def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """As `keras.Model.train_on_batch`; begins with `initialize`."""
-        self.initialize(_first_examples(x))
-        return super().train_on_batch(x, *args, **kwargs)
+        self.initialize(_first_examples(x, len(x)))
+        self._require_event_shape(x)
+        return super().train_on_batch(x, _targets(y, sample_weight), sample_weight, **kwargs)
 
     def evaluate(self, x=None, y=None, seed=None, **kwargs):
         """As `keras.Model.evaluate`; begins with refined spectral vectors.
@@ -210,17 +224,15 @@ class DensityModel(keras.Model):
             seed: integer for other draws; the model's by default.
             **kwargs: of `keras.Model.evaluate`.
         """
-        if not self.built:
-            self.build(_first_examples(x).shape)
+        self._build_for(x)
         refresh(self)
         seed = self.noise_seed if seed is None else _seed_value(seed)
         self.evaluation_seed.assign([seed, -1])
-        return super().evaluate(x, y, **kwargs)
+        return super().evaluate(x, _targets(y, kwargs.get("sample_weight")), **kwargs)
 
     def predict(self, x, **kwargs):
         """As `keras.Model.predict`: ``log p(x)``, ``[examples]``, nats."""
-        if not self.built:
-            self.build(_first_examples(x).shape)
+        self._build_for(x)
         return super().predict(x, **kwargs)
 
     def train_step(self, data):
@@ -283,6 +295,21 @@ class DensityModel(keras.Model):
         refresh(self)
         super().save(filepath, **kwargs)
 
+    def _build_for(self, x):
+        if not self.built:
+            with self.distribute_strategy.scope():
+                self.build(_first_examples(x).shape)
+        self._require_event_shape(x)
+
+    def _require_event_shape(self, x):
+        """Refuses another shape here, where it is known; a traced step may not know it."""
+        shape = _static_shape(x)
+        if self.built and not shape[1:].is_compatible_with(self.flow.event_shape):
+            raise ValueError(
+                f"{self.name} was built for samples of shape {tuple(self.flow.event_shape)}; "
+                f"received data of shape {shape}. Reshape the data, or make a new model."
+            )
+
     def _require_built(self):
         if not self.built:
             raise ValueError(
@@ -302,11 +329,26 @@ class DensityModel(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        parts = {
-            field: [keras.saving.deserialize_keras_object(part) for part in config[field]]
-            for field in ("layers", "preprocessing")
-        }
-        return cls(**{**config, **parts})
+        config = copy.deepcopy(config)
+        for field in ("layers", "preprocessing"):
+            config[field] = [keras.saving.deserialize_keras_object(x) for x in config[field]]
+        return cls(**config)
+
+
+class FlowDistribution(tfd.TransformedDistribution):
+    """``log p(x) = log p_Z(F(x)) + log |det ∂F/∂x|`` for ``bijector = Invert(F)``.
+
+    The log-determinant is taken at ``x``.  The stock distribution takes it at
+    ``F⁻¹(F(x))``, which costs an inversion wherever nothing is cached.
+    """
+
+    def _log_prob(self, x, **kwargs):
+        prior_kwargs, flow_kwargs = self._kwargs_split_fn(kwargs)
+        flow = self.bijector.bijector
+        x = tf.identity(x)
+        log_prior = self.distribution.log_prob(flow.forward(x, **flow_kwargs), **prior_kwargs)
+        rank = len(self.event_shape)
+        return log_prior + flow.forward_log_det_jacobian(x, rank, **flow_kwargs)
 
 
 def bits_per_dim(nats, dimension):
@@ -348,6 +390,19 @@ def _first_examples(x, wanted=1, held_out=0.0):
     if not count:
         raise ValueError("The dataset has no examples. Is it batched, and is it not used up?")
     return np.concatenate(collected)
+
+
+def _static_shape(x):
+    """Shape of the data, or of a dataset's batches, as far as it is known."""
+    if not isinstance(x, tf.data.Dataset):
+        return tf.TensorShape(getattr(x, "shape", None))
+    samples = keras.utils.unpack_x_y_sample_weight(x.element_spec)[0]
+    return getattr(samples, "shape", tf.TensorShape(None))
+
+
+def _targets(y, sample_weight):
+    """Zeros where weights come without targets, which Keras would take for no weights."""
+    return np.zeros(len(sample_weight)) if y is None and sample_weight is not None else y
 
 
 def _numbers(x):

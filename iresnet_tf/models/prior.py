@@ -39,6 +39,7 @@ class DiagonalNormal(keras.layers.Layer):
 
     def log_prob(self, z):
         """``[batch, …event] → [batch]``, nats."""
+        z = tf.convert_to_tensor(z, self.compute_dtype)
         log_scale = tf.convert_to_tensor(self.log_scale)
         deviation = (z - tf.convert_to_tensor(self.mean)) * tf.exp(-log_scale)
         log_density = -0.5 * tf.square(deviation) - log_scale - 0.5 * math.log(2.0 * math.pi)

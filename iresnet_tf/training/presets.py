@@ -61,6 +61,9 @@ class Preset(_Config):
     steps_per_epoch: pydantic.PositiveInt
     model: Model
     optimizer: Optimizer = Optimizer()
+    intra_op_threads: pydantic.PositiveInt | None = pydantic.Field(
+        None, description="threads inside one operation; 1 is quicker where all are small"
+    )
 
     @property
     def epochs(self):
@@ -92,6 +95,7 @@ def _toy(density):
             log_det=LogDet(estimator="exact"),
         ),
         optimizer=Optimizer(learning_rate=2e-3),
+        intra_op_threads=1,
     )
 
 
@@ -108,6 +112,7 @@ def _presets():
         steps_per_epoch=50,
         model=Model(architecture="image", blocks=(16,), width=64),
         optimizer=Optimizer(learning_rate=3e-3, warmup_steps=50, ema=0.99),
+        intra_op_threads=1,
     )
 
 

@@ -1,0 +1,344 @@
+"""The solvers against inverses found in float64, and the implicit gradient against the explicit."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from iresnet_tf import layers
+from iresnet_tf.numerics import fixed_point
+from iresnet_tf.numerics.fixed_point import Anderson, Picard, Solver
+from iresnet_tf.numerics.linearization import Affine
+from iresnet_tf.numerics.linear_operators import Dense
+
+SOLVERS = [Picard, Anderson]
+SHAPES = [(2,), (8,), (64,), (6, 6, 4)]
+ACTIVATIONS = ["relu", "elu", "lipswish"]
+
+
+def normal(*shape, seed=0, dtype=tf.float32):
+    return tf.cast(np.random.default_rng(seed).standard_normal(shape), dtype)
+
+
+def random_contraction(shape, activation="elu", coeff=0.9, bias=1.0, seed=0, dtype="float32"):
+    """Constraints bind; true ``Lip(g)`` is well below ``coeff³``."""
+    options = {"activation": activation, "coeff": coeff, "dtype": dtype}
+    if len(shape) == 1:
+        g = layers.Contraction.mlp((32, 32), **options)
+    else:
+        g = layers.Contraction.conv(8, (3, 1, 3), **options)
+    g.build((None, *shape))
+    random = np.random.default_rng(seed)
+    for layer in layers.spectral_layers(g):
+        layer.kernel.assign(random.standard_normal(layer.kernel.shape))
+        layer.bias.assign(bias * random.standard_normal(layer.bias.shape))
+    layers.refresh(g, 1e-6)
+    return g
+
+
+def aligned_contraction(activation, coeff, size=8, width=32, dtype="float64"):
+    """Leading singular vectors of each layer feed the next: ``J`` has an eigenvalue of coeff³."""
+    g = layers.Contraction.mlp((width, width), activation=activation, coeff=coeff, dtype=dtype)
+    g.build((None, size))
+    random = np.random.default_rng(0)
+    first = random.standard_normal(size)
+    right = first = first / np.linalg.norm(first)
+    for layer in layers.spectral_layers(g):
+        rows, columns = layer.kernel.shape
+        # Positive hidden vectors: relu and elu pass them on with a slope of one.
+        left = first if columns == size else np.abs(random.standard_normal(columns))
+        left = left / np.linalg.norm(left)
+        rest = random.standard_normal((rows, columns)) / (np.sqrt(rows) + np.sqrt(columns))
+        rest -= np.outer(right, right @ rest)
+        rest -= np.outer(rest @ left, left)
+        layer.kernel.assign(3.0 * np.outer(right, left) + rest)
+        right = left
+    layers.refresh(g, 1e-9)
+    return g
+
+
+def preimage(block, y):
+    """The true inverse: a float64 copy of the block, solved to rounding."""
+    config = block.get_config()
+    wide = layers.ResidualBlock.from_config(as_float64(config))
+    wide.build((None, *y.shape[1:]))
+    wide.set_weights(block.get_weights())
+    solver = Anderson(tolerance=1e-13, max_iterations=5000)
+    g = wide.g.bind()
+    found = solver(g, tf.cast(y, tf.float64))
+    gap = 1 - wide.lipschitz_bound()
+    assert float(tf.reduce_max(found.residual)) / gap < 1e-9
+    return found.x
+
+
+def as_float64(config):
+    """The configuration with every float32 policy replaced."""
+    if isinstance(config, dict):
+        return {key: as_float64(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return type(config)(as_float64(each) for each in config)
+    return "float64" if config == "float32" else config
+
+
+def norms(x):
+    return np.linalg.norm(x.numpy().reshape(len(x), -1), axis=1)
+
+
+# Accuracy and its report
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("coeff", [0.9, 0.98])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("bias", [0.0, 1.0, 100.0])
+def test_float32_inverse_is_accurate_or_says_that_it_is_not(solver, coeff, shape, bias):
+    g = random_contraction(shape, coeff=coeff, bias=bias)
+    block = layers.ResidualBlock(g, solver=solver(tolerance=1e-6))
+    y = normal(16, *shape, seed=1)
+    result = block.inverse(y)
+    again = tf.reduce_max(tf.abs(block(result.x) - y), list(range(1, y.shape.rank)))
+    assert ((again <= 1e-6) | ~result.converged).numpy().all()
+    if bias <= 1.0:
+        assert result.converged.numpy().all()
+    np.testing.assert_allclose(result.residual, norms(block(result.x) - y), rtol=1e-3, atol=1e-6)
+    error = norms(tf.cast(result.x, tf.float64) - preimage(block, y))
+    assert (error <= result.error_bound.numpy()).all()
+    assert np.isfinite(result.error_bound.numpy()).all()
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("activation", ["relu", "elu", "softplus", "tanh", "lipswish", "clipswish"])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_error_bound_holds_at_every_scale_of_the_data(solver, activation, scale):
+    g = random_contraction((8,), activation, coeff=0.98, bias=0.0)
+    block = layers.ResidualBlock(g, solver=solver(tolerance=1e-12))
+    y = scale * normal(32, 8, seed=1)
+    result = block.inverse(y)
+    error = norms(tf.cast(result.x, tf.float64) - preimage(block, y))
+    assert (error <= result.error_bound.numpy()).all()
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_error_bound_holds_where_the_block_is_nearly_singular(solver):
+    g = aligned_contraction("elu", 0.98, dtype="float32")
+    block = layers.ResidualBlock(g, solver=solver())
+    y = normal(16, 8, seed=1)
+    result = block.inverse(y)
+    error = norms(tf.cast(result.x, tf.float64) - preimage(block, y))
+    assert (error <= result.error_bound.numpy()).all()
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_inverse_of_a_linear_block_is_that_of_its_matrix(solver):
+    g = layers.Contraction([layers.SpectralDense(dtype="float64")], dtype="float64")
+    g.build((None, 5))
+    y = normal(4, 5, dtype=tf.float64)
+    kernel = g.parts[0].constrained_kernel().numpy()
+    expected = np.linalg.solve((np.eye(5) + kernel).T, y.numpy().T).T
+    found = solver(tolerance=1e-12)(g.bind(), y)
+    np.testing.assert_allclose(found.x, expected, atol=1e-11)
+
+
+# Number of evaluations
+
+
+@pytest.mark.parametrize("activation", ["linear", "elu", "tanh"])
+@pytest.mark.parametrize("coeff", [0.97, 0.98, 0.995])
+def test_anderson_takes_at_most_half_where_picard_is_slow(activation, coeff):
+    g = aligned_contraction(activation, coeff).bind()
+    y = normal(16, 8, seed=1, dtype=tf.float64)
+    picard, anderson = (solver(1e-9, 5000)(g, y) for solver in SOLVERS)
+    assert picard.converged.numpy().all() and anderson.converged.numpy().all()
+    slow = picard.iterations.numpy().max()
+    assert slow >= 40
+    assert anderson.iterations.numpy().max() <= slow / 2
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("dtype,tolerance", [("float32", 1e-6), ("float64", 1e-10)])
+def test_anderson_never_takes_much_more_than_picard(activation, shape, dtype, tolerance):
+    for seed in range(3):
+        g = random_contraction(shape, activation, seed=seed, dtype=dtype).bind()
+        y = normal(16, *shape, seed=seed, dtype=dtype)
+        picard, anderson = (solver(tolerance)(g, y) for solver in SOLVERS)
+        assert (anderson.iterations.numpy() <= picard.iterations.numpy() + 2).all()
+        assert (anderson.converged.numpy() >= picard.converged.numpy()).all()
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("shape", [(8,), (6, 6, 4)], ids=str)
+def test_a_sample_stops_as_it_would_alone(solver, shape):
+    g = random_contraction(shape, dtype="float64").bind()
+    scale = tf.reshape(tf.constant([1e-6, 1e-3, 1.0, 1e3], tf.float64), [4] + [1] * len(shape))
+    y = scale * normal(4, *shape, dtype=tf.float64)
+    together = solver(1e-8)(g, y)
+    for i in range(4):
+        alone = solver(1e-8)(g, y[i : i + 1])
+        assert int(alone.iterations[0]) == int(together.iterations[i])
+        np.testing.assert_allclose(alone.x[0], together.x[i], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_solution_as_a_start_needs_one_evaluation(solver):
+    g = random_contraction((8,), dtype="float64").bind()
+    x = normal(3, 8, dtype=tf.float64)
+    found = solver(1e-10)(g, x + g(x), initial=x)
+    assert (found.iterations.numpy() == 1).all() and found.converged.numpy().all()
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_most_evaluations_are_kept_to(solver):
+    g = random_contraction((8,), dtype="float64").bind()
+    found = solver(1e-12, max_iterations=3)(g, normal(3, 8, dtype=tf.float64))
+    assert (found.iterations.numpy() == 3).all() and not found.converged.numpy().any()
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_traced_with_an_unknown_batch_it_is_the_same(solver):
+    g = random_contraction((8,), dtype="float64").bind()
+    y = normal(5, 8, dtype=tf.float64)
+    solve = tf.function(
+        lambda y: solver(1e-9)(g, y), input_signature=[tf.TensorSpec((None, 8), tf.float64)]
+    )
+    eager, traced = solver(1e-9)(g, y), solve(y)
+    np.testing.assert_array_equal(eager.iterations, traced.iterations)
+    np.testing.assert_allclose(eager.x, traced.x, atol=1e-12)
+
+
+# Failure is explicit
+
+
+class Double(keras.layers.Layer):
+    """``g(x) = −2 relu(x)``: expands, and ``x + g(x) = −|x|`` never reaches a positive y."""
+
+    def call(self, x):
+        return -2.0 * tf.nn.relu(x)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("lipschitz", [None, 2.0])
+def test_expanding_map_is_not_converged_and_has_no_error_bound(solver, lipschitz):
+    g = layers.Contraction([Double()], lipschitz=lipschitz)
+    result = layers.ResidualBlock(g, solver=solver()).inverse(tf.ones([3, 2]))
+    assert not result.converged.numpy().any()
+    assert np.isinf(result.error_bound.numpy()).all()
+    assert np.isfinite(result.x.numpy()).all()
+    # At the best point, x = 0, the residual is y.
+    np.testing.assert_allclose(result.residual, np.sqrt(2.0), rtol=1e-6)
+    assert result.iterations.numpy().max() <= 2 * Solver.PATIENCE
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_sample_that_cannot_be_solved_does_not_disturb_the_others(solver):
+    def g(x):
+        return tf.where(x > 5.0, tf.exp(x) * x, 0.5 * tf.sin(x))
+
+    y = tf.constant([[0.3, -0.2], [60.0, 80.0], [1.0, 0.1]])
+    found = solver(1e-6)(g, y)
+    np.testing.assert_array_equal(found.converged, [True, False, True])
+    np.testing.assert_allclose((found.x + g(found.x)).numpy()[[0, 2]], y.numpy()[[0, 2]], atol=1e-6)
+    assert np.isfinite(found.x.numpy()).all()
+
+
+def test_a_bound_given_by_the_caller_replaces_the_certified_one():
+    block = layers.ResidualBlock(random_contraction((8,)))
+    y = normal(3, 8)
+    certified = block.inverse(y).error_bound
+    ratio = (1 - block.lipschitz_bound()) / (1 - 0.25)
+    np.testing.assert_allclose(block.inverse(y, lipschitz=0.25).error_bound, ratio * certified, rtol=1e-4)
+    assert np.isinf(block.inverse(y, lipschitz=1.0).error_bound.numpy()).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_target_that_is_not_finite_raises(value):
+    block = layers.ResidualBlock(random_contraction((8,)))
+    y = normal(3, 8).numpy()
+    y[1, 2] = value
+    with pytest.raises(tf.errors.InvalidArgumentError, match="NaN or Inf"):
+        block.inverse(y)
+
+
+# The implicit gradient
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+@pytest.mark.parametrize("activation", ["elu", "clipswish"])
+@pytest.mark.parametrize("traced", [False, True])
+def test_gradient_of_the_inverse(
+    contraction, batch_for, jacobian_of, solver, kind, activation, traced
+):
+    """``c ↦ (I + J)⁻ᵀ c`` for y, and ``−⟨(I + J)⁻ᵀ c, ∂g/∂θ⟩`` for the weights."""
+    g = contraction(kind, activation)
+    block = layers.ResidualBlock(g, solver=solver(tolerance=1e-13))
+    y, cotangent = batch_for(kind, 3), batch_for(kind, 3, seed=2)
+    block.build(y.shape)
+    weights = [variable.value for variable in block.trainable_variables]
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            tape.watch(y)
+            x = block.inverse(y).x
+            total = tf.reduce_sum(cotangent * x)
+        return x, tape.gradient(total, [y, *weights])
+
+    x, (to_y, *to_weights) = (tf.function(gradients) if traced else gradients)()
+    jacobian = jacobian_of(g, x)
+    transposed = tf.transpose(tf.eye(jacobian.shape[-1], dtype=x.dtype) + jacobian, [0, 2, 1])
+    flat = tf.reshape(cotangent, [3, -1, 1])
+    expected = tf.reshape(tf.linalg.solve(transposed, flat), y.shape)
+    np.testing.assert_allclose(to_y, expected, atol=1e-8)
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(expected * g(x))
+    for one, other in zip(to_weights, tape.gradient(value, weights), strict=True):
+        np.testing.assert_allclose(one, -other, atol=1e-8)
+
+
+def test_gradient_of_one_sample_is_zero_for_the_others(contraction, batch_for):
+    block = layers.ResidualBlock(contraction("dense"))
+    y = batch_for("dense", 3)
+    with tf.GradientTape() as tape:
+        tape.watch(y)
+        total = tf.reduce_sum(block.inverse(y).x[1])
+    gradient = tape.gradient(total, y).numpy()
+    assert gradient[1].any() and not gradient[[0, 2]].any()
+
+
+def test_the_report_carries_no_gradient(contraction, batch_for):
+    block = layers.ResidualBlock(contraction("dense"))
+    y = batch_for("dense", 3)
+    with tf.GradientTape() as tape:
+        tape.watch(y)
+        result = block.inverse(y)
+        total = tf.reduce_sum(result.residual + result.error_bound)
+    assert tape.gradient(total, y) is None
+
+
+# Configurations and errors
+
+
+@pytest.mark.parametrize("solver", [Picard(1e-4, 7), Anderson(1e-5, 9, memory=3)], ids=repr)
+def test_configuration_round_trip(solver):
+    again = fixed_point.get(keras.saving.serialize_keras_object(solver))
+    assert type(again) is type(solver) and again.get_config() == solver.get_config()
+    assert fixed_point.get(solver) is solver
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_wrong_options_are_named(solver):
+    for tolerance in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="tolerance is a positive number"):
+            solver(tolerance=tolerance)
+    with pytest.raises(ValueError, match="max_iterations is at least 1; received 0"):
+        solver(max_iterations=0)
+    with pytest.raises(ValueError, match="memory is at least 1; received 0"):
+        Anderson(memory=0)
+    with pytest.raises(ValueError, match="solver is a solver.*'newton'"):
+        fixed_point.get("newton")
+
+
+def test_base_solver_is_abstract():
+    identity = Affine(Dense(tf.eye(2)))
+    with pytest.raises(NotImplementedError):
+        Solver()(identity, tf.ones([1, 2]))
