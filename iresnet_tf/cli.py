@@ -155,7 +155,7 @@ def reconstruct(run, count, out, data_dir):
     else:
         levels = model.dequantize.levels
         noisy = model.dequantize.add_noise(shown, 0)
-        restored = model.dequantize.quantize(model.decode(model.encode(noisy)))
+        restored = model.dequantize.to_levels(model.decode(model.encode(noisy)))
         figure = plots.pairs(shown, np.asarray(restored), levels)
     _write(figure, out)
     click.echo(json.dumps(reconstruction(model, shown), indent=2))

@@ -154,7 +154,7 @@ def test_float32_error_bound_exceeds_the_error(case):
     error = tf.cast(result.x, tf.float64) - wide.inverse(tf.cast(y, tf.float64)).x
     error = np.linalg.norm(error.numpy().reshape(3, -1), axis=1)
     assert (error <= result.error_bound.numpy()).all()
-    assert (result.error_bound.numpy() < 1e-3).all()
+    assert (result.error_bound.numpy() < 1e-2).all()
 
 
 def test_inverse_lipschitz_bound_exceeds_every_difference(case):
@@ -352,7 +352,7 @@ def test_noise_is_uniform_within_each_level():
     noise = layer.add_noise(x, seed=3).numpy() - x
     assert noise.min() >= 0.0 and noise.max() < 1.0
     assert noise.mean() == pytest.approx(0.5, abs=4 / np.sqrt(12 * noise.size))
-    np.testing.assert_array_equal(layer.quantize(layer.add_noise(x, seed=3)), x)
+    np.testing.assert_array_equal(layer.to_levels(layer.add_noise(x, seed=3)), x)
 
 
 def test_training_adds_noise_and_evaluation_does_not():

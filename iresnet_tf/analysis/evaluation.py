@@ -33,7 +33,7 @@ def evaluate_density(model, x, estimator=None, passes=None, batch_size=128, seed
         x: test data ``[n, …event]``; levels where the model dequantises.
         estimator: of the log-determinant; by default `Exact` up to 256 dimensions,
             else the shortest series whose bound is below 0.005 bits a dimension.
-        passes: repetitions; 10 where anything is random, else 1.
+        passes: repetitions; 5 where anything is random, else 1.
         batch_size: examples evaluated at once.
         seed: of noise and probes.
 
@@ -48,7 +48,7 @@ def evaluate_density(model, x, estimator=None, passes=None, batch_size=128, seed
         estimator = choose_estimator(model, lipschitz)
     discrete = model.dequantize is not None
     random = discrete or not isinstance(estimator, estimators.Exact)
-    passes = passes or (10 if random else 1)
+    passes = passes or (5 if random else 1)
     nats = _nats(model, x, estimator, passes, batch_size, seed)
     unit = (1.0 / (model.dimension * math.log(2.0))) if discrete else 1.0
     # Every block of a stack has the stack's dimension.

@@ -112,7 +112,8 @@ class Contraction(keras.layers.Layer):
         for part in self.parts:
             if not part.built:
                 part.build(shape)
-            shape = tuple(part.compute_output_shape(shape))
+            symbolic = keras.KerasTensor(shape, dtype=part.compute_dtype)
+            shape = tuple(part.compute_output_spec(symbolic).shape)
         if shape[1:] != tuple(input_shape[1:]):
             raise ValueError(
                 f"{self.name} must return what it is given, because its value is added to its "
@@ -166,8 +167,8 @@ class Contraction(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        layers = [keras.saving.deserialize_keras_object(each) for each in config.pop("layers")]
-        return cls(layers, **config)
+        layers = [keras.saving.deserialize_keras_object(each) for each in config["layers"]]
+        return cls(**{**config, "layers": layers})
 
 
 def bind(layer):

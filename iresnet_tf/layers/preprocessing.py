@@ -33,7 +33,7 @@ class Preprocessing(Invertible):
 class Dequantize(Preprocessing):
     """``y = (x + u)/n``: levels ``{0, …, n−1}`` with uniform noise ``u``, scaled to ``[0, 1)``.
 
-    As an invertible map the layer is ``x ↦ x / n`` on ``[0, n]``, with
+    As an invertible map the layer is ``x ↦ x / n``, with
     ``log_det = −D ln n``; the noise is what `add_noise` draws, and ``call`` with
     ``training=True``.  A density model adds it in ``fit`` and ``evaluate``.
 
@@ -42,8 +42,7 @@ class Dequantize(Preprocessing):
 
     Raises:
         ValueError: for fewer than two levels.
-        tf.errors.InvalidArgumentError: for values outside ``[0, n]``, or data to
-            be dequantised that are no levels.
+        tf.errors.InvalidArgumentError: from `add_noise`, for data that are no levels.
 
     Source: Uria et al. 2013 (arXiv:1306.0186); Theis et al. 2016 (arXiv:1511.01844).
     """
@@ -57,19 +56,23 @@ class Dequantize(Preprocessing):
     def add_noise(self, x, seed):
         """``x + u`` with ``u`` uniform on ``[0, 1)``, keyed by seed and example."""
         x = self.prepare(x)
-        tf.debugging.Assert(
-            tf.reduce_all((x >= 0.0) & (x <= self.levels - 1.0) & (x == tf.floor(x))),
-            [self._range_message("whole numbers"), tf.reduce_min(x), tf.reduce_max(x)],
-        )
+        self._require(x == tf.floor(x), "whole numbers", x)
+        self._require((x >= 0.0) & (x <= self.levels - 1.0), "whole numbers", x)
         noise = tf.random.stateless_uniform(tf.shape(x), probes.as_seed(seed), dtype=x.dtype)
         # In float32 x + u may round up to the next level: stay in the half-open interval.
         return tf.minimum(x + noise, (x + 1.0) * (1.0 - np.finfo(x.dtype.as_numpy_dtype).eps))
 
-    def _range_message(self, what):
-        return (
+    def require_range(self, x):
+        """Raises unless ``x`` lies in ``[0, n]``, as levels plus noise do."""
+        self._require((x >= 0.0) & (x <= float(self.levels)), "levels plus noise", x)
+
+    def _require(self, condition, what, x):
+        message = (
             f"{self.name} takes {what} in [0, {self.levels - 1}] ({self.levels} levels). Scale "
             "the pixels back to levels, or set `levels` to theirs. Received minimum and maximum:"
         )
+        values = [message, tf.reduce_min(x), tf.reduce_max(x)]
+        tf.debugging.Assert(tf.reduce_all(condition), values)
 
     def call(self, x, training=False):
         if training:
@@ -78,17 +81,13 @@ class Dequantize(Preprocessing):
 
     def transform(self, x, seed):
         del seed
-        tf.debugging.Assert(
-            tf.reduce_all((x >= 0.0) & (x <= float(self.levels))),
-            [self._range_message("levels plus noise"), tf.reduce_min(x), tf.reduce_max(x)],
-        )
         return x / self.levels, self._constant_log_det(x, -math.log(self.levels))
 
     def invert(self, y):
         x = y * self.levels
         return InverseResult.exact(x, x)
 
-    def quantize(self, x):
+    def to_levels(self, x):
         """The level that a continuous point belongs to: ``clip(⌊x⌋, 0, n−1)``."""
         return tf.clip_by_value(tf.floor(x), 0.0, self.levels - 1.0)
 

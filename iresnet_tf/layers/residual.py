@@ -34,6 +34,8 @@ class ResidualBlock(Invertible):
         kwargs.setdefault("dtype", g.dtype_policy.name)
         super().__init__(**kwargs)
         self.g = g
+        # How many blocks hold g: see `get_config`.
+        g._number_of_blocks = getattr(g, "_number_of_blocks", 0) + 1
         self.log_det = estimators.PowerSeries(terms=10) if log_det is None else estimators.get(log_det)
         self.solver = fixed_point.Anderson() if solver is None else fixed_point.get(solver)
 
@@ -127,14 +129,17 @@ class ResidualBlock(Invertible):
         return input_shape
 
     def get_config(self):
+        g = keras.saving.serialize_keras_object(self.g)
+        if self.g._number_of_blocks > 1:
+            # Keras's own mark of a shared object, which it loses below the top level.
+            g["shared_object_id"] = id(self.g)
         return {
             **super().get_config(),
-            "g": keras.saving.serialize_keras_object(self.g),
+            "g": g,
             "log_det": keras.saving.serialize_keras_object(self.log_det),
             "solver": keras.saving.serialize_keras_object(self.solver),
         }
 
     @classmethod
     def from_config(cls, config):
-        g = keras.saving.deserialize_keras_object(config.pop("g"))
-        return cls(g, **config)
+        return cls(**{**config, "g": keras.saving.deserialize_keras_object(config["g"])})

@@ -134,10 +134,15 @@ class SpectralLayer(keras.layers.Layer):
         self._assign(triple)
 
     def refresh(self, tolerance=1e-4):
-        """Power iteration until ``σ`` is right to ``tolerance``, relative."""
-        operator = self.make_operator(tf.convert_to_tensor(self.kernel))
+        """Power iteration until ``σ`` is right to ``tolerance``, relative.
+
+        Vectors that are right already stay as they are, to the bit.
+        """
+        kernel = tf.convert_to_tensor(self.kernel)
         start = tf.convert_to_tensor(self.right_vector)
-        self._assign(linear_operators.power_iteration(operator, start, tolerance))
+        triple = linear_operators.power_iteration(self.make_operator(kernel), start, tolerance)
+        if float(triple.sigma) > (1.0 + tolerance) * float(self._spectral_norm_of(kernel)):
+            self._assign(triple)
 
     def _assign(self, triple):
         self.right_vector.assign(triple.v)
@@ -335,9 +340,16 @@ def refresh(model_or_layer, tolerance=1e-4):
 
 def spectral_layers(model_or_layer):
     """Every built spectral layer inside a model or layer, in order, each once."""
-    found = model_or_layer._flatten_layers(include_self=True, recursive=True)
-    unique = {id(layer): layer for layer in found if isinstance(layer, SpectralLayer)}
-    return [layer for layer in unique.values() if layer.built]
+    found = {}
+
+    def visit(layer):
+        if id(layer) not in found:
+            found[id(layer)] = layer
+            for inner in layer._flatten_layers(include_self=False, recursive=False):
+                visit(inner)
+
+    visit(model_or_layer)
+    return [each for each in found.values() if isinstance(each, SpectralLayer) and each.built]
 
 
 def _channels(input_shape, name):

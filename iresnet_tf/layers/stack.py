@@ -123,5 +123,5 @@ class Stack(Invertible):
 
     @classmethod
     def from_config(cls, config):
-        layers = [keras.saving.deserialize_keras_object(each) for each in config.pop("layers")]
-        return cls(layers, **config)
+        layers = [keras.saving.deserialize_keras_object(each) for each in config["layers"]]
+        return cls(**{**config, "layers": layers})

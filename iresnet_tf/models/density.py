@@ -117,6 +117,8 @@ class DensityModel(keras.Model):
         x = as_tensor(x, self.compute_dtype)
         if not self.built:
             self.build(x.shape)
+        if self.dequantize is not None:
+            self.dequantize.require_range(x)
         latent, log_det = self.flow.forward_and_log_det(x, seed)
         return self.prior.log_prob(latent) + log_det
 
@@ -164,7 +166,7 @@ class DensityModel(keras.Model):
             raise ValueError(f"temperature is a positive number; received {temperature!r}.")
         seed = self.flow.next_seed() if seed is None else probes.as_seed(seed)
         x = self._decode_compiled(self.prior.sample(int(count), temperature, seed))
-        return x if self.dequantize is None else self.dequantize.quantize(x)
+        return x if self.dequantize is None else self.dequantize.to_levels(x)
 
     @tf.function(reduce_retracing=True)
     def _decode_compiled(self, z):

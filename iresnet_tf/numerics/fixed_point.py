@@ -87,18 +87,22 @@ class Solver:
         shape, dtype = tf.shape(y), y.dtype
         batch, dimension = shape[0], int(np.prod(y.shape[1:]))
         tolerance = tf.cast(self.tolerance if tolerance is None else tolerance, dtype)
+        epsilon = np.finfo(dtype.as_numpy_dtype).eps
         target = tf.reshape(y, [batch, dimension])
         start = target if initial is None else tf.reshape(tf.stop_gradient(initial), [-1, dimension])
 
         def residual(x):
             value = g(tf.ensure_shape(tf.reshape(x, shape), y.shape))
-            return target - x - tf.stop_gradient(tf.reshape(value, [batch, dimension]))
+            value = tf.stop_gradient(tf.reshape(value, [batch, dimension]))
+            # The sum first: what F itself returns at x, rounding included.
+            return target - (x + value), epsilon * tf.reduce_max(tf.abs(value), axis=1)
 
         def body(*fields):
             now = _Iterate(*fields)
-            r = residual(now.x)
+            r, rounding = residual(now.x)
             norm = tf.norm(r, axis=1)
-            solved = now.active & (tf.reduce_max(tf.abs(r), axis=1) <= tolerance)
+            # So that F(x), evaluated again in another order, meets the tolerance too.
+            solved = now.active & (tf.reduce_max(tf.abs(r), axis=1) + rounding <= tolerance)
             improved = now.active & ((norm < now.best_norm) | solved)
             keep = improved[:, tf.newaxis]
             stalled = tf.where(improved, 0, now.stalled + 1)

@@ -1,8 +1,8 @@
 """``F(x) = x + g(x)``: its value with log-determinant, and its inverse.
 
-Each is traced once for every kind and shape of ``g`` and called with the tensors
-of the block at hand: sixteen equal blocks cost one trace, and eager calls run
-compiled.
+Each is traced once for every kind and shape of ``g``, for batches of any size, and
+called with the tensors of the block at hand: sixteen equal blocks cost one trace,
+eager calls run compiled, and the same numbers come out however a block is called.
 """
 
 import functools
@@ -27,7 +27,7 @@ def transform(g, x, estimator, seed, lipschitz=None):
     Returns:
         ``[batch, …event]`` and ``[batch]``, nats.
     """
-    return _compiled(_transform, _signature(g, x), estimator, lipschitz)(g, x, seed)
+    return _call(_transform, (estimator, lipschitz), g, x, seed)
 
 
 def _transform(estimator, lipschitz, g, x, seed):
@@ -42,7 +42,7 @@ def invert(g, y, solver):
         ``x``, the solver's `FixedPoint` report, and a bound on the rounding of
         its residual, ``[batch]``.
     """
-    return _compiled(_invert, _signature(g, y), solver)(g, y)
+    return _call(_invert, (solver,), g, y)
 
 
 def _invert(solver, g, y):
@@ -53,14 +53,51 @@ def _invert(solver, g, y):
     return implicit_gradient(g, y, found.x, solver), found, tf.stop_gradient(margin)
 
 
+def _call(function, options, g, *arguments):
+    """``function(*options, g, *arguments)``, compiled; ``arguments[0]`` is a batch."""
+    structure = _Structure(g)
+    specs = tuple(
+        tf.TensorSpec([None, *each.shape[1:]] if index == 0 else each.shape, each.dtype)
+        for index, each in enumerate(arguments)
+    )
+    return _compiled(function, options, structure, specs)(structure.tensors(g), *arguments)
+
+
 @functools.lru_cache(maxsize=256)
-def _compiled(function, signature, *options):
-    """A `tf.function` of its own for every signature, so that none is retraced often."""
-    del signature
-    return tf.function(functools.partial(function, *options), autograph=False)
+def _compiled(function, options, structure, specs):
+    run = functools.partial(_run, function, options, structure)
+    return tf.function(run, autograph=False, input_signature=[structure.specs, *specs])
 
 
-def _signature(g, x):
-    leaves = tf.nest.flatten(g)
-    shapes = tuple(tuple(leaf.shape) if tf.is_tensor(leaf) else leaf for leaf in leaves)
-    return type(g), shapes, tuple(x.shape[1:]), x.dtype
+def _run(function, options, structure, tensors, *arguments):
+    return function(*options, structure.rebuild(tensors), *arguments)
+
+
+class _Structure:
+    """What a map is made of but its tensors: a key, and the way back from the tensors."""
+
+    def __init__(self, g):
+        def spec(leaf):
+            return tf.TensorSpec(leaf.shape, leaf.dtype) if tf.is_tensor(leaf) else leaf
+
+        self.template = tf.nest.map_structure(spec, g)
+        leaves = tf.nest.flatten(self.template)
+        self.specs = [leaf for leaf in leaves if isinstance(leaf, tf.TensorSpec)]
+        # The names of the map's types are in its representation; tuples compare without them.
+        self._key = (repr(self.template), tuple(leaves))
+
+    @staticmethod
+    def tensors(g):
+        return [leaf for leaf in tf.nest.flatten(g) if tf.is_tensor(leaf)]
+
+    def rebuild(self, tensors):
+        rest = iter(tensors)
+        leaves = tf.nest.flatten(self.template)
+        filled = [next(rest) if isinstance(leaf, tf.TensorSpec) else leaf for leaf in leaves]
+        return tf.nest.pack_sequence_as(self.template, filled)
+
+    def __hash__(self):
+        return hash(self._key)
+
+    def __eq__(self, other):
+        return self._key == other._key

@@ -144,7 +144,7 @@ class Pictures(keras.callbacks.Callback):
             return {"density": figure}
         levels = model.dequantize.levels
         noisy = model.dequantize.add_noise(shown, 0)
-        restored = model.dequantize.quantize(model.decode(model.encode(noisy)))
+        restored = model.dequantize.to_levels(model.decode(model.encode(noisy)))
         samples = model.sample(self.count, seed=0)
         return {
             "data": plots.image_grid(shown, levels),

@@ -94,7 +94,7 @@ def _toy(density):
             prior="fixed",
             log_det=LogDet(estimator="exact"),
         ),
-        optimizer=Optimizer(learning_rate=2e-3),
+        optimizer=Optimizer(learning_rate=5e-3),
         intra_op_threads=1,
     )
 
@@ -108,10 +108,10 @@ def _presets():
         source="this package: scikit-learn's digits, 8×8 with 17 levels",
         data="digits",
         batch_size=128,
-        steps=1500,
+        steps=1000,
         steps_per_epoch=50,
         model=Model(architecture="image", blocks=(16,), width=64),
-        optimizer=Optimizer(learning_rate=3e-3, warmup_steps=50, ema=0.99),
+        optimizer=Optimizer(learning_rate=6e-3, warmup_steps=50, ema=0.99),
         intra_op_threads=1,
     )
 
