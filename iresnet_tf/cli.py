@@ -65,19 +65,11 @@ def presets():
 @click.option("--steps", type=click.IntRange(1), help="Likewise; rounded up to whole epochs.")
 @click.option("--batch-size", type=click.IntRange(1), help="Instead of the preset's.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option(
-    "--strategy",
-    type=click.Choice(["auto", "one"]),
-    default="auto",
-    show_default=True,
-    help="Devices: one is what TensorFlow picks first.",
-)
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @_data_dir
 @_clear_errors
-def train(preset, overrides, out, epochs, steps, batch_size, seed, strategy, resume, data_dir):
+def train(preset, overrides, out, epochs, steps, batch_size, seed, resume, data_dir):
     """Train PRESET into a run folder, with fields replaced (as model.width=32)."""
-    del strategy
     if epochs and steps:
         raise click.UsageError("Give --epochs or --steps, not both.")
     if resume:
@@ -97,7 +89,7 @@ def train(preset, overrides, out, epochs, steps, batch_size, seed, strategy, res
 
 @main.command()
 @click.argument("run", type=_PATH)
-@click.option("--split", type=click.Choice(["test"]), default="test", show_default=True)
+@click.option("--split", type=click.Choice(["test", "train"]), default="test", show_default=True)
 @click.option(
     "--log-det",
     "log_det",
@@ -110,11 +102,10 @@ def train(preset, overrides, out, epochs, steps, batch_size, seed, strategy, res
 @_clear_errors
 def evaluate(run, split, log_det, passes, seed, data_dir):
     """Evaluate RUN: likelihood with its errors, reconstruction, certificate; as JSON."""
-    del split
-    folder, model, test = _load(run, data_dir)
+    folder, model, examples = _load(run, data_dir, split)
     estimator = None if log_det is None else _estimator(log_det)
-    result = evaluate_density(model, test, estimator, passes, seed=seed)
-    write_json(folder.path / "evaluation.json", result)
+    result = evaluate_density(model, examples, estimator, passes, seed=seed)
+    write_json(folder.path / "evaluation.json", {"split": split, **result})
     click.echo(json.dumps(result, indent=2))
 
 
@@ -171,10 +162,11 @@ def certify(run):
     sys.exit(0 if certificate["certified"] else 1)
 
 
-def _load(path, data_dir):
+def _load(path, data_dir, split="test"):
     run = RunFolder(path)
     model = run.load_model()
-    return run, model, sources.get(run.read_config()["preset"].data, data_dir).test()
+    source = sources.get(run.read_config()["preset"].data, data_dir)
+    return run, model, source.examples(split)
 
 
 def _estimator(text):

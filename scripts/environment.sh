@@ -15,5 +15,5 @@ if [ ! -f "$stamp" ] || [ "$root/setup.cfg" -nt "$stamp" ]; then
 fi
 
 export PATH="$venv/bin:$PATH"
-# TensorFlow's start-up notes, not its errors.
-export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}
+# TensorFlow notes every library that a machine without a GPU lacks.
+export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}

@@ -91,7 +91,8 @@ def test_evaluate_prints_the_contract_s_keys_and_repeats_exactly(digits_run, dat
     assert first.exit_code == 0, first.output
     assert first.output == second.output
     result = json.loads(first.output)
-    assert result == json.loads((digits_run / "evaluation.json").read_text())
+    written = json.loads((digits_run / "evaluation.json").read_text())
+    assert written == {"split": "test", **result}
     figure = result["bits_per_dim"]
     assert {"mean", "standard_error", "truncation_bound", "estimator"} <= set(figure)
     assert figure["examples"] == 359

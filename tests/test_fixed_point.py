@@ -92,45 +92,47 @@ def norms(x):
 # Accuracy and its report
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("coeff", [0.9, 0.98])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("bias", [0.0, 1.0, 100.0])
-def test_float32_inverse_is_accurate_or_says_that_it_is_not(solver, coeff, shape, bias):
-    g = random_contraction(shape, coeff=coeff, bias=bias)
-    block = layers.ResidualBlock(g, solver=solver(tolerance=1e-6))
+@pytest.mark.parametrize("bias", [1.0, 100.0])
+def test_float32_inverse_is_accurate_or_says_that_it_is_not(coeff, shape, bias):
+    block = layers.ResidualBlock(random_contraction(shape, coeff=coeff, bias=bias))
     y = normal(16, *shape, seed=1)
-    result = block.inverse(y)
-    again = tf.reduce_max(tf.abs(block(result.x) - y), list(range(1, y.shape.rank)))
-    assert ((again <= 1e-6) | ~result.converged).numpy().all()
-    if bias <= 1.0:
-        assert result.converged.numpy().all()
-    np.testing.assert_allclose(result.residual, norms(block(result.x) - y), rtol=1e-3, atol=1e-6)
-    error = norms(tf.cast(result.x, tf.float64) - preimage(block, y))
-    assert (error <= result.error_bound.numpy()).all()
-    assert np.isfinite(result.error_bound.numpy()).all()
+    truth = preimage(block, y)
+    for block.solver in (Picard(tolerance=1e-6), Anderson(tolerance=1e-6)):
+        result = block.inverse(y)
+        again = tf.reduce_max(tf.abs(block(result.x) - y), list(range(1, y.shape.rank)))
+        assert ((again <= 1e-6) | ~result.converged).numpy().all()
+        # With biases of 100 the values of g are rounded by more than the tolerance.
+        assert result.converged.numpy().all() == (bias == 1.0)
+        np.testing.assert_allclose(
+            result.residual, norms(block(result.x) - y), rtol=1e-3, atol=1e-6 * bias
+        )
+        error = norms(tf.cast(result.x, tf.float64) - truth)
+        assert (error <= result.error_bound.numpy()).all()
+        assert np.isfinite(result.error_bound.numpy()).all()
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("activation", ["relu", "elu", "softplus", "tanh", "lipswish", "clipswish"])
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
-def test_error_bound_holds_at_every_scale_of_the_data(solver, activation, scale):
+def test_error_bound_holds_at_every_scale_of_the_data(activation, scale):
     g = random_contraction((8,), activation, coeff=0.98, bias=0.0)
-    block = layers.ResidualBlock(g, solver=solver(tolerance=1e-12))
-    y = scale * normal(32, 8, seed=1)
-    result = block.inverse(y)
-    error = norms(tf.cast(result.x, tf.float64) - preimage(block, y))
-    assert (error <= result.error_bound.numpy()).all()
+    block, y = layers.ResidualBlock(g), scale * normal(32, 8, seed=1)
+    truth = preimage(block, y)
+    for block.solver in (Picard(tolerance=1e-12), Anderson(tolerance=1e-12)):
+        result = block.inverse(y)
+        error = norms(tf.cast(result.x, tf.float64) - truth)
+        assert (error <= result.error_bound.numpy()).all()
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_error_bound_holds_where_the_block_is_nearly_singular(solver):
-    g = aligned_contraction("elu", 0.98, dtype="float32")
-    block = layers.ResidualBlock(g, solver=solver())
+def test_error_bound_holds_where_the_block_is_nearly_singular():
+    block = layers.ResidualBlock(aligned_contraction("elu", 0.98, dtype="float32"))
     y = normal(16, 8, seed=1)
-    result = block.inverse(y)
-    error = norms(tf.cast(result.x, tf.float64) - preimage(block, y))
-    assert (error <= result.error_bound.numpy()).all()
+    truth = preimage(block, y)
+    for block.solver in (Picard(), Anderson()):
+        result = block.inverse(y)
+        error = norms(tf.cast(result.x, tf.float64) - truth)
+        assert (error <= result.error_bound.numpy()).all()
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -165,12 +167,11 @@ def test_anderson_takes_at_most_half_where_picard_is_slow(activation, coeff):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("dtype,tolerance", [("float32", 1e-6), ("float64", 1e-10)])
 def test_anderson_never_takes_much_more_than_picard(activation, shape, dtype, tolerance):
-    for seed in range(3):
-        g = random_contraction(shape, activation, seed=seed, dtype=dtype).bind()
-        y = normal(16, *shape, seed=seed, dtype=dtype)
-        picard, anderson = (solve(solver(tolerance), g, y) for solver in SOLVERS)
-        assert (anderson.iterations.numpy() <= picard.iterations.numpy() + 2).all()
-        assert (anderson.converged.numpy() >= picard.converged.numpy()).all()
+    g = random_contraction(shape, activation, dtype=dtype).bind()
+    y = normal(64, *shape, dtype=dtype)
+    picard, anderson = (solve(solver(tolerance), g, y) for solver in SOLVERS)
+    assert (anderson.iterations.numpy() <= picard.iterations.numpy() + 2).all()
+    assert (anderson.converged.numpy() >= picard.converged.numpy()).all()
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -253,7 +254,9 @@ def test_a_bound_given_by_the_caller_replaces_the_certified_one():
     y = normal(3, 8)
     certified = block.inverse(y).error_bound
     ratio = (1 - block.lipschitz_bound()) / (1 - 0.25)
-    np.testing.assert_allclose(block.inverse(y, lipschitz=0.25).error_bound, ratio * certified, rtol=1e-4)
+    np.testing.assert_allclose(
+        block.inverse(y, lipschitz=0.25).error_bound, ratio * certified, rtol=1e-4
+    )
     assert np.isinf(block.inverse(y, lipschitz=1.0).error_bound.numpy()).all()
 
 

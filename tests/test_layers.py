@@ -30,7 +30,9 @@ def residual_block(kind, dtype, shared=None):
     else:
         g = layers.Contraction.conv(4, (3, 3), coeff=0.9, dtype=dtype)
     return layers.ResidualBlock(
-        g, log_det=log_det.Exact(), solver=solvers.Anderson(tolerance=1e-6 if dtype == "float32" else 1e-12)
+        g,
+        log_det=log_det.Exact(),
+        solver=solvers.Anderson(tolerance=1e-6 if dtype == "float32" else 1e-12),
     )
 
 
@@ -316,7 +318,11 @@ def test_loaded_actnorm_does_not_start_again(tmp_path):
 def test_stack_initialises_each_layer_from_the_one_before():
     x = 2.0 + 4.0 * normal(64, 6)
     model = layers.Stack(
-        [layers.ActNorm(dtype="float64"), residual_block("dense", "float64"), layers.ActNorm(dtype="float64")]
+        [
+            layers.ActNorm(dtype="float64"),
+            residual_block("dense", "float64"),
+            layers.ActNorm(dtype="float64"),
+        ]
     )
     assert not model.is_initialized()
     model.initialize(x)

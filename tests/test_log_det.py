@@ -142,8 +142,8 @@ def test_mean_over_many_probes_is_the_trace(contraction, batch_for, jacobian_of,
 
 @pytest.mark.parametrize("distribution", ["rademacher", "gaussian"])
 def test_variance_falls_with_the_number_of_probes(contraction, batch_for, distribution):
-    linearization = contraction("dense").bind().linearize(
-        tf.repeat(batch_for("dense", 1), 4000, axis=0)
+    linearization = (
+        contraction("dense").bind().linearize(tf.repeat(batch_for("dense", 1), 4000, axis=0))
     )
     one, eight = (
         PowerSeries(3, probes, distribution)(linearization, 1).numpy().var() for probes in (1, 8)
@@ -206,7 +206,7 @@ def assert_mean(draws, expected):
     [
         ("dense", RussianRoulette()),
         ("dense", RussianRoulette(parameter=0.3, exact_terms=0, distribution="gaussian")),
-        ("conv", RussianRoulette(exact_terms=1, probes=2)),
+        pytest.param("conv", RussianRoulette(exact_terms=1, probes=2), marks=pytest.mark.slow),
     ],
     ids=["geometric", "gaussian", "conv"],
 )

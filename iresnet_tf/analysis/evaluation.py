@@ -65,7 +65,10 @@ def evaluate_density(model, x, estimator=None, passes=None, batch_size=128, seed
     return {
         "bits_per_dim" if discrete else "nll": figure,
         "reconstruction": reconstruction(model, x[:batch_size], seed),
-        "lipschitz": {"certified_max": max(lipschitz.values(), default=0.0), "per_block": lipschitz},
+        "lipschitz": {
+            "certified_max": max(lipschitz.values(), default=0.0),
+            "per_block": lipschitz,
+        },
     }
 
 

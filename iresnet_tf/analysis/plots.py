@@ -84,7 +84,10 @@ def density_and_samples(log_prob, samples, data, title=None, resolution=200):
     panels = figure.subplots(1, 3)
     extent = (left, right, bottom, top)
     panels[0].imshow(
-        density.reshape(resolution, resolution), origin="lower", extent=extent, cmap="magma",
+        density.reshape(resolution, resolution),
+        origin="lower",
+        extent=extent,
+        cmap="magma",
         aspect="auto",
     )
     panels[0].set_title("density of the model", color=_INK)

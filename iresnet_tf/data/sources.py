@@ -20,7 +20,8 @@ class Source:
         train_size: number of training examples, ``None`` for an endless stream.
         stream: ``(batch_size, seed, skip) → tf.data.Dataset``, endless; its batch
             ``k`` depends only on the seed and ``k``, so ``skip`` resumes it exactly.
-        test: ``() → ndarray``, the fixed test set, float32.
+        examples: ``split → ndarray``, float32; ``"test"`` is fixed, ``"train"`` is there
+            where the training data are finite.
     """
 
     name: str
@@ -28,7 +29,7 @@ class Source:
     levels: int | None
     train_size: int | None
     stream: Callable[[int, int, int], tf.data.Dataset]
-    test: Callable[[], np.ndarray]
+    examples: Callable[[str], np.ndarray]
 
     def initial_examples(self, seed, count=1024):
         """``count`` training examples for data-dependent initialisation."""
@@ -55,28 +56,34 @@ def get(name, data_dir=None):
     density = name.removeprefix("toy-")
     if name == density or density not in densities.NAMES:
         raise ValueError(f"The data set is one of {list(names())}; received {name!r}.")
+
+    def examples(split):
+        if split != "test":
+            raise ValueError(f"{name} is an endless stream with a fixed test set; got {split!r}.")
+        return densities.test_set(density)
+
     return Source(
         name=name,
         event_shape=(2,),
         levels=None,
         train_size=None,
         stream=lambda batch_size, seed, skip: densities.stream(density, batch_size, seed, skip),
-        test=lambda: densities.test_set(density),
+        examples=examples,
     )
 
 
 def _digits(data_dir):
-    def split(which):
-        return digits.load(which, data_dir)[0].astype(np.float32)
+    def examples(split):
+        return digits.load(split, data_dir)[0].astype(np.float32)
 
-    train = split("train")
+    train = examples("train")
     return Source(
         name="digits",
         event_shape=train.shape[1:],
         levels=digits.LEVELS,
         train_size=len(train),
         stream=lambda batch_size, seed, skip: shuffled(train, batch_size, seed, skip),
-        test=lambda: split("test"),
+        examples=examples,
     )
 
 

@@ -171,7 +171,8 @@ def get(identifier, **kwargs):
         return _BY_NAME[identifier](**kwargs)
     if identifier in maps.ELEMENTWISE_LIPSCHITZ:
         return Activation(identifier, **kwargs)
+    names = sorted([*_BY_NAME, *maps.ELEMENTWISE_LIPSCHITZ])
     raise ValueError(
-        f"The activation is one of {sorted([*_BY_NAME, *maps.ELEMENTWISE_LIPSCHITZ])} or an activation layer "
-        f"of iresnet_tf.layers; received {identifier!r}."
+        f"The activation is one of {names} or an activation layer of iresnet_tf.layers; "
+        f"received {identifier!r}."
     )

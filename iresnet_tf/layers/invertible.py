@@ -40,7 +40,9 @@ class InverseResult(NamedTuple):
         epsilon = np.finfo(x.dtype.as_numpy_dtype).eps
         error = tf.zeros(batch, x.dtype)
         for term in terms:
-            error += 8.0 * epsilon * event_norm(tf.broadcast_to(tf.cast(term, x.dtype), tf.shape(x)))
+            error += (
+                8.0 * epsilon * event_norm(tf.broadcast_to(tf.cast(term, x.dtype), tf.shape(x)))
+            )
         zero = tf.zeros(batch, x.dtype)
         one = tf.ones(batch, tf.bool)
         return cls(x, tf.zeros(batch, tf.int32), zero, one, tf.stop_gradient(error))

@@ -36,7 +36,9 @@ class ResidualBlock(Invertible):
         self.g = g
         # How many blocks hold g: see `get_config`.
         g._number_of_blocks = getattr(g, "_number_of_blocks", 0) + 1
-        self.log_det = estimators.PowerSeries(terms=10) if log_det is None else estimators.get(log_det)
+        self.log_det = (
+            estimators.PowerSeries(terms=10) if log_det is None else estimators.get(log_det)
+        )
         self.solver = fixed_point.Anderson() if solver is None else fixed_point.get(solver)
 
     @property

@@ -16,7 +16,6 @@ import tensorflow as tf
 from iresnet_tf.numerics import linear_operators, norm_bounds
 from iresnet_tf.numerics.linearization import Affine
 
-
 UNROLLED_PIXELS = 16
 """Grids up to this size are convolved by one matrix product (measured: twice as fast)."""
 

@@ -11,6 +11,8 @@ import tensorflow_probability as tfp
 from iresnet_tf.bijectors import from_layer
 from iresnet_tf.layers import Dequantize, Stack, refresh
 from iresnet_tf.layers.invertible import as_tensor
+from iresnet_tf.models import inputs
+from iresnet_tf.models.distribution import FlowDistribution
 from iresnet_tf.models.prior import DiagonalNormal
 from iresnet_tf.numerics import probes
 
@@ -197,23 +199,25 @@ class DensityModel(keras.Model):
         """
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)
-        examples = _first_examples(x, 1024, kwargs.get("validation_split") or 0.0)
+        examples = inputs.first_examples(x, 1024, kwargs.get("validation_split") or 0.0)
         self._require_event_shape(x)
         with self.distribute_strategy.scope():
             self.initialize(examples)
         validation = kwargs.get("validation_data")
         if isinstance(validation, tuple) and len(validation) == 3:
             held_out, targets, weights = validation
-            kwargs["validation_data"] = held_out, _targets(targets, weights), weights
-        history = super().fit(x, _targets(y, kwargs.get("sample_weight")), **kwargs)
+            kwargs["validation_data"] = held_out, inputs.targets_beside(targets, weights), weights
+        history = super().fit(x, inputs.targets_beside(y, kwargs.get("sample_weight")), **kwargs)
         refresh(self)
         return history
 
     def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """As `keras.Model.train_on_batch`; begins with `initialize`."""
-        self.initialize(_first_examples(x, len(x)))
+        self.initialize(inputs.first_examples(x, len(x)))
         self._require_event_shape(x)
-        return super().train_on_batch(x, _targets(y, sample_weight), sample_weight, **kwargs)
+        return super().train_on_batch(
+            x, inputs.targets_beside(y, sample_weight), sample_weight, **kwargs
+        )
 
     def evaluate(self, x=None, y=None, seed=None, **kwargs):
         """As `keras.Model.evaluate`; begins with refined spectral vectors.
@@ -230,7 +234,7 @@ class DensityModel(keras.Model):
         refresh(self)
         seed = self.noise_seed if seed is None else _seed_value(seed)
         self.evaluation_seed.assign([seed, -1])
-        return super().evaluate(x, _targets(y, kwargs.get("sample_weight")), **kwargs)
+        return super().evaluate(x, inputs.targets_beside(y, kwargs.get("sample_weight")), **kwargs)
 
     def predict(self, x, **kwargs):
         """As `keras.Model.predict`: ``log p(x)``, ``[examples]``, nats."""
@@ -300,12 +304,12 @@ class DensityModel(keras.Model):
     def _build_for(self, x):
         if not self.built:
             with self.distribute_strategy.scope():
-                self.build(_first_examples(x).shape)
+                self.build(inputs.first_examples(x).shape)
         self._require_event_shape(x)
 
     def _require_event_shape(self, x):
         """Refuses another shape here, where it is known; a traced step may not know it."""
-        shape = _static_shape(x)
+        shape = inputs.static_shape(x)
         if self.built and not shape[1:].is_compatible_with(self.flow.event_shape):
             raise ValueError(
                 f"{self.name} was built for samples of shape {tuple(self.flow.event_shape)}; "
@@ -337,22 +341,6 @@ class DensityModel(keras.Model):
         return cls(**config)
 
 
-class FlowDistribution(tfd.TransformedDistribution):
-    """``log p(x) = log p_Z(F(x)) + log |det ∂F/∂x|`` for ``bijector = Invert(F)``.
-
-    The log-determinant is taken at ``x``.  The stock distribution takes it at
-    ``F⁻¹(F(x))``, which costs an inversion wherever nothing is cached.
-    """
-
-    def _log_prob(self, x, **kwargs):
-        prior_kwargs, flow_kwargs = self._kwargs_split_fn(kwargs)
-        flow = self.bijector.bijector
-        x = tf.identity(x)
-        log_prior = self.distribution.log_prob(flow.forward(x, **flow_kwargs), **prior_kwargs)
-        rank = len(self.event_shape)
-        return log_prior + flow.forward_log_det_jacobian(x, rank, **flow_kwargs)
-
-
 def bits_per_dim(nats, dimension):
     """``nats / (D ln 2)``."""
     return nats / (dimension * math.log(2.0))
@@ -364,61 +352,6 @@ def _weighted_mean(values, weights):
         return tf.reduce_mean(values)
     weights = tf.cast(tf.reshape(weights, [-1]), values.dtype)
     return tf.math.divide_no_nan(tf.reduce_sum(weights * values), tf.reduce_sum(weights))
-
-
-def _first_examples(x, wanted=1, held_out=0.0):
-    """About ``wanted`` training examples, checked to be numbers.
-
-    Args:
-        x: array, tensor or `tf.data.Dataset`.
-        wanted: number of examples; whole batches of a dataset.
-        held_out: fraction at the end of an array that is not for training.
-    """
-    if not isinstance(x, tf.data.Dataset):
-        if not hasattr(x, "shape") or len(x.shape) == 0:
-            raise ValueError(
-                "The data are an array, a tensor or a tf.data.Dataset; received "
-                f"{type(x).__name__}. Convert them with numpy.asarray."
-            )
-        training = int(x.shape[0] * (1.0 - held_out))
-        return _numbers(x[: min(wanted, training)])
-    collected, count = [], 0
-    for element in x:
-        batch = _numbers(keras.utils.unpack_x_y_sample_weight(element)[0])
-        collected.append(batch)
-        count += batch.shape[0] if batch.ndim else 0
-        if count >= wanted:
-            break
-    if not count:
-        raise ValueError("The dataset has no examples. Is it batched, and is it not used up?")
-    return np.concatenate(collected)
-
-
-def _static_shape(x):
-    """Shape of the data, or of a dataset's batches, as far as it is known."""
-    if not isinstance(x, tf.data.Dataset):
-        return tf.TensorShape(getattr(x, "shape", None))
-    samples = keras.utils.unpack_x_y_sample_weight(x.element_spec)[0]
-    return getattr(samples, "shape", tf.TensorShape(None))
-
-
-def _targets(y, sample_weight):
-    """Zeros where weights come without targets, which Keras would take for no weights."""
-    return np.zeros(len(sample_weight)) if y is None and sample_weight is not None else y
-
-
-def _numbers(x):
-    """``x`` as an array of numbers with at least one example."""
-    array = None if isinstance(x, (dict, list, tuple)) else np.asarray(x)
-    if array is None or array.dtype.kind not in "buif":
-        kind = type(x).__name__ if array is None else array.dtype
-        raise ValueError(
-            f"The data are real numbers, [examples, …event]; received {kind}. Convert them, or "
-            "map the dataset to its samples."
-        )
-    if array.size == 0:
-        raise ValueError(f"The data have no examples; received shape {array.shape}.")
-    return array
 
 
 def _seed_value(seed):

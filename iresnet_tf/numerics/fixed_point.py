@@ -17,6 +17,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.numerics.configured import Configured
+
 
 class FixedPoint(NamedTuple):
     """What a solver found, per sample.
@@ -49,7 +51,7 @@ class _Iterate(NamedTuple):
     memory: tuple
 
 
-class Solver:
+class Solver(Configured):
     """Base of the solvers: the loop, the stopping tests and the report.
 
     Args:
@@ -89,7 +91,9 @@ class Solver:
         tolerance = tf.cast(self.tolerance if tolerance is None else tolerance, dtype)
         epsilon = np.finfo(dtype.as_numpy_dtype).eps
         target = tf.reshape(y, [batch, dimension])
-        start = target if initial is None else tf.reshape(tf.stop_gradient(initial), [-1, dimension])
+        start = (
+            target if initial is None else tf.reshape(tf.stop_gradient(initial), [-1, dimension])
+        )
 
         def residual(x):
             value = g(tf.ensure_shape(tf.reshape(x, shape), y.shape))
@@ -154,20 +158,6 @@ class Solver:
 
     def get_config(self):
         return {"tolerance": self.tolerance, "max_iterations": self.max_iterations}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
-
-    def __eq__(self, other):
-        return type(self) is type(other) and self.get_config() == other.get_config()
-
-    def __hash__(self):
-        return hash(repr(self))
-
-    def __repr__(self):
-        options = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
-        return f"{type(self).__name__}({options})"
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")

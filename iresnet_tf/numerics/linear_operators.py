@@ -102,7 +102,7 @@ class UnrolledConvolution(NamedTuple):
         return tf.ensure_shape(tf.reshape(flat, shape), v.shape[:-1] + [columns // pixels])
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _tap_indicator(grid, size):
     """``[pixels², taps]``: 1 where output pixel ``q`` reads input pixel ``p`` through a tap."""
     positions = np.stack(np.meshgrid(*map(np.arange, grid), indexing="ij"), -1).reshape(-1, 2)
@@ -126,7 +126,7 @@ def _matrix_product(v, matrix, transpose=False):
     """One large product whatever the rank: ``tf.matmul`` would batch small ones."""
     if v.shape.rank == 2:
         return tf.matmul(v, matrix, transpose_b=transpose)
-    features_in, features_out = (matrix.shape[::-1] if transpose else matrix.shape)
+    features_in, features_out = matrix.shape[::-1] if transpose else matrix.shape
     flat = tf.matmul(tf.reshape(v, [-1, features_in]), matrix, transpose_b=transpose)
     shape = tf.concat([tf.shape(v)[:-1], [features_out]], 0)
     return tf.ensure_shape(tf.reshape(flat, shape), v.shape[:-1] + [features_out])

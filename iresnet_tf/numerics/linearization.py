@@ -12,7 +12,8 @@ differentiation.  Both products take extra leading axes
 Maps are `NamedTuple`s of tensors: a `tf.function` takes one as an argument.
 """
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 

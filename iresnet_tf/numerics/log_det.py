@@ -26,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.numerics import probes as _probes
+from iresnet_tf.numerics.configured import Configured
 
 
 def truncation_bound(lipschitz, terms):
@@ -54,7 +55,7 @@ def truncation_bound(lipschitz, terms):
     return total
 
 
-class LogDet:
+class LogDet(Configured):
     """Base of the estimators: a call, a truncation bound and a configuration."""
 
     def __call__(self, linearization, seed, lipschitz=None):
@@ -75,23 +76,6 @@ class LogDet:
         """Bound on the bias of the estimate, nats a dimension, if ``Lip(g) ≤ lipschitz``."""
         raise NotImplementedError
 
-    def get_config(self):
-        raise NotImplementedError
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
-
-    def __eq__(self, other):
-        return type(self) is type(other) and self.get_config() == other.get_config()
-
-    def __hash__(self):
-        return hash(repr(self))
-
-    def __repr__(self):
-        options = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
-        return f"{type(self).__name__}({options})"
-
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class Exact(LogDet):
@@ -105,9 +89,7 @@ class Exact(LogDet):
         del seed, lipschitz
         value = linearization.value
         dimension = _dimension(value)
-        basis = tf.reshape(
-            tf.eye(dimension, dtype=value.dtype), [dimension, 1, *value.shape[1:]]
-        )
+        basis = tf.reshape(tf.eye(dimension, dtype=value.dtype), [dimension, 1, *value.shape[1:]])
         # columns[i, b] = J_b e_i.  A map without any activation leaves the batch axis at 1.
         columns = linearization.jvp(basis)
         columns = tf.reshape(columns, [dimension, -1, dimension])

@@ -10,7 +10,8 @@ _FOLDER = importlib.resources.files("iresnet_tf") / "pretrained"
 
 def pretrained_names():
     """Names of the trained models that ship with the package."""
-    return tuple(sorted(file.name.removesuffix(".keras") for file in _FOLDER.iterdir()))
+    files = (file.name for file in _FOLDER.iterdir())
+    return tuple(sorted(name.removesuffix(".keras") for name in files if name.endswith(".keras")))
 
 
 def load(source):

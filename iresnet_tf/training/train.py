@@ -66,7 +66,7 @@ def resume(out, data_dir=None):
 
 
 def _continue(model, preset, source, run, seed, started):
-    test = source.test()
+    test = source.examples("test")
     done = int(model.optimizer.iterations)
     writer = tf.summary.create_file_writer(str(run.tensorboard))
     every = max(1, preset.epochs // PICTURES_A_RUN)

@@ -1,0 +1,60 @@
+"""What a model that needs no targets accepts as data, and its checks."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def first_examples(x, wanted=1, held_out=0.0):
+    """About ``wanted`` training examples, checked to be numbers.
+
+    Args:
+        x: array, tensor or `tf.data.Dataset`.
+        wanted: number of examples; whole batches of a dataset.
+        held_out: fraction at the end of an array that is not for training.
+    """
+    if not isinstance(x, tf.data.Dataset):
+        if not hasattr(x, "shape") or len(x.shape) == 0:
+            raise ValueError(
+                "The data are an array, a tensor or a tf.data.Dataset; received "
+                f"{type(x).__name__}. Convert them with numpy.asarray."
+            )
+        training = int(x.shape[0] * (1.0 - held_out))
+        return _numbers(x[: min(wanted, training)])
+    collected, count = [], 0
+    for element in x:
+        batch = _numbers(keras.utils.unpack_x_y_sample_weight(element)[0])
+        collected.append(batch)
+        count += batch.shape[0] if batch.ndim else 0
+        if count >= wanted:
+            break
+    if not count:
+        raise ValueError("The dataset has no examples. Is it batched, and is it not used up?")
+    return np.concatenate(collected)
+
+
+def static_shape(x):
+    """Shape of the data, or of a dataset's batches, as far as it is known."""
+    if not isinstance(x, tf.data.Dataset):
+        return tf.TensorShape(getattr(x, "shape", None))
+    samples = keras.utils.unpack_x_y_sample_weight(x.element_spec)[0]
+    return getattr(samples, "shape", tf.TensorShape(None))
+
+
+def targets_beside(y, sample_weight):
+    """Zeros where weights come without targets, which Keras would take for no weights."""
+    return np.zeros(len(sample_weight)) if y is None and sample_weight is not None else y
+
+
+def _numbers(x):
+    """``x`` as an array of numbers with at least one example."""
+    array = None if isinstance(x, (dict, list, tuple)) else np.asarray(x)
+    if array is None or array.dtype.kind not in "buif":
+        kind = type(x).__name__ if array is None else array.dtype
+        raise ValueError(
+            f"The data are real numbers, [examples, …event]; received {kind}. Convert them, or "
+            "map the dataset to its samples."
+        )
+    if array.size == 0:
+        raise ValueError(f"The data have no examples; received shape {array.shape}.")
+    return array
