@@ -81,8 +81,7 @@ def train(preset, overrides, out, epochs, steps, batch_size, seed, resume, data_
         if batch_size:
             overrides = (*overrides, f"batch_size={batch_size}")
         config = catalogue.get(preset, overrides).with_length(epochs, steps)
-        if config.intra_op_threads:
-            tf.config.threading.set_intra_op_parallelism_threads(config.intra_op_threads)
+        _set_threads(config.intra_op_threads)
         result = training.train(config, out, seed, data_dir)
     click.echo(json.dumps(result, indent=2))
 
@@ -160,6 +159,16 @@ def certify(run):
     certificate = make_certificate(RunFolder(run).load_model())
     click.echo(json.dumps(certificate, indent=2))
     sys.exit(0 if certificate["certified"] else 1)
+
+
+def _set_threads(intra_op):
+    if intra_op is None:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(intra_op)
+    except RuntimeError:
+        # TensorFlow has started in this process, and keeps the threads that it has.
+        click.echo("intra_op_threads has no effect: TensorFlow is running already.", err=True)
 
 
 def _load(path, data_dir, split="test"):

@@ -5,6 +5,7 @@ python scripts/publish_pretrained.py RUN NAME
 
 import pathlib
 import sys
+import zipfile
 
 import iresnet_tf as irn
 
@@ -16,7 +17,17 @@ def main(run, name):
     bare.set_weights(trained.get_weights())
     path = pathlib.Path(irn.__file__).parent / "pretrained" / f"{name}.keras"
     bare.save(path)
+    _compress(path)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+def _compress(path):
+    """Packs the archive that Keras stores plain."""
+    with zipfile.ZipFile(path) as stored:
+        contents = {name: stored.read(name) for name in stored.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+        for name, content in contents.items():
+            packed.writestr(name, content)
 
 
 if __name__ == "__main__":

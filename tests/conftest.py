@@ -1,5 +1,7 @@
 """What several test files share: seeds, matrices of operators, Jacobians, small contractions."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -50,8 +52,12 @@ SHAPES = {"dense": (6,), "conv": (4, 3, 2)}
 
 @pytest.fixture(scope="session")
 def contraction():
-    """A small contraction whose constraints bind and whose biases are not zero, in float64."""
+    """A small contraction whose constraints bind and whose biases are not zero, in float64.
 
+    Equal arguments give the same object: leave its weights alone.
+    """
+
+    @functools.cache
     def contraction(kind, activation="elu", coeff=0.9, seed=0, **options):
         options = {"activation": activation, "coeff": coeff, "dtype": "float64", **options}
         if kind == "dense":

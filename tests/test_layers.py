@@ -386,11 +386,11 @@ def test_what_is_no_level_is_refused_with_the_range_received(value):
 
 
 @pytest.mark.parametrize("value", [-0.1, 4.1])
-def test_points_outside_the_levels_are_refused(value):
+def test_range_check_names_what_it_received(value):
     layer, x = layers.Dequantize(4), np.ones((2, 3), "float32")
     x[1, 1] = value
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[0, 3\]") as error:
-        layer.forward_and_log_det(x)
+        layer.require_range(x)
     assert f"{value:g}" in error.value.message
 
 

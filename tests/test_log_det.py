@@ -202,19 +202,21 @@ def assert_mean(draws, expected):
 
 
 @pytest.mark.parametrize(
-    "kind,estimator",
+    "kind,count,estimator",
     [
-        ("dense", RussianRoulette()),
-        ("dense", RussianRoulette(parameter=0.3, exact_terms=0, distribution="gaussian")),
-        pytest.param("conv", RussianRoulette(exact_terms=1, probes=2), marks=pytest.mark.slow),
+        ("dense", DRAWS, RussianRoulette()),
+        ("dense", 5000, RussianRoulette(parameter=0.3, exact_terms=0, distribution="gaussian")),
+        pytest.param(
+            "conv", DRAWS, RussianRoulette(exact_terms=1, probes=2), marks=pytest.mark.slow
+        ),
     ],
     ids=["geometric", "gaussian", "conv"],
 )
 def test_roulette_and_its_gradient_are_unbiased(
-    contraction, batch_for, jacobian_of, kind, estimator
+    contraction, batch_for, jacobian_of, kind, count, estimator
 ):
     g, x = contraction(kind, "lipswish", coeff=0.85), batch_for(kind, 2)
-    values, gradients = draws_of(estimator, g, x, DRAWS, lipschitz=0.85**3)
+    values, gradients = draws_of(estimator, g, x, count, lipschitz=0.85**3)
     assert_mean(values, true_log_det(jacobian_of, g, x).numpy())
     exact = true_gradient(jacobian_of, g, x)
     assert_mean(gradients, np.concatenate([each.numpy().ravel() for each in exact]))
@@ -226,7 +228,7 @@ def test_poisson_roulette_is_unbiased_where_its_variance_is_small(
     g, x = contraction("dense", coeff=0.4), batch_for("dense", 1)
     with pytest.warns(UserWarning, match="infinite variance"):
         estimator = RussianRoulette("poisson")
-    values, _ = draws_of(estimator, g, x, 5000)
+    values, _ = draws_of(estimator, g, x, 3000)
     assert_mean(values, true_log_det(jacobian_of, g, x).numpy())
 
 
@@ -234,7 +236,7 @@ def test_poisson_roulette_is_unbiased_where_its_variance_is_small(
 @pytest.mark.parametrize("batch", [1, 2, 17])
 def test_mean_neumann_gradient_is_the_gradient(contraction, batch_for, jacobian_of, kind, batch):
     g, x = contraction(kind, "elu", coeff=0.6), batch_for(kind, batch)
-    _, gradients = draws_of(PowerSeries(30), g, x, 500)
+    _, gradients = draws_of(PowerSeries(30), g, x, 250)
     exact = true_gradient(jacobian_of, g, x)
     assert_mean(gradients, np.concatenate([each.numpy().ravel() for each in exact]))
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.layers import ResidualBlock, refresh
+from iresnet_tf.layers import refresh, residual_blocks
 from iresnet_tf.models import bits_per_dim
 from iresnet_tf.numerics import log_det as estimators
 from iresnet_tf.numerics import probes
@@ -55,9 +55,9 @@ def evaluate_density(model, x, estimator=None, passes=None, batch_size=128, seed
     bound = sum(map(estimator.truncation_bound, lipschitz.values())) * model.dimension
     figure = {
         "mean": float(nats.mean()) * unit,
-        "standard_error": _standard_error(nats.mean(axis=1)) * unit,
-        "sampling_error": _standard_error(nats.mean(axis=0)) * unit,
-        "truncation_bound": bound * unit,
+        "standard_error": _scaled(_standard_error(nats.mean(axis=1)) if random else 0.0, unit),
+        "sampling_error": _scaled(_standard_error(nats.mean(axis=0)), unit),
+        "truncation_bound": _finite(bound * unit),
         "estimator": repr(estimator),
         "passes": passes,
         "examples": len(x),
@@ -66,8 +66,8 @@ def evaluate_density(model, x, estimator=None, passes=None, batch_size=128, seed
         "bits_per_dim" if discrete else "nll": figure,
         "reconstruction": reconstruction(model, x[:batch_size], seed),
         "lipschitz": {
-            "certified_max": max(lipschitz.values(), default=0.0),
-            "per_block": lipschitz,
+            "certified_max": _finite(max(lipschitz.values(), default=0.0)),
+            "per_block": {name: _finite(each) for name, each in lipschitz.items()},
         },
     }
 
@@ -81,8 +81,8 @@ def choose_estimator(model, lipschitz):
     """
     if model.dimension <= EXACT_DIMENSION:
         return estimators.Exact()
-    worst = max(lipschitz, key=lipschitz.get)
-    if lipschitz[worst] >= 1.0:
+    worst = max(lipschitz, key=lipschitz.get, default=None)
+    if worst is not None and lipschitz[worst] >= 1.0:
         raise ValueError(
             f"Block {worst} is not certified a contraction (bound {lipschitz[worst]:.4g}), so no "
             "number of terms bounds the truncation. Lower its coefficient."
@@ -101,7 +101,7 @@ def choose_estimator(model, lipschitz):
 @contextlib.contextmanager
 def estimator_replaced(model, estimator):
     """Every residual block of the model estimates with ``estimator`` inside the block."""
-    blocks = [part for part in model.flow.parts if isinstance(part, ResidualBlock)]
+    blocks = residual_blocks(model.flow)
     before = [block.log_det for block in blocks]
     try:
         for block in blocks:
@@ -118,7 +118,8 @@ def reconstruction(model, x, seed=0):
     Returns:
         dict: ``max_abs_error``, ``iterations`` (evaluations of ``g``, all blocks,
         worst sample), ``converged``, and ``error_bound`` (2-norm, worst sample,
-        carried through every layer: ``None`` where no finite bound is certified).
+        of the inverse at the latent point as it was computed, carried through every
+        layer: ``None`` where no finite bound is certified).
     """
     x = _dequantized(model, tf.convert_to_tensor(x), probes.as_seed(seed))
     result = model.flow.inverse(model.encode(x))
@@ -127,7 +128,7 @@ def reconstruction(model, x, seed=0):
         "max_abs_error": float(tf.reduce_max(tf.abs(result.x - x))),
         "iterations": int(tf.reduce_max(result.iterations)),
         "converged": bool(tf.reduce_all(result.converged)),
-        "error_bound": bound if math.isfinite(bound) else None,
+        "error_bound": _finite(bound),
     }
 
 
@@ -160,5 +161,14 @@ def _dequantized(model, x, seed):
 
 
 def _standard_error(values):
-    """Of the mean of independent values; 0 for a single one, where nothing is random."""
-    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
+    """Of the mean of independent values; ``None`` for a single one, which does not tell."""
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+
+
+def _scaled(error, unit):
+    return None if error is None else error * unit
+
+
+def _finite(bound):
+    """JSON has no infinity: ``None`` where nothing is certified."""
+    return bound if math.isfinite(bound) else None

@@ -8,7 +8,7 @@ from iresnet_tf.layers.preprocessing import Center, Dequantize, Logit
 from iresnet_tf.layers.residual import ResidualBlock
 from iresnet_tf.layers.spectral import SpectralConv2D, SpectralDense, refresh, spectral_layers
 from iresnet_tf.layers.squeeze import Squeeze
-from iresnet_tf.layers.stack import Stack
+from iresnet_tf.layers.stack import Stack, residual_blocks
 
 __all__ = [
     "ActNorm",
@@ -28,5 +28,6 @@ __all__ = [
     "Squeeze",
     "Stack",
     "refresh",
+    "residual_blocks",
     "spectral_layers",
 ]

@@ -123,7 +123,9 @@ class Logit(Preprocessing):
     def transform(self, x, seed):
         del seed
         p = self.alpha + (1.0 - 2.0 * self.alpha) * x
-        log_p, log_q = tf.math.log(p), tf.math.log1p(-p)
+        # 1 − p, without its cancellation where x is near 1.
+        q = self.alpha + (1.0 - 2.0 * self.alpha) * (1.0 - x)
+        log_p, log_q = tf.math.log(p), tf.math.log(q)
         axes = list(range(1, x.shape.rank))
         log_det = self._constant_log_det(x, math.log(1.0 - 2.0 * self.alpha))
         return log_p - log_q, log_det - tf.reduce_sum(log_p + log_q, axes)

@@ -96,11 +96,7 @@ class ResidualBlock(Invertible):
         return residual_map.invert(bind(self.g), y, self.solver)[0]
 
     def _error_bound(self, residual, lipschitz):
-        if lipschitz is None:
-            try:
-                lipschitz = self.lipschitz_bound()
-            except ValueError:
-                lipschitz = float("inf")
+        lipschitz = self.known_lipschitz() if lipschitz is None else lipschitz
         gap = tf.cast(1.0 - tf.cast(lipschitz, tf.float64), residual.dtype)
         return tf.where(gap > 0.0, residual / gap, tf.constant(float("inf"), residual.dtype))
 
@@ -120,9 +116,16 @@ class ResidualBlock(Invertible):
             )
         return self.g.lipschitz_bound()
 
+    def known_lipschitz(self):
+        """`lipschitz_bound`, or ``inf`` where the constant of ``g`` is not known."""
+        try:
+            return self.lipschitz_bound()
+        except ValueError:
+            return float("inf")
+
     def inverse_lipschitz_bound(self):
-        """``1 / (1 − L)``; ``inf`` where ``L`` is not below 1."""
-        lipschitz = self.lipschitz_bound()
+        """``1 / (1 − L)``; ``inf`` where ``L`` is unknown or not below 1."""
+        lipschitz = self.known_lipschitz()
         if tf.is_tensor(lipschitz):
             return tf.where(lipschitz < 1.0, 1.0 / (1.0 - lipschitz), float("inf"))
         return 1.0 / (1.0 - lipschitz) if lipschitz < 1.0 else float("inf")

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.invertible import InverseResult, Invertible
+from iresnet_tf.layers.residual import ResidualBlock
 from iresnet_tf.numerics import probes
 
 
@@ -125,3 +126,12 @@ class Stack(Invertible):
     def from_config(cls, config):
         layers = [keras.saving.deserialize_keras_object(each) for each in config["layers"]]
         return cls(**{**config, "layers": layers})
+
+
+def residual_blocks(layer):
+    """Every residual block of an invertible layer in order, as often as data pass it."""
+    if isinstance(layer, ResidualBlock):
+        return [layer]
+    if isinstance(layer, Stack):
+        return [block for part in layer.parts for block in residual_blocks(part)]
+    return []

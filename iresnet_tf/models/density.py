@@ -1,5 +1,6 @@
 """Density estimation with an invertible network."""
 
+import collections
 import copy
 import math
 
@@ -9,7 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from iresnet_tf.bijectors import from_layer
-from iresnet_tf.layers import Dequantize, Stack, refresh
+from iresnet_tf.layers import Dequantize, Stack, refresh, residual_blocks
 from iresnet_tf.layers.invertible import as_tensor
 from iresnet_tf.models import inputs
 from iresnet_tf.models.distribution import FlowDistribution
@@ -167,12 +168,8 @@ class DensityModel(keras.Model):
         if not 0.0 < temperature < math.inf:
             raise ValueError(f"temperature is a positive number; received {temperature!r}.")
         seed = self.flow.next_seed() if seed is None else probes.as_seed(seed)
-        x = self._decode_compiled(self.prior.sample(int(count), temperature, seed))
+        x = self.decode(self.prior.sample(int(count), temperature, seed))
         return x if self.dequantize is None else self.dequantize.to_levels(x)
-
-    @tf.function(reduce_retracing=True)
-    def _decode_compiled(self, z):
-        return self.decode(z)
 
     # Training.
 
@@ -292,9 +289,16 @@ class DensityModel(keras.Model):
         return int(np.prod(self.flow.event_shape))
 
     def lipschitz_bounds(self):
-        """Certified ``Lip(g)`` of every residual block, by name."""
-        blocks = [part for part in self.flow.parts if hasattr(part, "lipschitz_bound")]
-        return {block.name: block.lipschitz_bound() for block in blocks}
+        """Certified ``Lip(g)`` of every residual block; ``inf`` where it is not known.
+
+        A name that occurs again, because its block does or by coincidence, is numbered.
+        """
+        bounds, seen = {}, collections.Counter()
+        for block in residual_blocks(self.flow):
+            seen[block.name] += 1
+            again = f" ({seen[block.name]})" if seen[block.name] > 1 else ""
+            bounds[block.name + again] = block.known_lipschitz()
+        return bounds
 
     def save(self, filepath, **kwargs):
         """As `keras.Model.save`; begins with refined spectral vectors."""

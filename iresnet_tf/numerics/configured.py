@@ -4,7 +4,8 @@
 class Configured:
     """Compared, hashed, shown and serialised by `get_config`.
 
-    Equal objects share the compiled functions that were made for one of them.
+    Equal objects share the compiled functions that were made for one of them, so a
+    subclass with a new option gives it in `get_config`.
     """
 
     def get_config(self):

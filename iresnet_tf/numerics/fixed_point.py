@@ -263,7 +263,7 @@ def implicit_gradient(g, y, x, solver):
         solver: for the adjoint equation.
 
     Returns:
-        ``x`` again, differentiable with respect to ``y`` and what ``g`` was made of.
+        ``x`` again, differentiable once with respect to ``y`` and what ``g`` was made of.
 
     Source: the implicit function theorem; Bai et al. 2019 (arXiv:1909.01377) for its use.
     """

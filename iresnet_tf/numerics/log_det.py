@@ -228,8 +228,9 @@ class RussianRoulette(_Series):
         law: ``"geometric"``, or ``"poisson"`` (infinite variance; offered for
             comparison, with a warning).
         parameter: geometric: the stopping probability ``p = 1 − q``, or ``None``
-            for ``q = L``, which minimises (variance × expected cost) of a tail
-            ``∝ Lᵏ`` and leaves the variance finite.  Poisson: the mean, 2 by default.
+            for ``q = L``, the constant that ``g`` is held to: it leaves the variance
+            finite, and minimises (second moment × expected length) of a tail of
+            uncorrelated terms that fall like ``Lᵏ``.  Poisson: the mean, 2 by default.
         exact_terms: ``m ≥ 0`` terms always kept.
         probes: number of probe vectors a sample.
         distribution: as for `PowerSeries`.

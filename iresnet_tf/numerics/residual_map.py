@@ -56,6 +56,8 @@ def _invert(solver, g, y):
 def _call(function, options, g, *arguments):
     """``function(*options, g, *arguments)``, compiled; ``arguments[0]`` is a batch."""
     structure = _Structure(g)
+    if structure.is_foreign:
+        return function(*options, g, *arguments)
     specs = tuple(
         tf.TensorSpec([None, *each.shape[1:]] if index == 0 else each.shape, each.dtype)
         for index, each in enumerate(arguments)
@@ -83,8 +85,11 @@ class _Structure:
         self.template = tf.nest.map_structure(spec, g)
         leaves = tf.nest.flatten(self.template)
         self.specs = [leaf for leaf in leaves if isinstance(leaf, tf.TensorSpec)]
-        # The names of the map's types are in its representation; tuples compare without them.
-        self._key = (repr(self.template), tuple(leaves))
+        known = (tf.TensorSpec, int, str, type(None))
+        # A Keras layer or a function may change behind the same identity: never cached.
+        self.is_foreign = not all(isinstance(leaf, known) for leaf in leaves)
+        # Tuples compare without their types.
+        self._key = (_types(g), tuple(leaves))
 
     @staticmethod
     def tensors(g):
@@ -101,3 +106,7 @@ class _Structure:
 
     def __eq__(self, other):
         return self._key == other._key
+
+
+def _types(g):
+    return (type(g), *map(_types, g)) if isinstance(g, tuple) else None

@@ -1,6 +1,8 @@
 """How far a map's computed value may lie from its exact one.
 
-    ‖fl(g(x)) − g(x)‖₂ ≲ ε Σ_layers (4 ‖K‖_F √area ‖h_in‖₂ + 4 ‖h_out‖₂ + √D_out)
+    ‖fl(g(x)) − g(x)‖₂ ≲ ε Σ_layers ((n/2 + 4) ‖K‖_F √area ‖h_in‖₂ + 4 ‖h_out‖₂ + √D_out)
+
+with ``n`` the length of a layer's inner products (4 for an activation, with gain 1).
 
 A first-order running bound: each layer adds its own rounding, and what follows
 does not enlarge it because every layer of a contraction has a Lipschitz
@@ -30,8 +32,8 @@ def rounding_error(function, x):
     total = tf.zeros(tf.shape(x)[:1], x.dtype)
     for layer in _flattened(function):
         value = layer(x)
-        gain = _absolute_gain(layer.operator.kernel) if isinstance(layer, Affine) else 1.0
-        total += 4.0 * epsilon * (gain * event_norm(x) + event_norm(value))
+        gain = _affine_gain(layer.operator.kernel) if isinstance(layer, Affine) else 4.0
+        total += epsilon * (gain * event_norm(x) + 4.0 * event_norm(value))
         total += epsilon * np.sqrt(value.shape[1:].num_elements())
         x = value
     return total
@@ -48,7 +50,8 @@ def event_norm(x):
     return tf.sqrt(tf.reduce_sum(tf.square(x), axis=list(range(1, x.shape.rank))))
 
 
-def _absolute_gain(kernel):
-    """``‖ |A| |x| ‖₂ ≤ ‖K‖_F √area ‖x‖₂``: a pixel meets at most ``area`` patches."""
+def _affine_gain(kernel):
+    """``(n/2 + 4) ‖ |A| |x| ‖₂ / ‖x‖₂``: a pixel meets at most ``area`` patches."""
     area = kernel.shape[0] * kernel.shape[1] if kernel.shape.rank == 4 else 1
-    return tf.norm(kernel) * np.sqrt(area)
+    length = kernel.shape[:-1].num_elements()
+    return (0.5 * length + 4.0) * tf.norm(kernel) * np.sqrt(area)
