@@ -16,6 +16,7 @@ from iresnet_tf.numerics.linearization import Affine
 SOLVERS = [Picard, Anderson]
 SHAPES = [(2,), (8,), (64,), (6, 6, 4)]
 ACTIVATIONS = ["relu", "elu", "lipswish"]
+PRECISIONS = [("float32", 1e-6), ("float64", 1e-10)]
 
 
 def normal(*shape, seed=0, dtype=tf.float32):
@@ -96,8 +97,9 @@ def norms(x):
 # Accuracy and its report
 
 
-@pytest.mark.parametrize("coeff", [0.9, 0.98])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(
+    "shape,coeff", [((2,), 0.98), ((8,), 0.9), ((64,), 0.98), ((6, 6, 4), 0.9)]
+)
 @pytest.mark.parametrize("bias", [1.0, 100.0])
 def test_float32_inverse_is_accurate_or_says_that_it_is_not(coeff, shape, bias):
     block = layers.ResidualBlock(random_contraction(shape, coeff=coeff, bias=bias))
@@ -119,10 +121,10 @@ def test_float32_inverse_is_accurate_or_says_that_it_is_not(coeff, shape, bias):
 
 
 @pytest.mark.parametrize("activation", ["relu", "elu", "softplus", "tanh", "lipswish", "clipswish"])
-@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
-def test_error_bound_holds_at_every_scale_of_the_data(activation, scale):
+def test_error_bound_holds_at_every_scale_of_the_data(activation):
     g = random_contraction((8,), activation, coeff=0.98, bias=0.0)
-    block, y = layers.ResidualBlock(g), scale * normal(32, 8, seed=1)
+    scale = tf.repeat(tf.constant([[1e-4], [1.0], [1e4]]), 32, axis=0)
+    block, y = layers.ResidualBlock(g), scale * normal(96, 8, seed=1)
     truth = preimage(block, y)
     for solver in (Picard(tolerance=1e-12), Anderson(tolerance=1e-12)):
         block.solver = solver
@@ -172,7 +174,7 @@ def test_anderson_takes_at_most_half_where_picard_is_slow(activation, coeff):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("dtype,tolerance", [("float32", 1e-6), ("float64", 1e-10)])
+@pytest.mark.parametrize("dtype,tolerance", PRECISIONS)
 def test_anderson_never_takes_much_more_than_picard(activation, shape, dtype, tolerance):
     g = random_contraction(shape, activation, dtype=dtype).bind()
     y = normal(64, *shape, dtype=dtype)

@@ -97,8 +97,19 @@ def test_residual_block_stays_a_contraction_through_fit(matrix_of):
     assert product <= g.lipschitz_bound() <= product * 1.02**3 < 1.0
 
 
-@pytest.mark.parametrize("grid", [(4, 4), (5, 9), (8, 8), (16, 16), (32, 32)], ids=str)
-@pytest.mark.parametrize("kernel_size", [1, 2, 3, 5])
+@pytest.mark.parametrize(
+    "grid,kernel_size",
+    [
+        ((4, 4), 3),
+        ((4, 4), 5),
+        ((5, 9), 2),
+        ((8, 8), 3),
+        ((16, 16), 1),
+        ((16, 16), 5),
+        ((32, 32), 3),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("kind", ["random", "smooth"])
 def test_norm_and_certificate_on_every_grid(matrix_of, grid, kernel_size, kind):
     layer = built("conv", kernel_size, grid, channels=(1, 2))

@@ -62,7 +62,7 @@ def point_pairs(first, second):
     return figure
 
 
-def density_and_samples(log_prob, samples, data, title=None, resolution=200):
+def density_and_samples(log_prob, samples, data, title=None, resolution=120):
     """A 2-D density on a grid, samples of the model, and the data, side by side.
 
     Args:

@@ -20,7 +20,7 @@ class Progress(keras.callbacks.Callback):
         self.steps, self.done = steps, done
 
     def on_train_begin(self, logs=None):
-        self.bar = tqdm.tqdm(total=self.steps, initial=self.done, unit="step", dynamic_ncols=True)
+        self.bar = tqdm.tqdm(total=self.steps, initial=self.done, unit="step", mininterval=1.0)
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update(1)

@@ -87,7 +87,7 @@ def _toy(density):
         data=f"toy-{density}",
         batch_size=500,
         steps=2000,
-        steps_per_epoch=100,
+        steps_per_epoch=250,
         model=Model(
             architecture="vector",
             blocks=(10,),

@@ -11,7 +11,7 @@ from iresnet_tf.training import callbacks
 from iresnet_tf.training.assembly import build_model, build_optimizer
 from iresnet_tf.training.run_folder import RunFolder, load_model, save_model, write_json
 
-PICTURES_A_RUN = 4
+PICTURES_A_RUN = 2
 
 
 def train(preset, out, seed=0, data_dir=None):
