@@ -86,8 +86,8 @@ def _toy(density):
         source="Residual Flows' 2-D trainer (100 blocks of 128×4, batch 500), ten blocks here",
         data=f"toy-{density}",
         batch_size=500,
-        steps=2000,
-        steps_per_epoch=250,
+        steps=1600,
+        steps_per_epoch=200,
         model=Model(
             architecture="vector",
             blocks=(10,),
