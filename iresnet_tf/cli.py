@@ -19,6 +19,7 @@ from iresnet_tf.training import train as training
 from iresnet_tf.training.run_folder import RunFolder, write_json
 
 _PATH = click.Path(path_type=pathlib.Path)
+_SEED = click.IntRange(0, 2**31 - 1)
 _data_dir = click.option(
     "--data-dir", type=_PATH, help="The TFDS directory; TFDS's own default otherwise."
 )
@@ -60,11 +61,11 @@ def presets():
 @main.command()
 @click.argument("preset")
 @click.argument("overrides", nargs=-1, metavar="[FIELD=VALUE]...")
-@click.option("--out", required=True, type=_PATH, help="The run folder; must not exist.")
+@click.option("--out", required=True, type=_PATH, help="The run folder; new, unless --resume.")
 @click.option("--epochs", type=click.IntRange(1), help="Instead of the preset's.")
 @click.option("--steps", type=click.IntRange(1), help="Likewise; rounded up to whole epochs.")
 @click.option("--batch-size", type=click.IntRange(1), help="Instead of the preset's.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=_SEED, help="0 by default.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @_data_dir
 @_clear_errors
@@ -73,16 +74,19 @@ def train(preset, overrides, out, epochs, steps, batch_size, seed, resume, data_
     if epochs and steps:
         raise click.UsageError("Give --epochs or --steps, not both.")
     if resume:
-        changed = overrides or epochs or steps or batch_size
-        if changed:
+        if overrides or epochs or steps or batch_size or seed is not None:
             raise click.UsageError("--resume continues the run as it was configured.")
+        config = RunFolder(out).read_config()["preset"]
+        if config.name != preset:
+            raise ValueError(f"{out} is a run of {config.name}, not of {preset}.")
+        _set_threads(config.intra_op_threads)
         result = training.resume(out, data_dir)
     else:
         if batch_size:
             overrides = (*overrides, f"batch_size={batch_size}")
         config = catalogue.get(preset, overrides).with_length(epochs, steps)
         _set_threads(config.intra_op_threads)
-        result = training.train(config, out, seed, data_dir)
+        result = training.train(config, out, seed or 0, data_dir)
     click.echo(json.dumps(result, indent=2))
 
 
@@ -96,7 +100,7 @@ def train(preset, overrides, out, epochs, steps, batch_size, seed, resume, data_
     "dimensions, else the shortest series with a truncation bound of 0.005 bits/dim.",
 )
 @click.option("--passes", type=click.IntRange(1), help="Repetitions with fresh noise and probes.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=_SEED, default=0, show_default=True)
 @_data_dir
 @_clear_errors
 def evaluate(run, split, log_det, passes, seed, data_dir):
@@ -112,12 +116,13 @@ def evaluate(run, split, log_det, passes, seed, data_dir):
 @click.argument("run", type=_PATH)
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0.0, min_open=True), default=1.0)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=_SEED, default=0, show_default=True)
 @click.option("--out", required=True, type=_PATH, help="The PNG to write.")
 @_data_dir
 @_clear_errors
 def sample(run, count, temperature, seed, out, data_dir):
     """Draw samples of RUN into a picture."""
+    _require_new_png(out)
     _, model, test = _load(run, data_dir)
     samples = model.sample(count, temperature, seed).numpy()
     if model.dequantize is not None:
@@ -137,6 +142,7 @@ def sample(run, count, temperature, seed, out, data_dir):
 @_clear_errors
 def reconstruct(run, count, out, data_dir):
     """Show test data beside what comes back through RUN's forward map and its inverse."""
+    _require_new_png(out)
     _, model, test = _load(run, data_dir)
     shown = test[:count]
     if model.dequantize is None:
@@ -189,11 +195,14 @@ def _estimator(text):
     return named[text]()
 
 
-def _write(figure, path):
+def _require_new_png(path):
     if path.suffix.lower() != ".png":
         raise ValueError(f"--out is a PNG file; received {path}.")
     if path.exists():
         raise FileExistsError(f"{path} exists already; choose another --out.")
+
+
+def _write(figure, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     click.echo(f"wrote {path}")

@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
 # Sets itself up, trains the digits density model on the real digits, and shows what it is worth.
-#   bash scripts/demo.sh [RUN]
+#   bash scripts/demo.sh [RUN]      (a run that was interrupted is continued)
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 run=${1:-$root/runs/demo}
 
-iresnet train digits-density --out "$run"
-iresnet sample "$run" --count 64 --out "$run/samples.png"
+if [ ! -f "$run/result.json" ]; then
+  if [ -n "$(ls "$run/checkpoints" 2>/dev/null)" ]; then
+    iresnet train digits-density --out "$run" --resume
+  else
+    iresnet train digits-density --out "$run"
+  fi
+fi
+[ -f "$run/samples.png" ] || iresnet sample "$run" --count 64 --out "$run/samples.png"
 
 python - "$run" <<'PYTHON'
 import json, pathlib, sys

@@ -1,8 +1,9 @@
 # Sourced by the other scripts: the project's own virtual environment, made and
-# filled on first use.  PYTHON names the interpreter, VENV the folder.
+# filled on first use.  PYTHON names the interpreter, VENV the folder, EXTRAS what
+# is installed beyond the package, as [test].
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${VENV:-$root/.venv}
-extras=${1:-}
+extras=${EXTRAS:-}
 stamp=$venv/.installed$extras
 
 if [ ! -x "$venv/bin/python" ]; then

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Sets itself up and runs the tests; arguments go to pytest (as: -m "not slow").
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/environment.sh" "[test]"
+EXTRAS="[test]"
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$root"
 ruff check .
 # Small matrices: threads of the linear algebra would only wait for each other.
-OPENBLAS_NUM_THREADS=1 python -m pytest -q "$@"
+OPENBLAS_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile "$@"

@@ -44,10 +44,13 @@ def pairs(first, second, levels, title=None):
     """Rows of images, each of ``first`` above its counterpart in ``second``."""
     first, second = np.asarray(first), np.asarray(second)
     columns = min(len(first), 16)
+    blank = np.full((-len(first) % columns, *first.shape[1:]), levels - 1, first.dtype)
     rows = []
-    for start in range(0, len(first) - columns + 1, columns):
-        rows += [first[start : start + columns], second[start : start + columns]]
-    return image_grid(np.concatenate(rows), levels, title, columns)
+    for images in (first, second):
+        filled = np.concatenate([images, blank.astype(images.dtype)])
+        rows.append(filled.reshape(-1, columns, *first.shape[1:]))
+    interleaved = np.stack(rows, axis=1).reshape(-1, *first.shape[1:])
+    return image_grid(interleaved, levels, title, columns)
 
 
 def point_pairs(first, second):

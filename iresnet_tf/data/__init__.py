@@ -1,1 +1,1 @@
-"""Data: the embedded digits, the two-dimensional densities and the TFDS image pipelines."""
+"""Data: the embedded digits and the two-dimensional densities."""

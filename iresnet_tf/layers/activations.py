@@ -118,8 +118,7 @@ class LipSwish(_Swish):
 class CLipSwish(_Swish):
     """``[x σ(b x), −x σ(−b x)] / 1.1044``: twice the channels; Lipschitz ≤ 1.
 
-    Slopes of the two halves add up to one, so the norm of ``(s, 1 − s)`` is what
-    the divisor bounds.
+    The slopes of the two halves are ``s`` and ``s − 1``: the divisor bounds their norm.
 
     Source: Perugachi-Diaz et al. 2021, "Invertible DenseNets with concatenated
     LipSwish" (arXiv:2102.02694), §3.

@@ -51,7 +51,7 @@ class InverseResult(NamedTuple):
 class Invertible(keras.layers.Layer):
     """A layer ``y = F(x)`` with an inverse and a log-determinant.
 
-    Direction: data → latent.  A subclass gives `forward_and_log_det`, `invert`
+    Direction: data → latent.  A subclass gives `transform`, `invert`
     and `inverse_lipschitz_bound`, all on prepared tensors (built, converted,
     checked); this class derives the public face.
 

@@ -56,20 +56,22 @@ class Dequantize(Preprocessing):
     def add_noise(self, x, seed):
         """``x + u`` with ``u`` uniform on ``[0, 1)``, keyed by seed and example."""
         x = self.prepare(x)
-        self._require(x == tf.floor(x), "whole numbers", x)
-        self._require((x >= 0.0) & (x <= self.levels - 1.0), "whole numbers", x)
+        whole = "whole numbers"
+        self._require((x >= 0.0) & (x <= self.levels - 1.0), whole, self.levels - 1, x)
+        self._require(x == tf.floor(x), whole, self.levels - 1, x)
         noise = tf.random.stateless_uniform(tf.shape(x), probes.as_seed(seed), dtype=x.dtype)
         # In float32 x + u may round up to the next level: stay in the half-open interval.
         return tf.minimum(x + noise, (x + 1.0) * (1.0 - np.finfo(x.dtype.as_numpy_dtype).eps))
 
     def require_range(self, x):
         """Raises unless ``x`` lies in ``[0, n]``, as levels plus noise do."""
-        self._require((x >= 0.0) & (x <= float(self.levels)), "levels plus noise", x)
+        within = (x >= 0.0) & (x <= float(self.levels))
+        self._require(within, "levels plus noise", self.levels, x)
 
-    def _require(self, condition, what, x):
+    def _require(self, condition, what, highest, x):
         message = (
-            f"{self.name} takes {what} in [0, {self.levels - 1}] ({self.levels} levels). Scale "
-            "the pixels back to levels, or set `levels` to theirs. Received minimum and maximum:"
+            f"{self.name} takes {what} in [0, {highest}] ({self.levels} levels). Scale the "
+            "pixels back to levels, or set `levels` to theirs. Received minimum and maximum:"
         )
         values = [message, tf.reduce_min(x), tf.reduce_max(x)]
         tf.debugging.Assert(tf.reduce_all(condition), values)

@@ -65,9 +65,11 @@ class ResidualBlock(Invertible):
         return residual_map.transform(bind(self.g), x, self.log_det, seed, lipschitz)
 
     def _lipschitz_or_none(self):
+        if not hasattr(self.g, "enforced_lipschitz"):
+            return None
         try:
             return self.g.enforced_lipschitz()
-        except (AttributeError, ValueError):
+        except ValueError:
             return None
 
     def inverse(self, y, lipschitz=None):

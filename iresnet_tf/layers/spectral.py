@@ -98,13 +98,12 @@ class SpectralLayer(keras.layers.Layer):
             self.bias = self.add_weight(
                 name="bias", shape=(kernel_shape[-1],), initializer=self.bias_initializer
             )
-        self.right_vector = self._add_vector("right_vector", self._burn_in_right)
-        self.left_vector = self._add_vector("left_vector", self._burn_in_left)
+        right_shape = self.vector_shape()
+        left_shape = (*right_shape[:-1], kernel_shape[-1])
+        self.right_vector = self._add_vector("right_vector", right_shape, self._burn_in_right)
+        self.left_vector = self._add_vector("left_vector", left_shape, self._burn_in_left)
 
-    def _add_vector(self, name, initializer):
-        shape = self.vector_shape()
-        if name == "left_vector":
-            shape = (*shape[:-1], self.kernel.shape[-1])
+    def _add_vector(self, name, shape, initializer):
         return self.add_weight(
             name=name,
             shape=shape,
@@ -137,11 +136,20 @@ class SpectralLayer(keras.layers.Layer):
 
         Vectors that are right already stay as they are, to the bit.
         """
+        triple, is_better = self._refined(tolerance)
+        if is_better:
+            self._assign(triple)
+
+    def is_stale(self, tolerance=1e-3):
+        """Whether ``σ`` is too small by more than ``tolerance``, relative."""
+        return self._refined(tolerance)[1]
+
+    def _refined(self, tolerance):
         kernel = tf.convert_to_tensor(self.kernel)
         start = tf.convert_to_tensor(self.right_vector)
         triple = linear_operators.power_iteration(self.make_operator(kernel), start, tolerance)
-        if float(triple.sigma) > (1.0 + tolerance) * float(self._spectral_norm_of(kernel)):
-            self._assign(triple)
+        stored = float(self._spectral_norm_of(kernel))
+        return triple, float(triple.sigma) > (1.0 + tolerance) * stored
 
     def _assign(self, triple):
         self.right_vector.assign(triple.v)
@@ -174,7 +182,14 @@ class SpectralLayer(keras.layers.Layer):
 
         Returns:
             float; inside a `tf.function` a float64 scalar tensor.
+
+        Raises:
+            ValueError: if the layer is not built yet.
         """
+        if not self.built:
+            raise ValueError(
+                f"{self.name} has no kernel yet, so no bound. Call it on a batch or build it first."
+            )
         kernel = self.constrained_kernel()
         if tf.executing_eagerly():
             return float(self.certified_norm(kernel.numpy()))
@@ -316,7 +331,6 @@ class SpectralConv2D(SpectralLayer):
         return (1, *grid, self.kernel.shape[2])
 
     def certified_norm(self, kernel):
-        # Inside the bound map a 1×1 kernel is a matrix; here it is the raw HWIO shape.
         return norm_bounds.convolution_norm(kernel, self.grid)
 
     def compute_output_shape(self, input_shape):

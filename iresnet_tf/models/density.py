@@ -17,7 +17,7 @@ from iresnet_tf.models.distribution import FlowDistribution
 from iresnet_tf.models.prior import DiagonalNormal
 from iresnet_tf.numerics import probes
 
-tfd, tfb = tfp.distributions, tfp.bijectors
+tfb = tfp.bijectors
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -210,7 +210,8 @@ class DensityModel(keras.Model):
 
     def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """As `keras.Model.train_on_batch`; begins with `initialize`."""
-        self.initialize(inputs.first_examples(x, len(x)))
+        if not (self.built and self.flow.is_initialized()):
+            self.initialize(inputs.first_examples(x, len(x)))
         self._require_event_shape(x)
         return super().train_on_batch(
             x, inputs.targets_beside(y, sample_weight), sample_weight, **kwargs
@@ -293,6 +294,7 @@ class DensityModel(keras.Model):
 
         A name that occurs again, because its block does or by coincidence, is numbered.
         """
+        self._require_built()
         bounds, seen = {}, collections.Counter()
         for block in residual_blocks(self.flow):
             seen[block.name] += 1

@@ -1,6 +1,7 @@
 """Keras callbacks: what a run writes down and shows while it trains."""
 
 import json
+import warnings
 
 import keras
 import numpy as np
@@ -114,7 +115,6 @@ class Pictures(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.writer, self.data = folder, writer, data
         self.every, self.count = every, count
-        self.last_step = None
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0:
@@ -170,7 +170,7 @@ class Certificate(keras.callbacks.Callback):
         }
         if not loose:
             return
-        print(f"\nepoch {epoch + 1}: not certified a contraction: {loose}")
+        warnings.warn(f"Epoch {epoch + 1}: not certified a contraction: {loose}", stacklevel=2)
         self.model.stop_training = self.model.stop_training or self.stop
 
 

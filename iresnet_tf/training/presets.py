@@ -39,7 +39,7 @@ class Model(_Config):
 
 
 class Optimizer(_Config):
-    """A Keras optimizer with linear warm-up and cosine decay over the run."""
+    """A Keras optimizer with linear warm-up, then cosine decay over the run or a constant rate."""
 
     name: Literal["adam", "adamax", "sgd"] = "adam"
     learning_rate: pydantic.PositiveFloat = 2e-3
@@ -71,7 +71,7 @@ class Preset(_Config):
         return -(-self.steps // self.steps_per_epoch)
 
     def with_length(self, epochs=None, steps=None):
-        """The same for another number of epochs, or of steps (rounded up to whole epochs)."""
+        """The same for that number of epochs, or of steps; filled up to whole epochs."""
         per_epoch = self.steps_per_epoch
         if steps is not None:
             epochs = -(-steps // per_epoch)
@@ -144,7 +144,7 @@ def get(name, overrides=()):
     fields = _BY_NAME[name].model_dump()
     for override in overrides:
         _replace(fields, override)
-    return parse(fields)
+    return parse(fields).with_length()
 
 
 def parse(fields):

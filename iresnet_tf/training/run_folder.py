@@ -3,9 +3,11 @@
 import json
 import os
 import pathlib
+import warnings
 
 import keras
 
+from iresnet_tf.layers import spectral_layers
 from iresnet_tf.training import presets
 
 
@@ -27,17 +29,17 @@ class RunFolder:
         self.model = self.path / "model.keras"
         self.result = self.path / "result.json"
 
-    def create(self, config):
-        """Makes the folder and writes its configuration.
-
-        Raises:
-            FileExistsError: if the path exists and is not an empty folder.
-        """
+    def require_new(self):
+        """Raises `FileExistsError` if the path exists and is not an empty folder."""
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise FileExistsError(
                 f"{self.path} exists already; nothing was changed. Choose another --out, remove "
                 "it, or continue it with --resume."
             )
+
+    def create(self, config):
+        """Makes the folder and writes its configuration; see `require_new`."""
+        self.require_new()
         for folder in (self.checkpoints, self.tensorboard, self.images):
             folder.mkdir(parents=True, exist_ok=True)
         write_json(self.config, config)
@@ -94,7 +96,10 @@ class RunFolder:
 
 
 def load_model(path):
-    """A Keras model from its file.
+    """A Keras model from its file, as it was saved.
+
+    Spectral vectors that no longer fit their kernel are left so, with a warning: the
+    layer then exceeds its coefficient, until `iresnet_tf.layers.refresh`.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -104,12 +109,20 @@ def load_model(path):
     if not path.is_file():
         raise FileNotFoundError(f"There is no model at {path}.")
     try:
-        return keras.saving.load_model(path)
+        model = keras.saving.load_model(path)
     except Exception as error:
         raise ValueError(
             f"{path} ({path.stat().st_size} bytes) could not be read as a model of this package; "
             f"it may be truncated. It was left as it is. ({type(error).__name__}: {error})"
         ) from error
+    stale = [layer.name for layer in spectral_layers(model) if layer.is_stale()]
+    if stale:
+        warnings.warn(
+            f"{path}: the spectral vectors of {', '.join(stale)} do not fit their kernels, so "
+            "these layers exceed their coefficient. Refine them with iresnet_tf.layers.refresh.",
+            stacklevel=2,
+        )
+    return model
 
 
 def save_model(model, path):

@@ -1,6 +1,7 @@
 """From a preset to a trained, evaluated run folder."""
 
 import time
+import warnings
 
 import keras
 import tensorflow as tf
@@ -27,15 +28,17 @@ def train(preset, out, seed=0, data_dir=None):
         dict, as written to ``result.json``.
 
     Raises:
-        FileExistsError: if ``out`` exists.
+        FileExistsError: if ``out`` exists and is not an empty folder.
+        ValueError: for a configuration that makes no model; nothing is written then.
     """
     started = time.time()
     run = RunFolder(out)
     source = sources.get(preset.data, data_dir)
-    run.create({"preset": preset.model_dump(mode="json"), "seed": seed})
+    run.require_new()
     keras.utils.set_random_seed(seed)
     model = build_model(preset, source, seed)
     model.compile(build_optimizer(preset))
+    run.create({"preset": preset.model_dump(mode="json"), "seed": seed})
     model.initialize(source.initial_examples(seed))
     return _continue(model, preset, source, run, seed, started)
 
@@ -113,5 +116,5 @@ def _newest(run):
         try:
             return load_model(path)
         except ValueError as error:
-            print(f"{error}\nTrying the checkpoint before it.")
+            warnings.warn(f"{error} Trying the checkpoint before it.", stacklevel=2)
     return load_model(paths[-1])

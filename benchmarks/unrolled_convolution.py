@@ -1,0 +1,60 @@
+"""A 3×3 convolution on a tiny grid, as TensorFlow's and as one matrix product.
+
+    python benchmarks/unrolled_convolution.py
+
+Times value, adjoint and the gradients of both, alternating in one process, and
+prints the median CPU time of each and their ratio.
+"""
+
+import statistics
+import time
+
+import tensorflow as tf
+
+from iresnet_tf.numerics.linear_operators import Convolution, UnrolledConvolution
+
+CASES = [(128, 4, 4, 64), (128, 4, 16, 64), (128, 6, 4, 64), (128, 8, 4, 64)]
+ROUNDS, CALLS = 15, 10
+
+
+def step(make):
+    """One pass through the operator and back, with the gradients of a training step."""
+
+    @tf.function(autograph=False)
+    def run(kernel, v):
+        with tf.GradientTape() as tape:
+            tape.watch([kernel, v])
+            operator = make(kernel)
+            loss = tf.reduce_sum(operator.adjoint(operator(v)) ** 2)
+        return tape.gradient(loss, [kernel, v])
+
+    return run
+
+
+def cpu_seconds(run, *arguments):
+    start = time.process_time()
+    for _ in range(CALLS):
+        run(*arguments)
+    return (time.process_time() - start) / CALLS
+
+
+def main():
+    print("batch  grid  channels   convolution   unrolled   ratio")
+    for batch, side, channels, filters in CASES:
+        kernel = tf.random.normal([3, 3, channels, filters])
+        v = tf.random.normal([batch, side, side, channels])
+        plain = step(Convolution)
+        unrolled = step(lambda k, n=side: UnrolledConvolution.from_kernel(k, (n, n)))
+        plain(kernel, v), unrolled(kernel, v)
+        times = [
+            (cpu_seconds(plain, kernel, v), cpu_seconds(unrolled, kernel, v)) for _ in range(ROUNDS)
+        ]
+        first, second = (1e3 * statistics.median(column) for column in zip(*times))
+        print(
+            f"{batch:5}  {side}×{side}  {channels:2} → {filters:3}  {first:8.2f} ms  "
+            f"{second:7.2f} ms   {first / second:5.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
