@@ -389,7 +389,7 @@ def test_what_is_no_level_is_refused_with_the_range_received(value):
 def test_range_check_names_what_it_received(value):
     layer, x = layers.Dequantize(4), np.ones((2, 3), "float32")
     x[1, 1] = value
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[0, 3\]") as error:
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[0, 4\]") as error:
         layer.require_range(x)
     assert f"{value:g}" in error.value.message
 
