@@ -17,7 +17,6 @@ class Source:
         name: as in a preset.
         event_shape: shape of one example.
         levels: number of levels of discrete data, ``None`` for continuous data.
-        train_size: number of training examples, ``None`` for an endless stream.
         stream: ``(batch_size, seed, skip) → tf.data.Dataset``, endless; its batch
             ``k`` depends only on the seed and ``k``, so ``skip`` resumes it exactly.
         examples: ``split → ndarray``, float32; ``"test"`` is fixed, ``"train"`` is there
@@ -27,7 +26,6 @@ class Source:
     name: str
     event_shape: tuple
     levels: int | None
-    train_size: int | None
     stream: Callable[[int, int, int], tf.data.Dataset]
     examples: Callable[[str], np.ndarray]
 
@@ -66,7 +64,6 @@ def get(name, data_dir=None):
         name=name,
         event_shape=(2,),
         levels=None,
-        train_size=None,
         stream=lambda batch_size, seed, skip: densities.stream(density, batch_size, seed, skip),
         examples=examples,
     )
@@ -81,7 +78,6 @@ def _digits(data_dir):
         name="digits",
         event_shape=train.shape[1:],
         levels=digits.LEVELS,
-        train_size=len(train),
         stream=lambda batch_size, seed, skip: shuffled(train, batch_size, seed, skip),
         examples=examples,
     )

@@ -16,8 +16,12 @@ import tensorflow as tf
 from iresnet_tf.numerics import linear_operators, norm_bounds
 from iresnet_tf.numerics.linearization import Affine
 
-UNROLLED_PIXELS = 16
-"""Grids up to this size are convolved by one matrix product (measured: twice as fast)."""
+UNROLLED_PIXELS, UNROLLED_CHANNELS = 16, 256
+"""Up to this many pixels, and pairs of channels, a convolution is one matrix product.
+
+`benchmarks/unrolled_convolution.py`: on 4×4 as quick for 4 → 64 channels, twice for
+64 → 4; with more of either a convolution is quicker.
+"""
 
 
 class SpectralConstraint(keras.constraints.Constraint):
@@ -321,7 +325,10 @@ class SpectralConv2D(SpectralLayer):
 
     def make_batch_operator(self, kernel):
         pixels = self.grid[0] * self.grid[1]
-        if 1 < pixels <= UNROLLED_PIXELS and self.kernel_size != (1, 1):
+        is_small = (
+            pixels <= UNROLLED_PIXELS and kernel.shape[2] * kernel.shape[3] <= UNROLLED_CHANNELS
+        )
+        if is_small and pixels > 1 and self.kernel_size != (1, 1):
             return linear_operators.UnrolledConvolution.from_kernel(kernel, self.grid)
         return self.make_operator(kernel)
 
