@@ -3,8 +3,11 @@
 from iresnet_tf.layers.act_norm import ActNorm
 from iresnet_tf.layers.activations import Activation, CLipSwish, LipSwish, MaxMin
 from iresnet_tf.layers.contraction import Contraction
+from iresnet_tf.layers.factor_out import FactorOut
+from iresnet_tf.layers.flatten import Flatten
 from iresnet_tf.layers.invertible import InverseResult, Invertible
-from iresnet_tf.layers.preprocessing import Center, Dequantize, Logit
+from iresnet_tf.layers.padding import InjectivePadding
+from iresnet_tf.layers.preprocessing import Center, Dequantize, Logit, Standardize
 from iresnet_tf.layers.residual import ResidualBlock
 from iresnet_tf.layers.spectral import SpectralConv2D, SpectralDense, refresh, spectral_layers
 from iresnet_tf.layers.squeeze import Squeeze
@@ -17,6 +20,9 @@ __all__ = [
     "Center",
     "Contraction",
     "Dequantize",
+    "FactorOut",
+    "Flatten",
+    "InjectivePadding",
     "InverseResult",
     "Invertible",
     "LipSwish",
@@ -27,6 +33,7 @@ __all__ = [
     "SpectralDense",
     "Squeeze",
     "Stack",
+    "Standardize",
     "refresh",
     "residual_blocks",
     "spectral_layers",

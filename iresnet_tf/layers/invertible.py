@@ -66,6 +66,9 @@ class Invertible(keras.layers.Layer):
     event_ndims = None
     """Rank of one sample, where the layer's kind decides it before it is built."""
 
+    parts = ()
+    """The invertible layers that this one is made of."""
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         if self.compute_dtype not in ("float32", "float64"):
@@ -101,6 +104,14 @@ class Invertible(keras.layers.Layer):
     def preimage(self, y):
         """``F⁻¹(y)`` at a prepared ``y``, differentiable, without the report."""
         return self.invert(y).x
+
+    def last_latent(self, y):
+        """The part of ``y`` that has passed every layer: all of it, but for a `FactorOut`."""
+        return y
+
+    def last_latent_shape(self):
+        """Shape of one sample of `last_latent`."""
+        return self.output_event_shape()
 
     # The public face.
 

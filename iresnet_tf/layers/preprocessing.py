@@ -170,3 +170,48 @@ class Center(Preprocessing):
 
     def get_config(self):
         return {**super().get_config(), "offset": self.offset}
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class Standardize(Preprocessing):
+    """``y = (x − mean) / stddev``, a number or one a channel; ``log_det = −Σ ln stddev``.
+
+    Args:
+        mean, stddev: a number, or a sequence with one for each channel (the last axis).
+
+    Raises:
+        ValueError: for a stddev that is not positive, or two lengths.
+    """
+
+    def __init__(self, mean, stddev, **kwargs):
+        super().__init__(**kwargs)
+        self.mean = np.asarray(mean, np.float64)
+        self.stddev = np.asarray(stddev, np.float64)
+        finite = np.isfinite(self.mean).all() and np.isfinite(self.stddev).all()
+        if not (finite and np.all(self.stddev > 0.0)) or self.mean.shape != self.stddev.shape:
+            raise ValueError(
+                "mean and stddev are finite numbers or sequences of one length, stddev positive; "
+                f"received mean {mean!r} and stddev {stddev!r}."
+            )
+
+    def transform(self, x, seed):
+        del seed
+        elements = x.shape[1:].num_elements()
+        per_element = float(np.mean(np.log(self.stddev)))
+        y = (x - tf.constant(self.mean, x.dtype)) / tf.constant(self.stddev, x.dtype)
+        return y, tf.fill(tf.shape(x)[:1], tf.constant(-elements * per_element, x.dtype))
+
+    def invert(self, y):
+        scaled, mean = y * tf.constant(self.stddev, y.dtype), tf.constant(self.mean, y.dtype)
+        return InverseResult.exact(scaled + mean, scaled, mean)
+
+    def inverse_lipschitz_bound(self):
+        """The largest stddev."""
+        return float(np.max(self.stddev))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "mean": self.mean.tolist(),
+            "stddev": self.stddev.tolist(),
+        }

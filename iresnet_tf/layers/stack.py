@@ -99,6 +99,12 @@ class Stack(Invertible):
             y = part.preimage(y)
         return y
 
+    def last_latent(self, y):
+        return self.parts[-1].last_latent(y) if self.parts else y
+
+    def last_latent_shape(self):
+        return self.parts[-1].last_latent_shape() if self.parts else self.event_shape
+
     def inverse_lipschitz_bound(self):
         """The product of the layers'."""
         product = tf.ones([], tf.float64)
@@ -132,6 +138,4 @@ def residual_blocks(layer):
     """Every residual block of an invertible layer in order, as often as data pass it."""
     if isinstance(layer, ResidualBlock):
         return [layer]
-    if isinstance(layer, Stack):
-        return [block for part in layer.parts for block in residual_blocks(part)]
-    return []
+    return [block for part in layer.parts for block in residual_blocks(part)]

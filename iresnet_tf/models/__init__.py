@@ -1,5 +1,8 @@
 """Keras models built from invertible layers."""
 
+from iresnet_tf.models.classifier import Classifier
 from iresnet_tf.models.density import DensityModel, bits_per_dim
+from iresnet_tf.models.flow import FlowModel
+from iresnet_tf.models.hybrid import HybridModel
 
-__all__ = ["DensityModel", "bits_per_dim"]
+__all__ = ["Classifier", "DensityModel", "FlowModel", "HybridModel", "bits_per_dim"]

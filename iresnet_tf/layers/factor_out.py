@@ -1,0 +1,125 @@
+"""Multi-scale structure: half of the channels leave early."""
+
+import keras
+import tensorflow as tf
+
+from iresnet_tf.layers.invertible import InverseResult, Invertible
+from iresnet_tf.layers.stack import Stack
+from iresnet_tf.numerics import probes
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class FactorOut(Invertible):
+    """``F(a, b) = (a, R(b))``: the first half of the channels is latent, ``R`` maps the rest.
+
+    ``log_det F = log_det R``.  Scales nest: ``R`` may end with a `FactorOut` of its own.
+
+    Args:
+        rest: invertible layers, data side first, or a `Stack` of them.
+
+    Shapes: ``[batch, …, channels] → [batch, D]``, the first half flattened before ``R``'s
+    latent, flattened.
+
+    Raises:
+        ValueError: for fewer than two channels, or a rest that is not invertible.
+
+    Source: Dinh et al. 2017 (arXiv:1605.08803), §3.6.
+    """
+
+    def __init__(self, rest, **kwargs):
+        rest = rest if isinstance(rest, Stack) else Stack(rest)
+        kwargs.setdefault("dtype", rest.dtype_policy.name)
+        super().__init__(**kwargs)
+        self.rest = rest
+
+    @property
+    def parts(self):
+        return (self.rest,)
+
+    @property
+    def event_ndims(self):
+        """Rank of one sample, where the layer is built or the rest tells."""
+        return self.rest.event_ndims if self.event_shape is None else len(self.event_shape)
+
+    def build(self, input_shape):
+        shape = tuple(input_shape)
+        if None in shape[1:] or shape[-1] < 2:
+            raise ValueError(
+                f"{self.name} splits the channels (the last axis) in half, so it needs at least "
+                f"two and a known shape; received {shape}."
+            )
+        super().build(input_shape)
+        self.channels = shape[-1] // 2
+        rest_shape = (*shape[:-1], shape[-1] - self.channels)
+        if not self.rest.built:
+            self.rest.build(rest_shape)
+        self.early_shape = (*shape[1:-1], self.channels)
+        self.late_shape = tuple(self.rest.compute_output_shape(rest_shape)[1:])
+
+    def call(self, x, training=False):
+        early, late = self._split(x)
+        return self._joined(early, self.rest(late, training=training))
+
+    def is_initialized(self):
+        return self.rest.is_initialized()
+
+    def initialize(self, x):
+        self.rest.initialize(self._split(self.prepare(x))[1])
+
+    def transform(self, x, seed):
+        early, late = self._split(x)
+        late, log_det = self.rest.forward_and_log_det(late, probes.fold_in(seed, 0))
+        return self._joined(early, late), log_det
+
+    def invert(self, y):
+        early, late = self._parted(y)
+        result = self.rest.inverse(late)
+        return InverseResult(tf.concat([early, result.x], -1), *result[1:])
+
+    def preimage(self, y):
+        early, late = self._parted(y)
+        return tf.concat([early, self.rest.preimage(late)], -1)
+
+    def inverse_lipschitz_bound(self):
+        """The rest's, and 1 for what leaves."""
+        return tf.maximum(1.0, tf.cast(self.rest.inverse_lipschitz_bound(), tf.float64))
+
+    def last_latent(self, y):
+        return self.rest.last_latent(self._parted(y)[1])
+
+    def last_latent_shape(self):
+        return self.rest.last_latent_shape()
+
+    def _split(self, x):
+        return x[..., : self.channels], x[..., self.channels :]
+
+    def _joined(self, early, late):
+        return tf.concat([_flat(early, self.early_shape), _flat(late, self.late_shape)], -1)
+
+    def _parted(self, y):
+        size = tf.TensorShape(self.early_shape).num_elements()
+        early = tf.reshape(y[:, :size], [-1, *self.early_shape])
+        return early, tf.reshape(y[:, size:], [-1, *self.late_shape])
+
+    def output_event_shape(self):
+        return (tf.TensorShape(self.event_shape).num_elements(),)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], tf.TensorShape(input_shape[1:]).num_elements())
+
+    def compute_input_shape(self, output_shape):
+        raise ValueError(
+            f"{self.name} is not built, and a flat latent of shape {tuple(output_shape)} does not "
+            "tell the shape of the data. Call the layer on data first."
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "rest": keras.saving.serialize_keras_object(self.rest)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "rest": keras.saving.deserialize_keras_object(config["rest"])})
+
+
+def _flat(x, event_shape):
+    return tf.reshape(x, [-1, tf.TensorShape(event_shape).num_elements()])

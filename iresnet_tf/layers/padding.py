@@ -1,0 +1,61 @@
+"""Room for a classifier: channels of zeros."""
+
+import keras
+import tensorflow as tf
+
+from iresnet_tf.layers.invertible import InverseResult, Invertible
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class InjectivePadding(Invertible):
+    """``x ↦ [x, 0]`` on the channels; the inverse drops what was appended.
+
+    One-to-one but not onto, so it has no log-determinant: it serves classification,
+    where a point of the latent side that is nobody's image is inverted to the
+    preimage of its first channels.
+
+    Args:
+        channels: number of channels of zeros.
+
+    Shapes: ``[batch, …, c] → [batch, …, c + channels]``.
+
+    Raises:
+        ValueError: for fewer than one channel, and where a log-determinant is asked for.
+
+    Source: Jacobsen et al. 2018 (arXiv:1802.07088); Behrmann et al. 2019, §4.1.
+    """
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        if channels != int(channels) or channels < 1:
+            raise ValueError(f"channels is an integer of at least 1; received {channels!r}.")
+        self.channels = int(channels)
+
+    def call(self, x):
+        return tf.pad(x, [[0, 0]] * (x.shape.rank - 1) + [[0, self.channels]])
+
+    def transform(self, x, seed):
+        raise ValueError(
+            f"{self.name} maps into a space of more dimensions than the data have, where the "
+            "data have no density: there is no log-determinant. Leave the padding out of a "
+            "density model."
+        )
+
+    def invert(self, y):
+        return InverseResult.exact(y[..., : -self.channels])
+
+    def inverse_lipschitz_bound(self):
+        """1."""
+        return 1.0
+
+    def output_event_shape(self):
+        return (*self.event_shape[:-1], self.event_shape[-1] + self.channels)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], input_shape[-1] + self.channels)
+
+    def compute_input_shape(self, output_shape):
+        return (*output_shape[:-1], output_shape[-1] - self.channels)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}

@@ -1,0 +1,52 @@
+"""Classification with an invertible trunk."""
+
+import keras
+
+from iresnet_tf.models.flow import FlowModel
+from iresnet_tf.models.head import ClassifierHead
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class Classifier(FlowModel):
+    """``p(y | x) = softmax(H(F(x)))``: a head ``H`` on the latent of an invertible trunk ``F``.
+
+    ``compile(optimizer=…)`` suffices: the loss is the cross-entropy of the logits unless
+    another is given.  ``encode`` and ``decode`` are the trunk and its inverse.
+
+    Args:
+        layers: invertible layers, data side first; `InjectivePadding` may be among them.
+        classes: number of classes.
+        dropout: fraction dropped before the last dense layer.
+        preprocessing: fixed invertible layers before the others.
+        seed: see `FlowModel`.
+
+    Shapes: ``[batch, …event] → [batch, classes]``, logits.
+
+    Raises:
+        ValueError: for layers that are not invertible, fewer than two classes, or a
+            dropout outside [0, 1).
+
+    Source: Behrmann et al. 2019 (arXiv:1811.00995), §4.1.
+    """
+
+    def __init__(self, layers, classes, dropout=0.0, preprocessing=(), seed=None, **kwargs):
+        super().__init__(layers, preprocessing, seed, **kwargs)
+        self.head = ClassifierHead(classes, dropout, name="head", dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        if not self.head.built:
+            self.head.build((None, *self.flow.last_latent_shape()))
+
+    def compile(self, optimizer="adam", loss=None, metrics=("accuracy",), **kwargs):
+        """As `keras.Model.compile`; integer labels, cross-entropy and accuracy by default."""
+        kwargs = {"jit_compile": False, **kwargs}
+        loss = keras.losses.SparseCategoricalCrossentropy(True) if loss is None else loss
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+
+    def call(self, x, training=False):
+        return self.head(self.flow.last_latent(self.flow(x, training=training)), training=training)
+
+    def get_config(self):
+        head = {"classes": self.head.classes, "dropout": self.head.rate}
+        return {**super().get_config(), **head}

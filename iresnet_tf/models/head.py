@@ -1,0 +1,48 @@
+"""What turns latents into class scores."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class ClassifierHead(keras.layers.Layer):
+    """Batch norm → ReLU → mean over the pixels → dropout → dense.
+
+    Batch statistics are those of the whole batch, over all replicas.
+
+    Args:
+        classes: number of classes.
+        dropout: fraction dropped before the dense layer.
+
+    Shapes: ``[batch, …, channels] → [batch, classes]``, logits.
+
+    Raises:
+        ValueError: for fewer than two classes, or a dropout outside [0, 1).
+
+    Source: Behrmann et al. 2019 (arXiv:1811.00995), §4.1.
+    """
+
+    def __init__(self, classes, dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        if classes != int(classes) or classes < 2:
+            raise ValueError(f"classes is an integer of at least 2; received {classes!r}.")
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout is a fraction in [0, 1); received {dropout!r}.")
+        self.classes, self.rate = int(classes), float(dropout)
+        self.norm = keras.layers.BatchNormalization(
+            momentum=0.9, epsilon=1e-5, synchronized=True, dtype=self.dtype_policy
+        )
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.dense = keras.layers.Dense(classes, dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        self.norm.build(input_shape)
+        self.dense.build((None, input_shape[-1]))
+
+    def call(self, z, training=False):
+        features = tf.nn.relu(self.norm(z, training=training))
+        features = tf.reduce_mean(features, axis=list(range(1, z.shape.rank - 1)))
+        return self.dense(self.dropout(features, training=training))
+
+    def get_config(self):
+        return {**super().get_config(), "classes": self.classes, "dropout": self.rate}
