@@ -6,13 +6,13 @@ import pathlib
 import sys
 
 import click
-import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.analysis import plots
 from iresnet_tf.analysis.certificate import certify as make_certificate
-from iresnet_tf.analysis.evaluation import evaluate_density, reconstruction
-from iresnet_tf.data import sources
+from iresnet_tf.analysis.evaluation import evaluate as evaluate_model
+from iresnet_tf.analysis.evaluation import reconstruction
+from iresnet_tf.analysis.samples import reconstructed, samples_figure
 from iresnet_tf.numerics import log_det as estimators
 from iresnet_tf.training import presets as catalogue
 from iresnet_tf.training import train as training
@@ -51,10 +51,13 @@ def presets():
     for name in catalogue.names():
         preset = catalogue.get(name)
         model = preset.model
-        blocks = "-".join(map(str, model.blocks))
+        blocks, width = (
+            "-".join(map(str, each)) if isinstance(each, tuple) else each
+            for each in (model.blocks, model.width)
+        )
         click.echo(
-            f"{name:20} {model.architecture} flow, blocks {blocks}, width {model.width}, "
-            f"coeff {model.coeff} | data {preset.data} | {preset.source}"
+            f"{name:24} {preset.task.kind}, {model.architecture} flow, blocks {blocks}, width "
+            f"{width}, coeff {model.coeff} | data {preset.data.name} | {preset.source}"
         )
 
 
@@ -92,7 +95,7 @@ def train(preset, overrides, out, epochs, steps, batch_size, seed, resume, data_
 
 @main.command()
 @click.argument("run", type=_PATH)
-@click.option("--split", type=click.Choice(["test", "train"]), default="test", show_default=True)
+@click.option("--split", type=click.Choice(["test", "validation", "train"]), default="test")
 @click.option(
     "--log-det",
     "log_det",
@@ -100,14 +103,17 @@ def train(preset, overrides, out, epochs, steps, batch_size, seed, resume, data_
     "dimensions, else the shortest series with a truncation bound of 0.005 bits/dim.",
 )
 @click.option("--passes", type=click.IntRange(1), help="Repetitions with fresh noise and probes.")
+@click.option("--examples", type=click.IntRange(1), help="Only the first of the split; all else.")
 @click.option("--seed", type=_SEED, default=0, show_default=True)
 @_data_dir
 @_clear_errors
-def evaluate(run, split, log_det, passes, seed, data_dir):
+def evaluate(run, split, log_det, passes, examples, seed, data_dir):
     """Evaluate RUN: likelihood with its errors, reconstruction, certificate; as JSON."""
-    folder, model, examples = _load(run, data_dir, split)
+    folder, model, source = _load(run, data_dir)
+    x, y = source.examples(split)
+    x, y = x[:examples], None if y is None else y[:examples]
     estimator = None if log_det is None else _estimator(log_det)
-    result = evaluate_density(model, examples, estimator, passes, seed=seed)
+    result = evaluate_model(model, x, y, estimator, passes, seed=seed)
     write_json(folder.path / "evaluation.json", {"split": split, **result})
     click.echo(json.dumps(result, indent=2))
 
@@ -115,23 +121,20 @@ def evaluate(run, split, log_det, passes, seed, data_dir):
 @main.command()
 @click.argument("run", type=_PATH)
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--label", type=click.IntRange(0), help="One class, of a conditional prior.")
 @click.option("--temperature", type=click.FloatRange(0.0, min_open=True), default=1.0)
 @click.option("--seed", type=_SEED, default=0, show_default=True)
 @click.option("--out", required=True, type=_PATH, help="The PNG to write.")
 @_data_dir
 @_clear_errors
-def sample(run, count, temperature, seed, out, data_dir):
+def sample(run, count, label, temperature, seed, out, data_dir):
     """Draw samples of RUN into a picture."""
     _require_new_png(out)
-    _, model, test = _load(run, data_dir)
-    samples = model.sample(count, temperature, seed).numpy()
-    if model.dequantize is not None:
-        figure = plots.image_grid(samples, model.dequantize.levels)
-    else:
-        figure = plots.density_and_samples(
-            lambda points: model.predict(points, batch_size=4096, verbose=0), samples, test[:2000]
-        )
-    _write(figure, out)
+    _, model, source = _load(run, data_dir)
+    if not hasattr(model, "sample"):
+        raise ValueError(f"{run} is a classifier: it has no density to sample from.")
+    labels = None if label is None else [label] * count
+    _write(samples_figure(model, source.examples("test")[0], count, temperature, seed, labels), out)
 
 
 @main.command()
@@ -143,16 +146,13 @@ def sample(run, count, temperature, seed, out, data_dir):
 def reconstruct(run, count, out, data_dir):
     """Show test data beside what comes back through RUN's forward map and its inverse."""
     _require_new_png(out)
-    _, model, test = _load(run, data_dir)
-    shown = test[:count]
-    if model.dequantize is None:
-        restored = model.decode(model.encode(shown)).numpy()
+    _, model, source = _load(run, data_dir)
+    shown = source.examples("test")[0][:count]
+    restored = reconstructed(model, shown)
+    if source.levels is None:
         figure = plots.point_pairs(shown, restored)
     else:
-        levels = model.dequantize.levels
-        noisy = model.dequantize.add_noise(shown, 0)
-        restored = model.dequantize.to_levels(model.decode(model.encode(noisy)))
-        figure = plots.pairs(shown, np.asarray(restored), levels)
+        figure = plots.pairs(shown, restored, source.levels)
     _write(figure, out)
     click.echo(json.dumps(reconstruction(model, shown), indent=2))
 
@@ -177,11 +177,10 @@ def _set_threads(intra_op):
         click.echo("intra_op_threads has no effect: TensorFlow is running already.", err=True)
 
 
-def _load(path, data_dir, split="test"):
+def _load(path, data_dir):
     run = RunFolder(path)
     model = run.load_model()
-    source = sources.get(run.read_config()["preset"].data, data_dir)
-    return run, model, source.examples(split)
+    return run, model, training.open_source(run.read_config()["preset"], data_dir)
 
 
 def _estimator(text):

@@ -1,13 +1,14 @@
-"""What a trained density model is worth, every number with its error."""
+"""What a trained model is worth, every number with its error."""
 
 import contextlib
 import math
 
 import numpy as np
+import scipy.special
 import tensorflow as tf
 
 from iresnet_tf.layers import refresh, residual_blocks
-from iresnet_tf.models import bits_per_dim
+from iresnet_tf.models import DensityModel, bits_per_dim
 from iresnet_tf.numerics import log_det as estimators
 from iresnet_tf.numerics import probes
 
@@ -20,13 +21,46 @@ TARGET_BOUND = 0.005
 _MAX_TERMS = 1000
 
 
-def evaluate_density(model, x, estimator=None, passes=None, batch_size=128, seed=0):
-    """The likelihood of test data, the reconstruction and the certificate.
+def evaluate(model, x, y=None, estimator=None, passes=None, batch_size=128, seed=0):
+    """What the model says of test data, the reconstruction and the certificate.
+
+    Args:
+        model: a built model of `iresnet_tf.models`.
+        x: test data ``[n, …event]``; levels where the data are discrete.
+        y: classes ``[n]``, for a model that classifies.
+        estimator, passes: see `likelihood`.
+        batch_size: examples evaluated at once.
+        seed: of noise and probes.
+
+    Returns:
+        dict with what `likelihood` and `classification` give, where the model has the one
+        or the other, and ``reconstruction`` and ``lipschitz``.
+
+    Raises:
+        ValueError: if a model that classifies gets no classes.
+    """
+    refresh(model)
+    lipschitz = model.lipschitz_bounds()
+    result = {}
+    if isinstance(model, DensityModel):
+        result.update(likelihood(model, x, estimator, passes, batch_size, seed))
+    if hasattr(model, "head"):
+        result.update(classification(model, x, y, batch_size))
+    result["reconstruction"] = reconstruction(model, x[:batch_size], seed)
+    result["lipschitz"] = {
+        "certified_max": _finite(max(lipschitz.values(), default=0.0)),
+        "per_block": {name: _finite(each) for name, each in lipschitz.items()},
+    }
+    return result
+
+
+def likelihood(model, x, estimator=None, passes=None, batch_size=128, seed=0):
+    """The likelihood of test data with its errors.
 
     Each of the ``passes`` draws its own dequantisation noise and probes.
     ``standard_error`` is what they leave uncertain in the mean, ``sampling_error``
     what the finite test set does, ``truncation_bound`` the most by which a cut
-    series can be off: ``Σ_blocks −(ln(1 − L) + Σ_{k≤n} Lᵏ/k)``, with certified ``L``.
+    series can be off: `truncation_bound`, with certified ``L``.
 
     Args:
         model: a built `DensityModel`.
@@ -39,20 +73,15 @@ def evaluate_density(model, x, estimator=None, passes=None, batch_size=128, seed
 
     Returns:
         dict with ``bits_per_dim`` (discrete data) or ``nll`` (nats), each
-        ``{mean, standard_error, sampling_error, truncation_bound, estimator, …}``,
-        and ``reconstruction`` and ``lipschitz``.
+        ``{mean, standard_error, sampling_error, truncation_bound, estimator, …}``.
     """
-    refresh(model)
-    lipschitz = model.lipschitz_bounds()
-    if estimator is None:
-        estimator = choose_estimator(model, lipschitz)
+    estimator = choose_estimator(model) if estimator is None else estimator
     discrete = model.dequantize is not None
     random = discrete or not isinstance(estimator, estimators.Exact)
     passes = passes or (5 if random else 1)
     nats = _nats(model, x, estimator, passes, batch_size, seed)
     unit = (1.0 / (model.dimension * math.log(2.0))) if discrete else 1.0
-    # Every block of a stack has the stack's dimension.
-    bound = sum(map(estimator.truncation_bound, lipschitz.values())) * model.dimension
+    bound = truncation_bound(block_constants(model), estimator)
     figure = {
         "mean": float(nats.mean()) * unit,
         "standard_error": _scaled(_standard_error(nats.mean(axis=1)) if random else 0.0, unit),
@@ -62,17 +91,43 @@ def evaluate_density(model, x, estimator=None, passes=None, batch_size=128, seed
         "passes": passes,
         "examples": len(x),
     }
+    return {"bits_per_dim" if discrete else "nll": figure}
+
+
+def classification(model, x, y, batch_size=128):
+    """Accuracy on test data, with its binomial standard error, and the cross-entropy in nats.
+
+    Raises:
+        ValueError: if there are no classes ``y``.
+    """
+    if y is None:
+        raise ValueError("A model that classifies is evaluated with the classes of its examples.")
+    outputs = model.predict(x, batch_size=batch_size, verbose=0)
+    logits = np.asarray(outputs["logits"] if isinstance(outputs, dict) else outputs, np.float64)
+    log_p = logits - scipy.special.logsumexp(logits, axis=1, keepdims=True)
+    right = float(np.mean(logits.argmax(1) == y))
     return {
-        "bits_per_dim" if discrete else "nll": figure,
-        "reconstruction": reconstruction(model, x[:batch_size], seed),
-        "lipschitz": {
-            "certified_max": _finite(max(lipschitz.values(), default=0.0)),
-            "per_block": {name: _finite(each) for name, each in lipschitz.items()},
+        "accuracy": right,
+        "classification": {
+            "standard_error": math.sqrt(right * (1.0 - right) / len(y)),
+            "cross_entropy": float(-log_p[np.arange(len(y)), y].mean()),
+            "examples": len(y),
         },
     }
 
 
-def choose_estimator(model, lipschitz):
+def block_constants(model):
+    """``(D_block, L)`` of every residual block, ``L`` certified or ``inf``."""
+    blocks = residual_blocks(model.flow)
+    return [(math.prod(block.event_shape), block.known_lipschitz()) for block in blocks]
+
+
+def truncation_bound(constants, estimator):
+    """``Σ_blocks −D_block (ln(1 − L) + Σ_{k≤n} Lᵏ/k)``, nats a sample: see `block_constants`."""
+    return math.fsum(size * estimator.truncation_bound(bound) for size, bound in constants)
+
+
+def choose_estimator(model):
     """`Exact`, or the shortest `PowerSeries` that keeps the bound at 0.005 bits a dimension.
 
     Raises:
@@ -81,16 +136,17 @@ def choose_estimator(model, lipschitz):
     """
     if model.dimension <= EXACT_DIMENSION:
         return estimators.Exact()
+    lipschitz = model.lipschitz_bounds()
     worst = max(lipschitz, key=lipschitz.get, default=None)
     if worst is not None and lipschitz[worst] >= 1.0:
         raise ValueError(
             f"Block {worst} is not certified a contraction (bound {lipschitz[worst]:.4g}), so no "
             "number of terms bounds the truncation. Lower its coefficient."
         )
+    constants = block_constants(model)
     for terms in range(1, _MAX_TERMS + 1):
         series = estimators.PowerSeries(terms)
-        bound = sum(map(series.truncation_bound, lipschitz.values()))
-        if bits_per_dim(bound, 1) <= TARGET_BOUND:
+        if bits_per_dim(truncation_bound(constants, series), model.dimension) <= TARGET_BOUND:
             return series
     raise ValueError(
         f"More than {_MAX_TERMS} terms would be needed for a truncation bound of {TARGET_BOUND} "
@@ -113,7 +169,7 @@ def estimator_replaced(model, estimator):
 
 
 def reconstruction(model, x, seed=0):
-    """``max |F⁻¹(F(x)) − x|`` over a batch, in the units of the data.
+    """``max |F⁻¹(F(x)) − x|`` over a batch, in the units of the data: levels, for images.
 
     Returns:
         dict: ``max_abs_error``, ``iterations`` (evaluations of ``g``, all blocks,

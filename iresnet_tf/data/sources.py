@@ -1,12 +1,16 @@
-"""What a preset trains on: a seeded training stream and a fixed test set."""
+"""What a preset trains on: a seeded training stream and fixed splits to measure on."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.data import densities, digits
+from iresnet_tf.data import densities, digits, images
+from iresnet_tf.data.augmentation import augment as augmented
+
+SPLITS = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,103 +21,164 @@ class Source:
         name: as in a preset.
         event_shape: shape of one example.
         levels: number of levels of discrete data, ``None`` for continuous data.
-        stream: ``(batch_size, seed, skip) → tf.data.Dataset``, endless; its batch
-            ``k`` depends only on the seed and ``k``, so ``skip`` resumes it exactly.
-        examples: ``split → ndarray``, float32; ``"test"`` is fixed, ``"train"`` is there
-            where the training data are finite.
+        classes: number of classes, ``None`` for data without.
+        stream: ``(batch_size, seed, skip, augmentation) → tf.data.Dataset``, endless, of
+            ``x`` or, with classes, ``(x, y)``; its batch ``k`` depends only on the seed and
+            ``k``, so ``skip`` resumes it exactly.
+        examples: ``split → (x, y)``, float32 and int32 arrays, ``y`` ``None`` without
+            classes.
     """
 
     name: str
     event_shape: tuple
     levels: int | None
-    stream: Callable[[int, int, int], tf.data.Dataset]
-    examples: Callable[[str], np.ndarray]
+    classes: int | None
+    stream: Callable[..., tf.data.Dataset]
+    examples: Callable[[str], tuple]
 
     def initial_examples(self, seed, count=1024):
         """``count`` training examples for data-dependent initialisation."""
-        return next(iter(self.stream(count, seed, 0)))
+        first = next(iter(self.stream(count, seed)))
+        return first if self.classes is None else first[0]
 
 
 def names():
-    """Every source's name."""
-    return (*(f"toy-{name}" for name in densities.NAMES), "digits")
+    """Every source's name; beside them, ``tfds:NAME`` is any TFDS set of images."""
+    return (*(f"toy-{name}" for name in densities.NAMES), "digits", *images.NAMES)
 
 
-def get(name, data_dir=None):
+def get(name, data_dir=None, validation_examples=0, pad_to=None, bits=None):
     """The source of that name.
 
     Args:
-        name: one of `names`.
+        name: one of `names`, or ``tfds:NAME``.
         data_dir: the TFDS directory; TFDS's own default if ``None``.
+        validation_examples: the last of the training split, held out of the stream.
+        pad_to: grid that smaller images are centred on, with zeros around.
+        bits: keep only that many bits of a pixel.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown name, or an option that the data do not allow.
+        FileNotFoundError: for a TFDS set that is not prepared.
     """
+    if name.startswith("toy-") and name.removeprefix("toy-") in densities.NAMES:
+        if validation_examples or pad_to or bits:
+            raise ValueError(
+                f"{name} is an endless stream of points: validation_examples, pad_to and bits "
+                "are for images."
+            )
+        return _toy(name)
     if name == "digits":
-        return _digits(data_dir)
+        load = functools.partial(digits.load, data_dir=data_dir)
+        shape, levels, classes = (8, 8, 1), digits.LEVELS, 10
+    elif name in images.NAMES or name.startswith("tfds:"):
+        load = functools.partial(images.load, name, data_dir=data_dir)
+        (shape, classes), levels = images.describe(name, data_dir), 256
+    else:
+        raise ValueError(
+            f"The data set is one of {list(names())}, or tfds:NAME; received {name!r}."
+        )
+    pad = _padding(shape, pad_to)
+    if bits is not None and levels != 256:
+        raise ValueError(f"bits is for 8-bit images; {name} has {levels} levels.")
+
+    @functools.cache
+    def stored(split):
+        """Whole, as it is stored: `uint8`."""
+        x, y = load(split)
+        x = np.pad(x, [(0, 0), *pad, (0, 0)]) if pad_to else x
+        return (x if bits is None else x >> (8 - bits)), y
+
+    def part(split):
+        if split not in SPLITS:
+            raise ValueError(f"A split is one of {SPLITS}; received {split!r}.")
+        x, y = stored("test" if split == "test" else "train")
+        if split == "validation" and not validation_examples:
+            raise ValueError("No examples are held out for validation: see validation_examples.")
+        if not validation_examples < len(x):
+            raise ValueError(
+                f"{name} has {len(x)} examples; received validation_examples={validation_examples}."
+            )
+        cut = slice(None)
+        if split != "test":
+            last = len(x) - validation_examples
+            cut = slice(last) if split == "train" else slice(last, None)
+        return x[cut], None if y is None else y[cut].astype(np.int32)
+
+    def examples(split):
+        x, y = part(split)
+        return x.astype(np.float32), y
+
+    def stream(batch_size, seed, skip=0, augmentation=None):
+        return shuffled(*part("train"), batch_size, seed, skip, augmentation)
+
+    padded = tuple(size + sum(around) for size, around in zip(shape, [*pad, (0, 0)]))
+    levels = levels if bits is None else 2**bits
+    return Source(name, padded, levels, classes, stream, examples)
+
+
+def _toy(name):
     density = name.removeprefix("toy-")
-    if name == density or density not in densities.NAMES:
-        raise ValueError(f"The data set is one of {list(names())}; received {name!r}.")
 
     def examples(split):
         if split != "test":
             raise ValueError(f"{name} is an endless stream with a fixed test set; got {split!r}.")
-        return densities.test_set(density)
+        return densities.test_set(density), None
 
-    return Source(
-        name=name,
-        event_shape=(2,),
-        levels=None,
-        stream=lambda batch_size, seed, skip: densities.stream(density, batch_size, seed, skip),
-        examples=examples,
-    )
+    def stream(batch_size, seed, skip=0, augmentation=None):
+        if augmentation is not None:
+            raise ValueError(f"{name} has no images to augment; received {augmentation!r}.")
+        return densities.stream(density, batch_size, seed, skip)
 
-
-def _digits(data_dir):
-    def examples(split):
-        return digits.load(split, data_dir)[0].astype(np.float32)
-
-    train = examples("train")
-    return Source(
-        name="digits",
-        event_shape=train.shape[1:],
-        levels=digits.LEVELS,
-        stream=lambda batch_size, seed, skip: shuffled(train, batch_size, seed, skip),
-        examples=examples,
-    )
+    return Source(name, (2,), None, None, stream, examples)
 
 
-def shuffled(examples, batch_size, seed, skip=0):
-    """Endless batches of an array, every pass a new permutation; batch ``k`` from any start.
+def _padding(shape, size):
+    """What is put around height and width."""
+    if size is None:
+        return [(0, 0), (0, 0)]
+    if size < max(shape[:2]):
+        raise ValueError(f"pad_to is at least the size of the images, {shape[:2]}; got {size}.")
+    return [((size - n) // 2, size - n - (size - n) // 2) for n in shape[:2]]
+
+
+def shuffled(x, y, batch_size, seed, skip=0, augmentation=None):
+    """Endless batches of arrays, every pass a new permutation; batch ``k`` from any start.
 
     Passes run on into each other, so every batch is full.
 
     Args:
-        examples: array ``[n, …]``.
+        x: array ``[n, …]``.
+        y: int32 classes ``[n]``, or ``None``.
         batch_size: examples a batch.
-        seed: of the permutations.
+        seed: of the permutations and the augmentation.
         skip: batches left out at the start.
+        augmentation: see `iresnet_tf.data.augmentation`.
 
     Returns:
-        `tf.data.Dataset` of ``[batch_size, …]``.
+        `tf.data.Dataset` of float32 ``[batch_size, …]``, or pairs with ``[batch_size]``.
     """
-    size = len(examples)
+    size = len(x)
 
-    def batch(index):
+    @functools.lru_cache(maxsize=2)
+    def order(one):
+        return np.random.default_rng([seed, one]).permutation(size)
+
+    def rows(index):
         positions = np.arange(index * batch_size, (index + 1) * batch_size)
         passes, offsets = np.divmod(positions, size)
-        rows = np.empty(batch_size, np.int64)
+        chosen = np.empty(batch_size, np.int64)
         for one in np.unique(passes):
-            order = np.random.default_rng([seed, int(one)]).permutation(size)
-            rows[passes == one] = order[offsets[passes == one]]
-        return rows
+            chosen[passes == one] = order(int(one))[offsets[passes == one]]
+        classes = np.zeros(batch_size, np.int32) if y is None else y[chosen]
+        return x[chosen].astype(np.float32), classes
 
-    constant = tf.constant(examples)
-
-    def gather(index):
-        rows = tf.numpy_function(batch, [index], tf.int64)
-        rows = tf.ensure_shape(rows, [batch_size])
-        return tf.gather(constant, rows)
+    def batch(index):
+        images, classes = tf.numpy_function(rows, [index], [tf.float32, tf.int32])
+        images = tf.ensure_shape(images, [batch_size, *x.shape[1:]])
+        if augmentation is not None:
+            images = augmented(images, augmentation, seed, index * batch_size)
+        return images if y is None else (images, tf.ensure_shape(classes, [batch_size]))
 
     indices = tf.data.Dataset.counter(start=skip)
-    return indices.map(gather, num_parallel_calls=1, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    return indices.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)

@@ -11,7 +11,7 @@ from iresnet_tf.layers.preprocessing import Center, Dequantize, Logit, Standardi
 from iresnet_tf.layers.residual import ResidualBlock
 from iresnet_tf.layers.spectral import SpectralConv2D, SpectralDense, refresh, spectral_layers
 from iresnet_tf.layers.squeeze import Squeeze
-from iresnet_tf.layers.stack import Stack, residual_blocks
+from iresnet_tf.layers.stack import Stack, act_norms, residual_blocks
 
 __all__ = [
     "ActNorm",
@@ -34,6 +34,7 @@ __all__ = [
     "Squeeze",
     "Stack",
     "Standardize",
+    "act_norms",
     "refresh",
     "residual_blocks",
     "spectral_layers",

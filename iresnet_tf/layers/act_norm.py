@@ -12,12 +12,12 @@ class ActNorm(Invertible):
 
     ``log_det = (elements a channel) · Σ s``.  The first batch that `call` sees with
     ``training=True``, or the one given to `initialize`, sets ``b`` and ``s`` so
-    that every channel of ``y`` has mean 0 and variance 1.  Until then the layer is
-    the identity.  Whether that has happened is a saved weight, so loading never
-    starts it again.
+    that every channel of ``y`` has mean 0 and variance 1; a channel that is constant in
+    that batch, as padding is, keeps its scale.  Until then the layer is the identity.
+    Whether that has happened is a saved weight, so loading never starts it again.
 
     Args:
-        epsilon: added to the standard deviation of the first batch.
+        epsilon: standard deviation up to which a channel counts as constant.
 
     Shapes: ``[batch, …, channels] → [batch, …, channels]``.
 
@@ -48,7 +48,9 @@ class ActNorm(Invertible):
         x = self.prepare(x)
         mean, variance = tf.nn.moments(x, axes=list(range(x.shape.rank - 1)))
         self.bias.assign(-mean)
-        self.log_scale.assign(-tf.math.log(tf.sqrt(variance) + self.epsilon))
+        stddev = tf.sqrt(variance)
+        varies = stddev > self.epsilon
+        self.log_scale.assign(-tf.math.log(tf.where(varies, stddev, tf.ones_like(stddev))))
         self.initialized.assign(True)
 
     def is_initialized(self):

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from iresnet_tf.layers.act_norm import ActNorm
 from iresnet_tf.layers.invertible import InverseResult, Invertible
 from iresnet_tf.layers.residual import ResidualBlock
 from iresnet_tf.numerics import probes
@@ -136,6 +137,13 @@ class Stack(Invertible):
 
 def residual_blocks(layer):
     """Every residual block of an invertible layer in order, as often as data pass it."""
-    if isinstance(layer, ResidualBlock):
-        return [layer]
-    return [block for part in layer.parts for block in residual_blocks(part)]
+    return [each for each in _innermost(layer) if isinstance(each, ResidualBlock)]
+
+
+def act_norms(layer):
+    """Every ActNorm of an invertible layer in order, as often as data pass it."""
+    return [each for each in _innermost(layer) if isinstance(each, ActNorm)]
+
+
+def _innermost(layer):
+    return [each for part in layer.parts for each in _innermost(part)] if layer.parts else [layer]

@@ -1,6 +1,14 @@
 """Stacks of invertible layers."""
 
-from iresnet_tf.layers import ActNorm, Contraction, ResidualBlock, Squeeze
+from iresnet_tf.layers import (
+    ActNorm,
+    Contraction,
+    FactorOut,
+    Flatten,
+    InjectivePadding,
+    ResidualBlock,
+    Squeeze,
+)
 
 
 def vector_flow(blocks, width, depth, activation="lipswish", coeff=0.9, log_det=None, solver=None):
@@ -23,22 +31,90 @@ def vector_flow(blocks, width, depth, activation="lipswish", coeff=0.9, log_det=
     return [*layers, ActNorm()]
 
 
-def image_flow(blocks, width, activation="lipswish", coeff=0.9, log_det=None, solver=None):
+def image_flow(
+    blocks,
+    width,
+    activation="lipswish",
+    coeff=0.9,
+    log_det=None,
+    solver=None,
+    *,
+    squeeze=None,
+    factor_out=False,
+    padding=0,
+    preactivation=False,
+    act_norm=True,
+    last_act_norm=True,
+    dense_blocks=0,
+    dense_width=128,
+    power_iterations=1,
+):
     """Scales of (squeeze, blocks × (ActNorm, residual 3×3–1×1–3×3 block)) on images.
 
     Args:
-        blocks: number of residual blocks of each scale; each scale after a squeeze.
-        width: hidden channels.
-        activation, coeff: of each block's `Contraction.conv`.
+        blocks: number of residual blocks of each scale.
+        width: hidden channels, one number or one for each scale.
+        activation, coeff, power_iterations: of each block's `Contraction`.
         log_det, solver: of each `ResidualBlock`.
+        squeeze: whether each scale begins with a `Squeeze`; all do by default.
+        factor_out: whether half of the channels leave after every scale but the last.
+        padding: channels of zeros appended before the first scale (classification only).
+        preactivation: whether an activation comes first in every block but the very first.
+        act_norm: whether an ActNorm precedes each block.
+        last_act_norm: whether one ends the stack.
+        dense_blocks: number of residual MLP blocks on the flat latent at the end.
+        dense_width: units of their two hidden layers.
 
     Returns:
         list of layers, data side first.
+
+    Raises:
+        ValueError: if ``width`` or ``squeeze`` does not have one entry a scale.
+
+    Sources: Behrmann et al. 2019 (arXiv:1811.00995), appendix C and D; Dinh et al. 2017
+    (arXiv:1605.08803), §3.6, for the scales; Chen et al. 2019 (arXiv:1906.02735),
+    appendix E, for the dense blocks.
     """
-    layers = []
-    for count in blocks:
-        layers.append(Squeeze())
-        for _ in range(count):
-            g = Contraction.conv(width, (3, 1, 3), activation=activation, coeff=coeff)
-            layers += [ActNorm(), ResidualBlock(g, log_det=log_det, solver=solver)]
-    return [*layers, ActNorm()]
+    widths = _one_a_scale("width", width, blocks)
+    squeezes = _one_a_scale("squeeze", True if squeeze is None else squeeze, blocks)
+    options = {"activation": activation, "coeff": coeff, "power_iterations": power_iterations}
+
+    def block(g):
+        residual = ResidualBlock(g, log_det=log_det, solver=solver)
+        return [ActNorm(), residual] if act_norm else [residual]
+
+    scales = []
+    for scale, (count, hidden, squeezed) in enumerate(zip(blocks, widths, squeezes)):
+        layers = [Squeeze()] if squeezed else []
+        for index in range(count):
+            first = scale == index == 0
+            g = Contraction.conv(
+                hidden, (3, 1, 3), preactivation=preactivation and not first, **options
+            )
+            layers += block(g)
+        scales.append(layers)
+
+    last = scales.pop()
+    if dense_blocks:
+        last.append(Flatten())
+        for _ in range(dense_blocks):
+            last += block(
+                Contraction.mlp((dense_width,) * 2, preactivation=preactivation, **options)
+            )
+    if last_act_norm:
+        last.append(ActNorm())
+    for layers in reversed(scales):
+        last = [*layers, FactorOut(last)] if factor_out else [*layers, *last]
+    return [InjectivePadding(padding), *last] if padding else last
+
+
+def _one_a_scale(name, value, blocks):
+    if isinstance(value, (bool, int)):
+        return (value,) * len(blocks)
+    if len(value) == 1:
+        return tuple(value) * len(blocks)
+    if len(value) != len(blocks):
+        raise ValueError(
+            f"{name} is one value or one for each of the {len(blocks)} scales; received {value!r}."
+        )
+    return tuple(value)

@@ -1,33 +1,73 @@
 """From a preset to its model and optimizer."""
 
 import keras
+import numpy as np
 
-from iresnet_tf.layers import Center, Dequantize
-from iresnet_tf.models import DensityModel, architectures
+from iresnet_tf.layers import Center, Dequantize, Logit, Standardize
+from iresnet_tf.models import Classifier, DensityModel, HybridModel, architectures
 from iresnet_tf.numerics import fixed_point, log_det
+from iresnet_tf.training import schedules
 
 
 def build_model(preset, source, seed):
-    """The preset's `DensityModel`, built for the source's examples, not compiled."""
-    options = preset.model
+    """The preset's model, built for the source's examples, not compiled.
+
+    Raises:
+        ValueError: for a task that the data do not allow.
+    """
+    task = preset.task
     shared = {
-        "activation": options.activation,
-        "coeff": options.coeff,
-        "log_det": build_log_det(options.log_det),
-        "solver": build_solver(options),
+        "layers": build_layers(preset.model),
+        "preprocessing": build_preprocessing(preset, source, seed),
+        "seed": seed,
+        "name": preset.name.replace("-", "_"),
     }
-    if options.architecture == "vector":
-        layers = architectures.vector_flow(
-            sum(options.blocks), options.width, options.depth, **shared
-        )
+    if task.kind != "density" and source.classes is None:
+        raise ValueError(f"{source.name} has no classes, so it cannot train a {task.kind}.")
+    if task.kind == "density":
+        model = DensityModel(prior=task.prior, **shared)
+    elif task.kind == "classifier":
+        model = Classifier(classes=source.classes, dropout=task.dropout, **shared)
     else:
-        layers = architectures.image_flow(options.blocks, options.width, **shared)
-    preprocessing = [] if source.levels is None else [Dequantize(source.levels), Center()]
-    model = DensityModel(
-        layers, options.prior, preprocessing, seed=seed, name=preset.name.replace("-", "_")
-    )
+        model = HybridModel(
+            classes=source.classes,
+            likelihood_weight=task.likelihood_weight,
+            prior=task.prior,
+            dropout=task.dropout,
+            **shared,
+        )
     model.build((None, *source.event_shape))
     return model
+
+
+def build_layers(options):
+    """The invertible layers that a model's configuration describes."""
+    fields = dict(options)
+    architecture = fields.pop("architecture")
+    fields["log_det"] = build_log_det(options.log_det)
+    fields["solver"] = build_solver(options)
+    del fields["tolerance"]
+    make = {"vector": architectures.vector_flow, "image": architectures.image_flow}[architecture]
+    return make(**fields)
+
+
+def build_preprocessing(preset, source, seed):
+    """Fixed layers from the source's levels to the model's space; none for continuous data."""
+    options = preset.data
+    if source.levels is None:
+        return []
+    if options.preprocessing == "standardize":
+        if preset.task.kind != "classifier":
+            raise ValueError(
+                "data.preprocessing=standardize leaves levels as they are, and levels have no "
+                f"density; a {preset.task.kind} model takes center or logit."
+            )
+        x = np.asarray(source.initial_examples(seed, 4096))
+        axes = tuple(range(x.ndim - 1))
+        mean, stddev = x.mean(axes), x.std(axes)
+        return [Standardize(np.round(mean, 2), np.maximum(np.round(stddev, 2), 1.0))]
+    last = Center() if options.preprocessing == "center" else Logit(options.alpha)
+    return [Dequantize(source.levels), last]
 
 
 def build_log_det(options):
@@ -49,31 +89,32 @@ def build_solver(options):
 def build_optimizer(preset):
     """The Keras optimizer with its schedule over the whole run."""
     options = preset.optimizer
-    kinds = {
-        "adam": keras.optimizers.Adam,
-        "adamax": keras.optimizers.Adamax,
-        "sgd": lambda *args, **kwargs: keras.optimizers.SGD(*args, momentum=0.9, **kwargs),
-    }
-    return kinds[options.name](
+    betas = {"beta_2": options.beta_2}
+    momentum = {"momentum": options.momentum, "nesterov": options.nesterov}
+    kind, own = {
+        "adam": (keras.optimizers.Adam, betas),
+        "adamax": (keras.optimizers.Adamax, betas),
+        "sgd": (keras.optimizers.SGD, momentum),
+    }[options.name]
+    return kind(
         build_schedule(options, preset.steps),
         weight_decay=options.weight_decay or None,
         global_clipnorm=options.clip_norm,
         use_ema=options.ema is not None,
         ema_momentum=options.ema or 0.99,
+        **own,
     )
 
 
 def build_schedule(options, steps):
-    """Linear warm-up to the learning rate, then cosine decay to 0 or a constant."""
-    if options.schedule == "constant" and not options.warmup_steps:
-        return options.learning_rate
-    warm_up = {"warmup_target": options.learning_rate, "warmup_steps": options.warmup_steps}
-    if not options.warmup_steps:
-        return keras.optimizers.schedules.CosineDecay(options.learning_rate, steps)
-    # α = 1 keeps the rate where the warm-up left it.
-    return keras.optimizers.schedules.CosineDecay(
-        0.0,
-        max(1, steps - options.warmup_steps),
-        alpha=1.0 if options.schedule == "constant" else 0.0,
-        **warm_up,
-    )
+    """Linear warm-up to the learning rate, then what the configuration says."""
+    rate = options.learning_rate
+    if options.schedule == "cosine":
+        after = max(1, steps - options.warmup_steps)
+        schedule = keras.optimizers.schedules.CosineDecay(rate, after)
+    else:
+        drops = options.drops if options.schedule == "steps" else ()
+        boundaries = [round(fraction * steps) - options.warmup_steps for fraction in drops]
+        rates = [rate * options.drop**index for index in range(len(drops) + 1)]
+        schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
+    return schedules.WarmUp(schedule, options.warmup_steps)

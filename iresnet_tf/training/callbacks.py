@@ -4,13 +4,14 @@ import json
 import warnings
 
 import keras
-import numpy as np
 import tensorflow as tf
 import tqdm
 
 from iresnet_tf.analysis import plots
 from iresnet_tf.analysis.evaluation import reconstruction
-from iresnet_tf.layers import spectral_layers
+from iresnet_tf.analysis.samples import reconstructed, samples_figure
+from iresnet_tf.layers import act_norms, spectral_layers
+from iresnet_tf.training.averaging import averaged_weights
 
 
 class Progress(keras.callbacks.Callback):
@@ -71,11 +72,59 @@ class Checkpoints(keras.callbacks.Callback):
             old.unlink()
 
 
-class Scalars(keras.callbacks.Callback):
-    """TensorBoard scalars an epoch: the figures of the epoch, the largest ``σ``, the learning rate.
+class Validation(keras.callbacks.Callback):
+    """Evaluates held-out examples after every epoch, as ``val_…`` beside the epoch's figures.
 
-    ``bits_per_dim`` or ``loss`` (nats), ``log_prior`` (``log p(z)``), ``log_det``,
-    ``largest_sigma`` (of the constrained layers, estimated), ``learning_rate``.
+    The averaged weights are evaluated, where the run keeps an average.
+
+    Args:
+        x, y: the examples; ``y`` may be ``None``.
+        batch_size: examples evaluated at once.
+    """
+
+    def __init__(self, x, y=None, batch_size=128):
+        super().__init__()
+        self.x, self.y, self.batch_size = x, y, batch_size
+
+    def on_epoch_end(self, epoch, logs=None):
+        with averaged_weights(self.model):
+            figures = self.model.evaluate(
+                self.x, self.y, batch_size=self.batch_size, verbose=0, return_dict=True
+            )
+        logs.update({f"val_{name}": float(value) for name, value in figures.items()})
+
+
+class BestCheckpoint(keras.callbacks.Callback):
+    """Keeps the model of the best validation: highest ``val_accuracy``, or lowest ``val_loss``.
+
+    What the best so far was is read from the run's history, so a resumed run goes on with it.
+    The averaged weights are saved, where the run keeps an average.
+
+    Args:
+        run: `RunFolder`.
+        save: function ``(model, path)`` that writes a whole file or none.
+        monitor: ``"val_accuracy"`` (highest) or ``"val_loss"`` (lowest).
+    """
+
+    def __init__(self, run, save, monitor="val_loss"):
+        super().__init__()
+        self.run, self.save, self.monitor = run, save, monitor
+        self.sign = -1.0 if monitor == "val_accuracy" else 1.0
+
+    def on_epoch_end(self, epoch, logs=None):
+        before = [self.sign * line[self.monitor] for line in self.run.read_history()[:epoch]]
+        if self.sign * logs[self.monitor] < min(before, default=float("inf")):
+            with averaged_weights(self.model):
+                self.save(self.model, self.run.best)
+
+
+class Scalars(keras.callbacks.Callback):
+    """TensorBoard figures an epoch.
+
+    Scalars: every figure of the epoch (``bits_per_dim`` or ``loss`` in nats, ``log_prior``,
+    ``log_det``, ``accuracy``, validation), ``largest_sigma`` (of the constrained layers,
+    estimated), ``learning_rate``.  Histograms: ``sigma`` of every layer,
+    ``act_norm_scale`` and ``prior_scale``.
 
     Args:
         writer: of `tf.summary`.
@@ -90,35 +139,44 @@ class Scalars(keras.callbacks.Callback):
         sigmas = [
             min(float(layer.spectral_norm()), layer.coeff) for layer in spectral_layers(self.model)
         ]
+        scales = [tf.exp(norm.log_scale.value) for norm in act_norms(self.model.flow)]
         with self.writer.as_default(step=step):
             for name, value in logs.items():
                 tf.summary.scalar(name, value)
             tf.summary.scalar("largest_sigma", max(sigmas, default=0.0))
             tf.summary.scalar("learning_rate", float(self.model.optimizer.learning_rate))
+            tf.summary.histogram("sigma", sigmas)
+            if scales:
+                tf.summary.histogram("act_norm_scale", tf.concat(scales, 0))
+            if hasattr(self.model, "prior"):
+                tf.summary.histogram("prior_scale", tf.exp(self.model.prior.log_scale.value))
 
 
 class Pictures(keras.callbacks.Callback):
     """Pictures of the run, in its folder and in TensorBoard, every few epochs.
 
-    Images: data, reconstructions, samples.  2-D points: the density and samples.
-    Beside them the scalar ``inverse_iterations`` of a reconstruction.
+    Images: data, reconstructions and, where the model generates, samples.  2-D points: the
+    density and samples.  Beside them the scalars ``inverse_iterations`` and
+    ``reconstruction_error`` of a reconstruction.
 
     Args:
         folder: for the PNG files.
         writer: of `tf.summary`.
         data: test examples to show.
+        levels: number of levels of the data; ``None`` for 2-D points.
         every: epochs between pictures.
         count: images shown.
     """
 
-    def __init__(self, folder, writer, data, every=10, count=64):
+    def __init__(self, folder, writer, data, levels, every=10, count=64):
         super().__init__()
-        self.folder, self.writer, self.data = folder, writer, data
+        self.folder, self.writer, self.data, self.levels = folder, writer, data, levels
         self.every, self.count = every, count
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0:
-            self.draw()
+            with averaged_weights(self.model):
+                self.draw()
 
     def draw(self):
         """Draws now, for the step that the optimizer is at."""
@@ -128,29 +186,22 @@ class Pictures(keras.callbacks.Callback):
         figures = self._figures(shown)
         with self.writer.as_default(step=step):
             tf.summary.scalar("inverse_iterations", report["iterations"])
+            tf.summary.scalar("reconstruction_error", report["max_abs_error"])
             for name, figure in figures.items():
                 figure.savefig(self.folder / f"{name}-{step:08d}.png")
                 tf.summary.image(name, plots.as_array(figure))
 
     def _figures(self, shown):
-        model = self.model
-        if model.dequantize is None:
-            samples = model.sample(2000, seed=0).numpy()
-            figure = plots.density_and_samples(
-                lambda points: model.predict(points, batch_size=4096, verbose=0),
-                samples,
-                self.data[:2000],
-            )
-            return {"density": figure}
-        levels = model.dequantize.levels
-        noisy = model.dequantize.add_noise(shown, 0)
-        restored = model.dequantize.to_levels(model.decode(model.encode(noisy)))
-        samples = model.sample(self.count, seed=0)
-        return {
-            "data": plots.image_grid(shown, levels),
-            "reconstructions": plots.image_grid(np.asarray(restored), levels),
-            "samples": plots.image_grid(np.asarray(samples), levels),
+        if self.levels is None:
+            return {"density": samples_figure(self.model, self.data, 2000)}
+        restored = reconstructed(self.model, shown)
+        figures = {
+            "data": plots.image_grid(shown, self.levels),
+            "reconstructions": plots.image_grid(restored, self.levels),
         }
+        if hasattr(self.model, "sample"):
+            figures["samples"] = samples_figure(self.model, self.data, self.count)
+        return figures
 
 
 class Certificate(keras.callbacks.Callback):

@@ -8,12 +8,14 @@ import warnings
 import keras
 
 from iresnet_tf.layers import spectral_layers
-from iresnet_tf.training import presets
+from iresnet_tf.training import configuration
 
 
 class RunFolder:
     """``config.json``, ``history.jsonl``, ``checkpoints/``, ``tensorboard/``, ``images/``,
     ``model.keras`` and, last, ``result.json``.
+
+    ``checkpoints/best.keras`` is the model of the best validation, where there is one.
 
     Args:
         path: the folder.
@@ -24,6 +26,7 @@ class RunFolder:
         self.config = self.path / "config.json"
         self.history = self.path / "history.jsonl"
         self.checkpoints = self.path / "checkpoints"
+        self.best = self.checkpoints / "best.keras"
         self.tensorboard = self.path / "tensorboard"
         self.images = self.path / "images"
         self.model = self.path / "model.keras"
@@ -58,7 +61,7 @@ class RunFolder:
             )
         try:
             config = json.loads(self.config.read_text())
-            return {**config, "preset": presets.parse(config["preset"])}
+            return {**config, "preset": configuration.parse(config["preset"])}
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"{self.config} is damaged: {error!r}.") from None
 
@@ -84,11 +87,15 @@ class RunFolder:
     def forget_epochs_after(self, step):
         """Drops history lines of epochs that are about to be trained again."""
         if self.history.is_file():
-            lines = self.history.read_text().splitlines(keepends=True)
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            kept = [json.dumps(line) + "\n" for line in self.read_history() if line["step"] <= step]
             partial = self.history.with_name(f".partial-{self.history.name}")
             partial.write_text("".join(kept))
             os.replace(partial, self.history)
+
+    def read_history(self):
+        """The figures of every epoch so far; a line cut off by a kill is left out."""
+        text = self.history.read_text() if self.history.is_file() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def latest_checkpoints(self):
         """Whole checkpoints, newest first."""

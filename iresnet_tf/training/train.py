@@ -6,7 +6,7 @@ import warnings
 import keras
 import tensorflow as tf
 
-from iresnet_tf.analysis.evaluation import evaluate_density
+from iresnet_tf.analysis.evaluation import evaluate
 from iresnet_tf.data import sources
 from iresnet_tf.training import callbacks
 from iresnet_tf.training.assembly import build_model, build_optimizer
@@ -33,7 +33,7 @@ def train(preset, out, seed=0, data_dir=None):
     """
     started = time.time()
     run = RunFolder(out)
-    source = sources.get(preset.data, data_dir)
+    source = open_source(preset, data_dir)
     run.require_new()
     keras.utils.set_random_seed(seed)
     model = build_model(preset, source, seed)
@@ -61,27 +61,34 @@ def resume(out, data_dir=None):
     run = RunFolder(out)
     config = run.read_config()
     preset, seed = config["preset"], config["seed"]
-    source = sources.get(preset.data, data_dir)
+    source = open_source(preset, data_dir)
     keras.utils.set_random_seed(seed)
     model = _newest(run)
     run.forget_epochs_after(int(model.optimizer.iterations))
     return _continue(model, preset, source, run, seed, started)
 
 
+def open_source(preset, data_dir=None):
+    """The source of a preset's data."""
+    data = preset.data
+    return sources.get(data.name, data_dir, data.validation_examples, data.pad_to, data.bits)
+
+
 def _continue(model, preset, source, run, seed, started):
-    test = source.examples("test")
     done = int(model.optimizer.iterations)
     writer = tf.summary.create_file_writer(str(run.tensorboard))
+    test, classes = source.examples("test")
     every = max(1, preset.epochs // PICTURES_A_RUN)
-    pictures = callbacks.Pictures(run.images, writer, test, every)
+    pictures = callbacks.Pictures(run.images, writer, test, source.levels, every)
     model.fit(
-        source.stream(preset.batch_size, seed, done),
+        source.stream(preset.batch_size, seed, done, preset.data.augmentation),
         initial_epoch=done // preset.steps_per_epoch,
         epochs=preset.epochs,
         steps_per_epoch=preset.steps_per_epoch,
         verbose=0,
         callbacks=[
             callbacks.Progress(preset.steps, done),
+            *_validation(preset, source, run),
             callbacks.History(run.history),
             callbacks.Scalars(writer),
             callbacks.Checkpoints(run, save_model),
@@ -89,11 +96,13 @@ def _continue(model, preset, source, run, seed, started):
         ],
     )
     save_model(model, run.model)
+    counted = slice(preset.evaluation_examples)
+    classes = None if classes is None else classes[counted]
     result = {
         "preset": preset.name,
         "seed": seed,
         "steps": preset.steps,
-        **evaluate_density(model, test, seed=seed),
+        **evaluate(model, test[counted], classes, seed=seed),
         "parameters": int(sum(tf.size(each) for each in model.trainable_variables)),
         "wall_seconds": round(time.time() - started, 1),
         # Of the process, imports and tracing included.
@@ -103,6 +112,17 @@ def _continue(model, preset, source, run, seed, started):
     writer.close()
     write_json(run.result, result)
     return result
+
+
+def _validation(preset, source, run):
+    """The callbacks of a run with held-out examples."""
+    if not preset.data.validation_examples:
+        return []
+    monitor = "val_accuracy" if preset.task.kind == "classifier" else "val_loss"
+    return [
+        callbacks.Validation(*source.examples("validation")),
+        callbacks.BestCheckpoint(run, save_model, monitor),
+    ]
 
 
 def _newest(run):

@@ -1,0 +1,35 @@
+"""Samples and reconstructions of a model, as pictures."""
+
+import numpy as np
+
+from iresnet_tf.analysis import plots
+
+
+def samples_figure(model, data, count, temperature=1.0, seed=0, labels=None):
+    """Samples as a grid of images; for 2-D points beside the density and the data.
+
+    Args:
+        model: a built `DensityModel`.
+        data: test data, which set the window of 2-D points.
+        count: number of samples.
+        temperature, seed: of `DensityModel.sample`.
+        labels: classes ``[count]``, for a model with a conditional prior.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    condition = {} if labels is None else {"labels": labels}
+    samples = np.asarray(model.sample(count, temperature, seed, **condition))
+    if model.dequantize is not None:
+        return plots.image_grid(samples, model.dequantize.levels)
+    return plots.density_and_samples(
+        lambda points: model.predict(points, batch_size=4096, verbose=0), samples, data[:2000]
+    )
+
+
+def reconstructed(model, x):
+    """``F⁻¹(F(x))`` as an array, levels (with noise and without it again) where there are any."""
+    if model.dequantize is None:
+        return np.asarray(model.decode(model.encode(x)))
+    noisy = model.dequantize.add_noise(x, 0)
+    return np.asarray(model.dequantize.to_levels(model.decode(model.encode(noisy))))

@@ -1,0 +1,27 @@
+"""The moving average of the weights, where a run keeps one."""
+
+import contextlib
+
+from iresnet_tf.layers import refresh
+
+
+@contextlib.contextmanager
+def averaged_weights(model):
+    """The model with the optimizer's moving average of its weights, inside the block.
+
+    The spectral vectors are refined for them; afterwards every weight and vector is what
+    it was, to the bit.  Without a moving average nothing is exchanged.
+    """
+    if not model.optimizer.use_ema:
+        yield
+        return
+    before = [weight.numpy() for weight in model.weights]
+    try:
+        averages = model.optimizer._model_variables_moving_average
+        for variable, average in zip(model.optimizer._trainable_variables, averages):
+            variable.assign(average)
+        refresh(model)
+        yield
+    finally:
+        for weight, value in zip(model.weights, before):
+            weight.assign(value)

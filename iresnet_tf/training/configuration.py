@@ -1,0 +1,168 @@
+"""Typed configurations of a training run."""
+
+from typing import Literal
+
+import pydantic
+
+
+class _Config(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class LogDet(_Config):
+    """The estimator used in training; evaluation picks its own."""
+
+    estimator: Literal["exact", "power-series", "russian-roulette"] = "power-series"
+    terms: pydantic.PositiveInt = 5
+    probes: pydantic.PositiveInt = 1
+    distribution: Literal["rademacher", "gaussian"] = "rademacher"
+    law: Literal["geometric", "poisson"] = "geometric"
+    parameter: float | None = None
+    exact_terms: pydantic.NonNegativeInt = 2
+
+
+class _Flow(_Config):
+    """What every architecture has: `iresnet_tf.models.architectures` says what they are."""
+
+    activation: str = "lipswish"
+    coeff: float = pydantic.Field(0.9, gt=0.0, lt=1.0)
+    log_det: LogDet = LogDet()
+    solver: Literal["anderson", "picard"] = "anderson"
+    tolerance: pydantic.PositiveFloat = 1e-6
+
+
+class VectorModel(_Flow):
+    """`architectures.vector_flow`."""
+
+    architecture: Literal["vector"] = "vector"
+    blocks: pydantic.PositiveInt
+    width: pydantic.PositiveInt = 128
+    depth: pydantic.PositiveInt = 4
+
+
+class ImageModel(_Flow):
+    """`architectures.image_flow`."""
+
+    architecture: Literal["image"] = "image"
+    blocks: tuple[pydantic.PositiveInt, ...]
+    width: tuple[pydantic.PositiveInt, ...] = (128,)
+    squeeze: tuple[bool, ...] = (True,)
+    factor_out: bool = False
+    padding: pydantic.NonNegativeInt = 0
+    preactivation: bool = False
+    act_norm: bool = True
+    last_act_norm: bool = True
+    dense_blocks: pydantic.NonNegativeInt = 0
+    dense_width: pydantic.PositiveInt = 128
+    power_iterations: pydantic.PositiveInt = 1
+
+
+class Data(_Config):
+    """A source of `iresnet_tf.data.sources` and what is done to its examples."""
+
+    name: str
+    bits: int | None = pydantic.Field(None, ge=1, le=8, description="fewer bits a pixel")
+    pad_to: pydantic.PositiveInt | None = pydantic.Field(
+        None, description="grid that smaller images are padded to with zeros: other data"
+    )
+    preprocessing: Literal["center", "logit", "standardize"] = "center"
+    alpha: float = pydantic.Field(0.05, gt=0.0, lt=0.5, description="of the logit")
+    augmentation: Literal["flip", "crop", "crop-flip"] | None = None
+    validation_examples: pydantic.NonNegativeInt = 0
+
+
+class DensityTask(_Config):
+    """`DensityModel`."""
+
+    kind: Literal["density"] = "density"
+    prior: Literal["learned", "fixed"] = "learned"
+
+
+class ClassifierTask(_Config):
+    """`Classifier`."""
+
+    kind: Literal["classifier"] = "classifier"
+    dropout: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
+
+
+class HybridTask(_Config):
+    """`HybridModel`; a likelihood weight of ``None`` is 1/D."""
+
+    kind: Literal["hybrid"] = "hybrid"
+    prior: Literal["learned", "fixed", "conditional"] = "learned"
+    likelihood_weight: pydantic.NonNegativeFloat | None = None
+    dropout: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
+
+
+class Optimizer(_Config):
+    """A Keras optimizer with a linear warm-up and a schedule over the run.
+
+    The ``steps`` schedule multiplies the rate by ``drop`` after each fraction of the run
+    in ``drops``.
+    """
+
+    name: Literal["adam", "adamax", "sgd"] = "adam"
+    learning_rate: pydantic.PositiveFloat = 2e-3
+    warmup_steps: pydantic.NonNegativeInt = 0
+    schedule: Literal["cosine", "constant", "steps"] = "cosine"
+    drops: tuple[pydantic.PositiveFloat, ...] = ()
+    drop: pydantic.PositiveFloat = 0.2
+    beta_2: float = pydantic.Field(0.999, gt=0.0, lt=1.0)
+    momentum: float = pydantic.Field(0.9, ge=0.0, lt=1.0, description="of sgd")
+    nesterov: bool = False
+    weight_decay: pydantic.NonNegativeFloat = pydantic.Field(
+        0.0, description="decoupled: the fraction taken off the weights is this times the rate"
+    )
+    clip_norm: pydantic.PositiveFloat | None = None
+    ema: float | None = pydantic.Field(None, gt=0.0, lt=1.0)
+
+
+class Preset(_Config):
+    """Everything that a training run needs but its seed and folder."""
+
+    name: str
+    source: str = pydantic.Field(description="where the configuration comes from")
+    data: Data
+    task: DensityTask | ClassifierTask | HybridTask = pydantic.Field(discriminator="kind")
+    model: VectorModel | ImageModel = pydantic.Field(discriminator="architecture")
+    optimizer: Optimizer = Optimizer()
+    batch_size: pydantic.PositiveInt
+    steps: pydantic.PositiveInt
+    steps_per_epoch: pydantic.PositiveInt
+    evaluation_examples: pydantic.PositiveInt | None = pydantic.Field(
+        None, description="test examples that the result is measured on, the first; all if None"
+    )
+    intra_op_threads: pydantic.PositiveInt | None = pydantic.Field(
+        None, description="threads inside one operation; 1 is quicker where all are small"
+    )
+
+    @property
+    def epochs(self):
+        """Epochs of ``steps_per_epoch``, the last one filled up."""
+        return -(-self.steps // self.steps_per_epoch)
+
+    def with_length(self, epochs=None, steps=None):
+        """The same for that number of epochs, or of steps; filled up to whole epochs."""
+        per_epoch = self.steps_per_epoch
+        if steps is not None:
+            epochs = -(-steps // per_epoch)
+            per_epoch = -(-steps // epochs)
+        fields = {"steps": (epochs or self.epochs) * per_epoch, "steps_per_epoch": per_epoch}
+        return self.model_copy(update=fields)
+
+
+def parse(fields):
+    """A preset from plain data, as a run's ``config.json`` holds it.
+
+    Raises:
+        ValueError: naming every field that is wrong.
+    """
+    try:
+        return Preset.model_validate(fields)
+    except pydantic.ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']} "
+            f"(received {problem['input']!r})"
+            for problem in error.errors()
+        )
+        raise ValueError(f"The configuration is not valid. {problems}.") from None
