@@ -9,7 +9,7 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 import iresnet_tf as irn
-from iresnet_tf.analysis.evaluation import evaluate_density
+from iresnet_tf.analysis.evaluation import likelihood
 from iresnet_tf.cli import main
 from iresnet_tf.data import digits, sources
 from iresnet_tf.training import presets
@@ -244,11 +244,11 @@ def test_a_resumed_run_skips_a_truncated_checkpoint(toy_run, tmp_path):
 
 def test_the_shuffled_stream_visits_every_example_once_a_pass():
     examples = np.arange(10, dtype=np.float32)
-    batches = [b.numpy() for b in sources.shuffled(examples, 4, seed=1).take(5)]
+    batches = [b.numpy() for b in sources.shuffled(examples, None, 4, seed=1).take(5)]
     flat = np.concatenate(batches)
     for one_pass in (flat[:10], flat[10:]):
         assert sorted(one_pass) == list(range(10))
-    skipped = [b.numpy() for b in sources.shuffled(examples, 4, seed=1, skip=3).take(2)]
+    skipped = [b.numpy() for b in sources.shuffled(examples, None, 4, seed=1, skip=3).take(2)]
     np.testing.assert_array_equal(skipped, batches[3:])
 
 
@@ -256,7 +256,7 @@ def test_the_pretrained_digits_model_is_what_it_claims(data_dir):
     """At most 2.31 bits/dim, with the exact log-determinant; small enough to ship."""
     model = irn.load("digits-density")
     images = digits.load("test", data_dir)[0].astype(np.float32)
-    figure = evaluate_density(model, images, passes=1)["bits_per_dim"]
+    figure = likelihood(model, images, passes=1)["bits_per_dim"]
     assert figure["estimator"] == "Exact()"
     assert figure["mean"] < 2.31
     assert set(np.unique(model.sample(8, seed=0))) <= set(range(17))

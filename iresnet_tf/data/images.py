@@ -32,15 +32,15 @@ def describe(name, data_dir=None):
         ValueError: if it has no images of one shape.
     """
     builder = _builder(name, data_dir)
-    image = builder.info.features.get("image")
+    features = dict(builder.info.features.items())
+    image = features.get("image")
     if image is None or len(image.shape) != 3 or None in image.shape or image.dtype != np.uint8:
         found = None if image is None else image.shape
         raise ValueError(
             f"{name} has no 8-bit images of one shape, feature 'image' [height, width, channels]; "
             f"its shape is {found}."
         )
-    label = builder.info.features.get("label")
-    return tuple(image.shape), getattr(label, "num_classes", None)
+    return tuple(image.shape), getattr(features.get("label"), "num_classes", None)
 
 
 def load(name, split, data_dir=None):

@@ -108,13 +108,13 @@ def build_optimizer(preset):
 
 def build_schedule(options, steps):
     """Linear warm-up to the learning rate, then what the configuration says."""
-    rate = options.learning_rate
-    if options.schedule == "cosine":
-        after = max(1, steps - options.warmup_steps)
-        schedule = keras.optimizers.schedules.CosineDecay(rate, after)
-    else:
-        drops = options.drops if options.schedule == "steps" else ()
-        boundaries = [round(fraction * steps) - options.warmup_steps for fraction in drops]
-        rates = [rate * options.drop**index for index in range(len(drops) + 1)]
+    rate, after = options.learning_rate, max(1, steps - options.warmup_steps)
+    if options.schedule == "steps" and options.drops:
+        boundaries = [round(fraction * steps) - options.warmup_steps for fraction in options.drops]
+        rates = [rate * options.drop**index for index in range(len(boundaries) + 1)]
         schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
+    else:
+        # α is the fraction of the rate that is left at the end.
+        alpha = 0.0 if options.schedule == "cosine" else 1.0
+        schedule = keras.optimizers.schedules.CosineDecay(rate, after, alpha)
     return schedules.WarmUp(schedule, options.warmup_steps)

@@ -161,8 +161,14 @@ def parse(fields):
         return Preset.model_validate(fields)
     except pydantic.ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']} "
+            f"{_path(problem['loc'])}: {problem['msg']} "
             f"(received {problem['input']!r})"
             for problem in error.errors()
         )
         raise ValueError(f"The configuration is not valid. {problems}.") from None
+
+
+def _path(location):
+    """The field's path as an override spells it, without the kind of model or task."""
+    part, *rest = map(str, location)
+    return ".".join([part, *(rest[1:] if part in ("model", "task") else rest)])

@@ -38,8 +38,8 @@ def train(preset, out, seed=0, data_dir=None):
     keras.utils.set_random_seed(seed)
     model = build_model(preset, source, seed)
     model.compile(build_optimizer(preset))
-    run.create({"preset": preset.model_dump(mode="json"), "seed": seed})
     model.initialize(source.initial_examples(seed))
+    run.create({"preset": preset.model_dump(mode="json"), "seed": seed})
     return _continue(model, preset, source, run, seed, started)
 
 

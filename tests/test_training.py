@@ -1,0 +1,251 @@
+"""Runs of every kind of model, their validation, averages, and resumption after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import iresnet_tf as irn
+from iresnet_tf import layers
+from iresnet_tf.data import augmentation, sources
+from iresnet_tf.training import assembly, presets, schedules
+from iresnet_tf.training import train as training
+from iresnet_tf.training.averaging import averaged_weights
+from iresnet_tf.training.run_folder import RunFolder
+
+SMALL = ["model.blocks=1,1", "model.width=4", "model.squeeze=true", "intra_op_threads=none"]
+HELD_OUT = "data.validation_examples=64"
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("tfds")
+
+
+def small(name, *overrides, steps=6, per_epoch=2):
+    preset = presets.get(name, [*SMALL, HELD_OUT, "batch_size=32", *overrides])
+    return preset.model_copy(update={"steps": steps, "steps_per_epoch": per_epoch})
+
+
+@pytest.mark.parametrize(
+    "name, keys",
+    [
+        ("digits-density", {"bits_per_dim"}),
+        ("digits-classifier", {"accuracy", "classification"}),
+        ("digits-hybrid", {"bits_per_dim", "accuracy", "classification"}),
+    ],
+)
+def test_every_task_leaves_its_figures(name, keys, tmp_path, data_dir):
+    result = training.train(small(name), tmp_path / "run", data_dir=data_dir)
+    common = {"preset", "seed", "steps", "reconstruction", "lipschitz", "parameters"}
+    assert set(result) - {"wall_seconds", "cpu_seconds"} == keys | common
+    run = RunFolder(tmp_path / "run")
+    history = run.read_history()
+    assert len(history) == 3
+    assert all(np.isfinite(line["val_loss"]) for line in history)
+    assert run.best.is_file()
+    pictures = {path.name.split("-")[0] for path in run.images.iterdir()}
+    samples = {"samples"} if "bits_per_dim" in keys else set()
+    assert pictures == {"data", "reconstructions"} | samples
+
+
+@pytest.mark.parametrize("name", ["digits-density", "digits-classifier"])
+def test_the_best_checkpoint_is_that_of_the_best_validation(name, tmp_path, data_dir):
+    preset = small(name, "optimizer.learning_rate=0.5", steps=8)
+    training.train(preset, tmp_path / "run", data_dir=data_dir)
+    run = RunFolder(tmp_path / "run")
+    figure, best = ("val_accuracy", max) if "classifier" in name else ("val_loss", min)
+    x, y = sources.get("digits", data_dir, 64).examples("validation")
+    model = irn.load(run.best)
+    found = model.evaluate(x, y, batch_size=128, verbose=0, return_dict=True)
+    expected = best(line[figure] for line in run.read_history())
+    # Every validation draws the same noise.
+    assert found[figure.removeprefix("val_")] == pytest.approx(expected, rel=1e-6)
+
+
+def test_averaged_weights_are_there_inside_only(data_dir):
+    preset = small("digits-density", "optimizer.ema=0.5")
+    source = training.open_source(preset, data_dir)
+    model = assembly.build_model(preset, source, 0)
+    model.compile(assembly.build_optimizer(preset))
+    model.initialize(source.initial_examples(0))
+    history = [np.concatenate([w.numpy().ravel() for w in model.trainable_variables])]
+    for x, y in source.stream(32, 0).take(3):
+        model.train_on_batch(x.numpy(), y.numpy())
+        history.append(np.concatenate([w.numpy().ravel() for w in model.trainable_variables]))
+    # The average starts where the weights stood at the optimizer's first step.
+    average = history[0]
+    for weights in history[1:]:
+        average = 0.5 * average + 0.5 * weights
+    before = model.get_weights()
+    with averaged_weights(model):
+        inside = np.concatenate([w.numpy().ravel() for w in model.trainable_variables])
+        assert not any(layer.is_stale() for layer in layers.spectral_layers(model))
+    for one, other in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(inside, average, atol=0.05 * np.abs(history[-1] - history[0]).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["digits-density", "digits-classifier", "digits-hybrid"])
+def test_a_killed_run_resumes_to_the_weights_of_one_never_interrupted(name, tmp_path, data_dir):
+    overrides = [*SMALL, HELD_OUT, "batch_size=32", "steps_per_epoch=3", "optimizer.ema=0.9"]
+    if name == "digits-classifier":
+        overrides += ["data.augmentation=crop-flip", "task.dropout=0.3"]
+    sources.get("digits", data_dir).examples("test")
+
+    def start(out, *more):
+        command = [sys.executable, "-m", "iresnet_tf", "train", name, "--out", str(out), *more]
+        return subprocess.Popen(
+            [*command, "--data-dir", str(data_dir)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )
+
+    begin = [*overrides, "--steps", "18"]
+    whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
+    first, second = start(whole.path, *begin), start(cut.path, *begin)
+    while second.poll() is None and len(cut.read_history()) < 2:
+        time.sleep(0.01)
+    second.send_signal(signal.SIGKILL)
+    assert second.wait() == -signal.SIGKILL
+    # As if killed while the newest checkpoint was being written.
+    newest = cut.latest_checkpoints()[0]
+    newest.with_name(f".partial-{newest.name}").write_bytes(newest.read_bytes()[:500])
+    resumed = start(cut.path, "--resume")
+    for process in (first, resumed):
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors.decode()
+    for file in ("model", "best"):
+        one, other = (irn.load(getattr(run, file)) for run in (whole, cut))
+        for a, b in zip(one.weights, other.weights, strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=f"{file}: {a.path}")
+    assert whole.read_history() == cut.read_history()
+    results = [json.loads(run.result.read_text()) for run in (whole, cut)]
+    for result in results:
+        del result["wall_seconds"], result["cpu_seconds"]
+    assert results[0] == results[1]
+
+
+def test_warm_up_then_drops():
+    options = presets.get("cifar10-classifier").optimizer
+    options = options.model_copy(update={"warmup_steps": 10})
+    rate = assembly.build_schedule(options, 100)
+    found = [float(rate(step)) for step in (0, 4, 9, 10, 29, 31, 59, 61, 79, 81, 100)]
+    expected = [0.01, 0.05, 0.1, 0.1, 0.1, 0.02, 0.02, 0.004, 0.004, 0.0008, 0.0008]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [0, 5])
+def test_warm_up_is_saved_with_its_optimizer(steps):
+    inner = keras.optimizers.schedules.CosineDecay(0.3, 20)
+    schedule = schedules.WarmUp(inner, steps)
+    config = keras.optimizers.serialize(keras.optimizers.SGD(schedule))
+    restored = keras.optimizers.deserialize(config)._learning_rate
+    for step in (0, 3, 5, 12):
+        assert float(restored(step)) == float(schedule(step))
+    assert float(schedule(steps + 20)) == pytest.approx(0.0, abs=1e-7)
+
+
+@pytest.mark.parametrize("name", ["constant", "steps", "cosine"])
+def test_schedules_without_warm_up_start_at_the_rate(name):
+    options = presets.get("digits-density").optimizer
+    options = options.model_copy(update={"warmup_steps": 0, "schedule": name})
+    assert float(assembly.build_schedule(options, 50)(0)) == pytest.approx(6e-3)
+
+
+@pytest.mark.parametrize(
+    "name, overrides, message",
+    [
+        ("digits-density", ["data.preprocessing=standardize"], "center or logit"),
+        ("toy-moons", ["data.bits=5"], "endless stream"),
+        ("digits-density", ["data.bits=5"], "17 levels"),
+        ("digits-density", ["data.pad_to=4"], "pad_to is at least"),
+        ("digits-density", ["data.validation_examples=5000"], "1438 examples"),
+        ("digits-density", ["data.augmentation=turn"], "augmentation"),
+        ("digits-density", ["task.kind=segmenter"], "segmenter"),
+    ],
+)
+def test_configurations_that_make_no_run(name, overrides, message, tmp_path, data_dir):
+    with pytest.raises(ValueError, match=message):
+        training.train(presets.get(name, overrides), tmp_path / "run", data_dir=data_dir)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", augmentation.NAMES)
+def test_augmented_images_are_windows_of_their_padding(name):
+    images = np.random.default_rng(0).normal(size=(12, 6, 5, 2)).astype(np.float32)
+    padded = np.pad(images, [(0, 0), (4, 4), (4, 4), (0, 0)], mode="symmetric")
+    if name == "flip":
+        padded = np.pad(images, [(0, 0)] * 4)
+    found = augmentation.augment(images, name, 3, 0).numpy()
+    for image, around in zip(found, padded):
+        windows = {
+            around[top : top + 6, left : left + 5].tobytes()
+            for top in range(around.shape[0] - 5)
+            for left in range(around.shape[1] - 4)
+        }
+        turned = np.ascontiguousarray(image[:, ::-1])
+        assert image.tobytes() in windows or ("flip" in name and turned.tobytes() in windows)
+    # Not always the same window or side.
+    assert len({np.array_equal(a, b) for a, b in zip(found, images)}) == 2 or "crop" in name
+
+
+def test_an_image_s_augmentation_depends_on_its_index_alone():
+    images = np.random.default_rng(0).normal(size=(10, 8, 8, 1)).astype(np.float32)
+    whole = augmentation.augment(images, "crop-flip", 3, 20).numpy()
+    later = augmentation.augment(images[4:], "crop-flip", 3, 24).numpy()
+    np.testing.assert_array_equal(whole[4:], later)
+    assert not np.array_equal(whole, augmentation.augment(images, "crop-flip", 4, 20).numpy())
+
+
+def test_a_stream_with_classes_keeps_them_with_their_images(data_dir):
+    source = sources.get("digits", data_dir, validation_examples=100)
+    x, y = source.examples("train")
+    known = {image.tobytes(): label for image, label in zip(x, y)}
+    for images, labels in source.stream(64, seed=2).take(25):
+        for image, label in zip(images.numpy(), labels.numpy()):
+            assert known[image.tobytes()] == label
+
+
+def test_the_splits_share_no_example(data_dir):
+    source = sources.get("digits", data_dir, validation_examples=100)
+    train, validation, test = (source.examples(split)[0] for split in sources.SPLITS)
+    assert (len(train), len(validation), len(test)) == (1338, 100, 359)
+    whole = sources.get("digits", data_dir).examples("train")[0]
+    np.testing.assert_array_equal(np.concatenate([train, validation]), whole)
+
+
+def test_images_can_be_padded_for_a_larger_grid(data_dir):
+    x, _ = sources.get("digits", data_dir, pad_to=11).examples("test")
+    plain, _ = sources.get("digits", data_dir).examples("test")
+    assert x.shape == (359, 11, 11, 1)
+    np.testing.assert_array_equal(x[:, 1:9, 1:9], plain)
+    assert x.sum() == plain.sum()
+
+
+@pytest.mark.parametrize("name", ["mnist-density", "cifar10-density", "residual-flow-mnist"])
+def test_published_presets_name_what_is_missing(name, tmp_path):
+    with pytest.raises(FileNotFoundError, match="data-dir"):
+        training.train(presets.get(name), tmp_path / "run", data_dir=tmp_path / "nothing")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, parameters", [("cifar10-density", 25_028_544), ("cifar10-classifier", 4_873_178)]
+)
+def test_published_configurations_have_the_published_number_of_parameters(name, parameters):
+    preset = presets.get(name)
+    images = np.random.default_rng(0).integers(0, 256, (1024, 32, 32, 3)).astype(np.float32)
+    source = sources.Source("cifar10", (32, 32, 3), 256, 10, None, None)
+    object.__setattr__(source, "initial_examples", lambda seed, count=1024: images)
+    model = assembly.build_model(preset, source, 0)
+    assert sum(int(np.prod(w.shape)) for w in model.trainable_variables) == parameters
