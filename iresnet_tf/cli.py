@@ -8,11 +8,14 @@ import sys
 import click
 import tensorflow as tf
 
-from iresnet_tf.analysis import plots
+from iresnet_tf.analysis import interpolation, plots
 from iresnet_tf.analysis.certificate import certify as make_certificate
 from iresnet_tf.analysis.evaluation import evaluate as evaluate_model
 from iresnet_tf.analysis.evaluation import reconstruction
+from iresnet_tf.analysis.inverse_study import inverse_study
+from iresnet_tf.analysis.log_det_study import log_det_study
 from iresnet_tf.analysis.samples import reconstructed, samples_figure
+from iresnet_tf.analysis.spectrum import spectrum
 from iresnet_tf.numerics import log_det as estimators
 from iresnet_tf.training import presets as catalogue
 from iresnet_tf.training import train as training
@@ -155,6 +158,48 @@ def reconstruct(run, count, out, data_dir):
         figure = plots.pairs(shown, restored, source.levels)
     _write(figure, out)
     click.echo(json.dumps(reconstruction(model, shown), indent=2))
+
+
+@main.command()
+@click.argument("run", type=_PATH)
+@click.option("--pairs", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--steps", type=click.IntRange(2), default=9, show_default=True)
+@click.option("--out", required=True, type=_PATH, help="The PNG to write.")
+@_data_dir
+@_clear_errors
+def interpolate(run, pairs, steps, out, data_dir):
+    """Show paths in latent space between test examples of RUN."""
+    _require_new_png(out)
+    _, model, source = _load(run, data_dir)
+    test = source.examples("test")[0][: 2 * pairs]
+    half = len(test) // 2
+    figure, numbers = interpolation.interpolate(model, test[:half], test[half : 2 * half], steps)
+    _write(figure, out)
+    click.echo(json.dumps(numbers, indent=2))
+
+
+@main.command()
+@click.argument("run", type=_PATH)
+@click.argument("study", type=click.Choice(["spectrum", "log-det", "inverse"]))
+@click.option("--examples", type=click.IntRange(1), default=16, show_default=True)
+@click.option("--out", type=_PATH, help="The PNG to write; by default RUN/analysis/STUDY.png.")
+@_data_dir
+@_clear_errors
+def analyze(run, study, examples, out, data_dir):
+    """The paper's studies of RUN: a picture, and its numbers as JSON beside it."""
+    if out is not None:
+        _require_new_png(out)
+    _, model, source = _load(run, data_dir)
+    out = run / "analysis" / f"{study}.png" if out is None else out
+    if study == "spectrum":
+        figure, numbers = spectrum(model)
+    else:
+        x = source.examples("test")[0][:examples]
+        make = {"log-det": log_det_study, "inverse": inverse_study}[study]
+        figure, numbers = make(model, x)
+    _write(figure, out)
+    write_json(out.with_suffix(".json"), numbers)
+    click.echo(f"wrote {out.with_suffix('.json')}")
 
 
 @main.command()

@@ -81,7 +81,7 @@ def likelihood(model, x, estimator=None, passes=None, batch_size=128, seed=0):
     passes = passes or (5 if random else 1)
     nats = _nats(model, x, estimator, passes, batch_size, seed)
     unit = (1.0 / (model.dimension * math.log(2.0))) if discrete else 1.0
-    bound = truncation_bound(block_constants(model), estimator)
+    bound = truncation_bound(block_constants(model.flow), estimator)
     figure = {
         "mean": float(nats.mean()) * unit,
         "standard_error": _scaled(_standard_error(nats.mean(axis=1)) if random else 0.0, unit),
@@ -116,9 +116,9 @@ def classification(model, x, y, batch_size=128):
     }
 
 
-def block_constants(model):
+def block_constants(flow):
     """``(D_block, L)`` of every residual block, ``L`` certified or ``inf``."""
-    blocks = residual_blocks(model.flow)
+    blocks = residual_blocks(flow)
     return [(math.prod(block.event_shape), block.known_lipschitz()) for block in blocks]
 
 
@@ -143,7 +143,7 @@ def choose_estimator(model):
             f"Block {worst} is not certified a contraction (bound {lipschitz[worst]:.4g}), so no "
             "number of terms bounds the truncation. Lower its coefficient."
         )
-    constants = block_constants(model)
+    constants = block_constants(model.flow)
     for terms in range(1, _MAX_TERMS + 1):
         series = estimators.PowerSeries(terms)
         if bits_per_dim(truncation_bound(constants, series), model.dimension) <= TARGET_BOUND:
@@ -155,9 +155,9 @@ def choose_estimator(model):
 
 
 @contextlib.contextmanager
-def estimator_replaced(model, estimator):
-    """Every residual block of the model estimates with ``estimator`` inside the block."""
-    blocks = residual_blocks(model.flow)
+def estimator_replaced(flow, estimator):
+    """Every residual block of the flow estimates with ``estimator`` inside the block."""
+    blocks = residual_blocks(flow)
     before = [block.log_det for block in blocks]
     try:
         for block in blocks:
@@ -177,7 +177,7 @@ def reconstruction(model, x, seed=0):
         of the inverse at the latent point as it was computed, carried through every
         layer: ``None`` where no finite bound is certified).
     """
-    x = _dequantized(model, tf.convert_to_tensor(x), probes.as_seed(seed))
+    x = dequantized(model, tf.convert_to_tensor(x), probes.as_seed(seed))
     result = model.flow.inverse(model.encode(x))
     bound = float(tf.reduce_max(result.error_bound))
     return {
@@ -190,11 +190,11 @@ def reconstruction(model, x, seed=0):
 
 def _nats(model, x, estimator, passes, batch_size, seed):
     """``−log p`` of every example in every pass, ``[passes, n]``, float64."""
-    with estimator_replaced(model, estimator):
+    with estimator_replaced(model.flow, estimator):
 
         @tf.function(autograph=False, reduce_retracing=True)
         def log_prob(batch, pass_seed):
-            noisy = _dequantized(model, batch, probes.fold_in(pass_seed, 0))
+            noisy = dequantized(model, batch, probes.fold_in(pass_seed, 0))
             return model.log_prob(noisy, probes.fold_in(pass_seed, 1))
 
         rows = []
@@ -211,7 +211,8 @@ def _nats(model, x, estimator, passes, batch_size, seed):
     return np.stack(rows).astype(np.float64)
 
 
-def _dequantized(model, x, seed):
+def dequantized(model, x, seed):
+    """``x`` in the model's dtype, with noise where the data are levels."""
     x = tf.cast(x, model.compute_dtype)
     return x if model.dequantize is None else model.dequantize.add_noise(x, seed)
 

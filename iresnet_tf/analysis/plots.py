@@ -1,6 +1,7 @@
 """Pictures of data, samples, reconstructions and 2-D densities."""
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -103,6 +104,81 @@ def density_and_samples(log_prob, samples, data, title=None, resolution=120):
         axes.set_yticks([])
     if title:
         figure.suptitle(title, color=_INK)
+    figure.tight_layout()
+    return figure
+
+
+def paths(points):
+    """2-D paths ``[paths, steps, 2]``, each a line from a circle to a disc."""
+    figure = _figure((5.0, 5.0))
+    axes = figure.subplots()
+    for path in points:
+        (line,) = axes.plot(*path.T, marker=".", markersize=3, linewidth=1)
+        axes.plot(*path[0], "o", markerfacecolor="none", color=line.get_color())
+        axes.plot(*path[-1], "o", color=line.get_color())
+    figure.tight_layout()
+    return figure
+
+
+def spectra(layers):
+    """Singular values by rank, a line a layer, against the coefficients: see `spectrum`."""
+    figure = _figure((7.0, 4.3))
+    axes = figure.subplots()
+    colours = colormaps["viridis"](np.linspace(0.0, 0.9, max(1, len(layers))))
+    for layer, colour in zip(layers, colours):
+        values = layer["singular_values"]
+        rank = np.linspace(0.0, 1.0, len(values))
+        style = "-" if layer["exact"] else ":"
+        axes.plot(rank, values, style, color=colour, linewidth=1, alpha=0.8)
+    for coeff in {layer["coeff"] for layer in layers}:
+        axes.axhline(coeff, color="#b40426", linestyle="--", linewidth=1)
+        axes.annotate(f"coefficient {coeff:g}", (1.0, coeff), (-4, 4), ha="right", color="#b40426",
+                      textcoords="offset points")  # fmt: skip
+    axes.set(xlabel="rank, as a fraction", ylabel="singular value", ylim=(0.0, None))
+    axes.set_title("constrained layers, data side dark to latent side light", color=_INK)
+    figure.tight_layout()
+    return figure
+
+
+def estimates(rows):
+    """Bias of the power series with its bound, and its noise, by terms: see `log_det_study`."""
+    figure = _figure((10.0, 4.3))
+    left, right = figure.subplots(1, 2)
+    for number, colour in zip(sorted({row["probes"] for row in rows}), ("#3b4cc0", "#b40426")):
+        mine = [row for row in rows if row["probes"] == number]
+        terms = [row["terms"] for row in mine]
+        label = f"{number} probe{'s' if number > 1 else ''}"
+        bias = [row["bias"] for row in mine]
+        error = [2.0 * row["standard_error"] for row in mine]
+        left.errorbar(terms, bias, error, color=colour, marker="o", markersize=3, label=label)
+        right.plot(terms, [row["noise"] for row in mine], color=colour, marker="o", label=label)
+    bound = np.array([row["truncation_bound"] for row in mine])
+    left.fill_between(terms, -bound, bound, color="#bbbbbb", alpha=0.4, label="truncation bound")
+    left.axhline(0.0, color=_INK, linewidth=0.8)
+    left.set_yscale("symlog", linthresh=1e-4)
+    left.set(xlabel="terms", ylabel="estimate − exact, nats a dimension")
+    right.set(xlabel="terms", ylabel="standard deviation of one estimate, nats a dimension")
+    right.set_ylim(0.0, None)
+    for axes in (left, right):
+        axes.set_xscale("log")
+        axes.set_xticks(terms, terms)
+        axes.minorticks_off()
+        axes.legend(frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+def convergence(iterations, curves):
+    """Error of the inverse by iterations, a line a curve: see `inverse_study`."""
+    figure = _figure((7.0, 4.8))
+    axes = figure.subplots()
+    colours = colormaps["plasma"](np.linspace(0.0, 0.85, len(curves)))
+    for curve, colour in zip(curves, colours):
+        style = "-" if curve["name"].startswith("trained") else "--"
+        axes.plot(iterations, curve["error"], style, color=colour, marker="o", markersize=3,
+                  label=curve["name"])  # fmt: skip
+    axes.set(yscale="log", xlabel="evaluations of g, each block", ylabel="‖F⁻¹(F(x)) − x‖₂, median")
+    axes.legend(frameon=False)
     figure.tight_layout()
     return figure
 
