@@ -293,6 +293,17 @@ def test_actnorm_starts_with_mean_zero_and_variance_one(shape, how):
     np.testing.assert_allclose(y.var(axes), 1.0, atol=1e-5)
 
 
+def test_act_norm_keeps_the_scale_of_a_constant_channel():
+    """Padding is constant at first: divided by its deviation, it would explode later."""
+    layer = layers.ActNorm()
+    x = np.concatenate([normal(50, 3), np.full((50, 1), 7.0)], 1).astype("float32")
+    layer.initialize(x)
+    y = layer(x).numpy()
+    np.testing.assert_allclose(y[:, :-1].std(0), 1.0, rtol=1e-5)
+    np.testing.assert_array_equal(y[:, -1], 0.0)
+    assert float(layer.log_scale[-1]) == 0.0
+
+
 def test_actnorm_is_the_identity_until_then_and_starts_once():
     layer, x = layers.ActNorm(), 2.0 + normal(16, 3).astype("float32")
     np.testing.assert_array_equal(layer(x), x)
