@@ -39,10 +39,13 @@ def small(name, *overrides, steps=6, per_epoch=2):
         ("digits-density", {"bits_per_dim"}),
         ("digits-classifier", {"accuracy", "classification"}),
         ("digits-hybrid", {"bits_per_dim", "accuracy", "classification"}),
+        ("i-densenet-cifar10", {"bits_per_dim"}),
+        ("residual-flow-mnist", {"bits_per_dim"}),
     ],
 )
 def test_every_task_leaves_its_figures(name, keys, tmp_path, data_dir):
-    result = training.train(small(name), tmp_path / "run", data_dir=data_dir)
+    overrides = [] if name.startswith("digits") else ["data.name=digits", "model.dense_width=8"]
+    result = training.train(small(name, *overrides), tmp_path / "run", data_dir=data_dir)
     common = {"preset", "seed", "steps", "reconstruction", "lipschitz", "parameters"}
     assert set(result) - {"wall_seconds", "cpu_seconds"} == keys | common
     run = RunFolder(tmp_path / "run")

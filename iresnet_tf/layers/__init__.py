@@ -3,6 +3,7 @@
 from iresnet_tf.layers.act_norm import ActNorm
 from iresnet_tf.layers.activations import Activation, CLipSwish, LipSwish, MaxMin
 from iresnet_tf.layers.contraction import Contraction
+from iresnet_tf.layers.dense_concatenation import DenseConcatenation
 from iresnet_tf.layers.factor_out import FactorOut
 from iresnet_tf.layers.flatten import Flatten
 from iresnet_tf.layers.invertible import InverseResult, Invertible
@@ -19,6 +20,7 @@ __all__ = [
     "CLipSwish",
     "Center",
     "Contraction",
+    "DenseConcatenation",
     "Dequantize",
     "FactorOut",
     "Flatten",

@@ -3,8 +3,10 @@
 import keras
 
 from iresnet_tf.layers import activations
+from iresnet_tf.layers.binding import bind
+from iresnet_tf.layers.dense_concatenation import DenseConcatenation
 from iresnet_tf.layers.spectral import SpectralConv2D, SpectralDense
-from iresnet_tf.numerics.linearization import Automatic, Composition
+from iresnet_tf.numerics.linearization import Composition
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -99,10 +101,51 @@ class Contraction(keras.layers.Layer):
         ]
         return cls(_interleave(linear, activation, preactivation, inner), **kwargs)
 
+    @classmethod
+    def dense_net(
+        cls,
+        growth=64,
+        depth=3,
+        kernel_size=3,
+        activation="clipswish",
+        coeff=0.9,
+        power_iterations=1,
+        **kwargs,
+    ):
+        """Dense concatenations, then a linear layer back to the input's channels.
+
+        Args:
+            growth: output channels of the linear layer of each concatenation.
+            depth: number of concatenations.
+            kernel_size: of their convolutions, the last being 1×1; ``None`` for dense
+                layers on vectors.
+            activation: name or layer; a new one follows the linear layer of each.
+            coeff: bound on each linear layer's norm; the concatenations are at most 1, so
+                ``Lip(g) ≤ coeff``.
+            power_iterations: steps of power iteration a training step.
+            **kwargs: of the contraction; ``dtype`` reaches its layers too.
+
+        Source: Perugachi-Diaz et al. 2021 (arXiv:2102.02694), §3.
+        """
+        inner = _inner_options(kwargs)
+        options = {"coeff": coeff, "power_iterations": power_iterations, **inner}
+
+        def linear(width, size):
+            if kernel_size is None:
+                return SpectralDense(width, **options)
+            return SpectralConv2D(width, size, **options)
+
+        joined = [
+            DenseConcatenation([linear(growth, kernel_size), activations.get(activation, **inner)])
+            for _ in range(depth)
+        ]
+        return cls([*joined, linear(None, 1)], **kwargs)
+
     @property
     def event_ndims(self):
-        """Rank of one sample: 3 with convolutions, else 1."""
-        return 3 if any(isinstance(part, SpectralConv2D) for part in self.parts) else 1
+        """Rank of one sample: 3 where the last linear layer is a convolution, else 1."""
+        linear = [p for p in self.parts if isinstance(p, (SpectralConv2D, SpectralDense))]
+        return 3 if linear and isinstance(linear[-1], SpectralConv2D) else 1
 
     def build(self, input_shape):
         last = self.parts[-1]
@@ -169,11 +212,6 @@ class Contraction(keras.layers.Layer):
     def from_config(cls, config):
         layers = [keras.saving.deserialize_keras_object(each) for each in config["layers"]]
         return cls(**{**config, "layers": layers})
-
-
-def bind(layer):
-    """The map of any Keras layer: its own, written out, or by automatic differentiation."""
-    return layer.bind() if hasattr(layer, "bind") else Automatic(layer)
 
 
 def _inner_options(kwargs):

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from iresnet_tf.layers.contraction import bind
+from iresnet_tf.layers.binding import bind
 from iresnet_tf.layers.invertible import InverseResult, Invertible
 from iresnet_tf.numerics import fixed_point, residual_map
 from iresnet_tf.numerics import log_det as estimators

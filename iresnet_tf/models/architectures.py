@@ -39,6 +39,7 @@ def image_flow(
     log_det=None,
     solver=None,
     *,
+    branch="residual",
     squeeze=None,
     factor_out=False,
     padding=0,
@@ -49,17 +50,20 @@ def image_flow(
     dense_width=128,
     power_iterations=1,
 ):
-    """Scales of (squeeze, blocks × (ActNorm, residual 3×3–1×1–3×3 block)) on images.
+    """Scales of (squeeze, blocks × (ActNorm, residual block)) on images.
 
     Args:
         blocks: number of residual blocks of each scale.
-        width: hidden channels, one number or one for each scale.
+        width: hidden channels, one number or one for each scale; for dense nets, the growth.
         activation, coeff, power_iterations: of each block's `Contraction`.
         log_det, solver: of each `ResidualBlock`.
+        branch: ``"residual"`` (3×3, 1×1, 3×3 convolutions with activations between) or
+            ``"dense-net"`` (three concatenations of 3×3 convolutions, then a 1×1 one).
         squeeze: whether each scale begins with a `Squeeze`; all do by default.
         factor_out: whether half of the channels leave after every scale but the last.
         padding: channels of zeros appended before the first scale (classification only).
-        preactivation: whether an activation comes first in every block but the very first.
+        preactivation: whether an activation comes first in every residual branch but the
+            very first.
         act_norm: whether an ActNorm precedes each block.
         last_act_norm: whether one ends the stack.
         dense_blocks: number of residual MLP blocks on the flat latent at the end.
@@ -69,12 +73,16 @@ def image_flow(
         list of layers, data side first.
 
     Raises:
-        ValueError: if ``width`` or ``squeeze`` does not have one entry a scale.
+        ValueError: if ``width`` or ``squeeze`` does not have one entry a scale, or for
+            another branch.
 
     Sources: Behrmann et al. 2019 (arXiv:1811.00995), appendix C and D; Dinh et al. 2017
     (arXiv:1605.08803), §3.6, for the scales; Chen et al. 2019 (arXiv:1906.02735),
-    appendix E, for the dense blocks.
+    appendix E, for the dense blocks; Perugachi-Diaz et al. 2021 (arXiv:2102.02694), for the
+    dense nets.
     """
+    if branch not in ("residual", "dense-net"):
+        raise ValueError(f"branch is 'residual' or 'dense-net'; received {branch!r}.")
     widths = _one_a_scale("width", width, blocks)
     squeezes = _one_a_scale("squeeze", True if squeeze is None else squeeze, blocks)
     options = {"activation": activation, "coeff": coeff, "power_iterations": power_iterations}
@@ -88,9 +96,12 @@ def image_flow(
         layers = [Squeeze()] if squeezed else []
         for index in range(count):
             first = scale == index == 0
-            g = Contraction.conv(
-                hidden, (3, 1, 3), preactivation=preactivation and not first, **options
-            )
+            if branch == "residual":
+                g = Contraction.conv(
+                    hidden, (3, 1, 3), preactivation=preactivation and not first, **options
+                )
+            else:
+                g = Contraction.dense_net(hidden, depth=3, kernel_size=3, **options)
             layers += block(g)
         scales.append(layers)
 
@@ -98,9 +109,7 @@ def image_flow(
     if dense_blocks:
         last.append(Flatten())
         for _ in range(dense_blocks):
-            last += block(
-                Contraction.mlp((dense_width,) * 2, preactivation=preactivation, **options)
-            )
+            last += block(Contraction.mlp((dense_width,) * 2, **options))
     if last_act_norm:
         last.append(ActNorm())
     for layers in reversed(scales):

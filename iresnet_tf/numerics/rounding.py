@@ -15,6 +15,7 @@ Source: Higham 2002, "Accuracy and Stability of Numerical Algorithms", §3.
 import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.numerics.concatenation import Concatenation
 from iresnet_tf.numerics.linearization import Affine, Composition
 
 
@@ -32,6 +33,9 @@ def rounding_error(function, x):
     total = tf.zeros(tf.shape(x)[:1], x.dtype)
     for layer in _flattened(function):
         value = layer(x)
+        if isinstance(layer, Concatenation):
+            # Its weights are at most one; what f rounds is joined to a product.
+            total += rounding_error(layer.function, x)
         gain = _affine_gain(layer.operator.kernel) if isinstance(layer, Affine) else 4.0
         total += epsilon * (gain * event_norm(x) + 4.0 * event_norm(value))
         total += epsilon * np.sqrt(value.shape[1:].num_elements())

@@ -46,6 +46,7 @@ class ImageModel(_Flow):
     architecture: Literal["image"] = "image"
     blocks: tuple[pydantic.PositiveInt, ...]
     width: tuple[pydantic.PositiveInt, ...] = (128,)
+    branch: Literal["residual", "dense-net"] = "residual"
     squeeze: tuple[bool, ...] = (True,)
     factor_out: bool = False
     padding: pydantic.NonNegativeInt = 0

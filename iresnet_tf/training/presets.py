@@ -155,7 +155,9 @@ def _hybrid(name, data, blocks, examples, weight, suffix=""):
     )
 
 
-def _residual_flow(name, data, squeeze, examples, alpha):
+def _residual_flow(
+    name, data, squeeze, examples, alpha, source="Chen et al. 2019 (Residual Flows)", **model
+):
     """Residual Flows' image models, and what of them is not taken over.
 
     The stopping probability follows the Lipschitz constant: a fixed 1/2 has infinite
@@ -164,18 +166,17 @@ def _residual_flow(name, data, squeeze, examples, alpha):
     epoch = (examples - 1000) // 64
     return Preset(
         name=name,
-        source="Chen et al. 2019 (Residual Flows)",
+        source=source,
         data=Data(name=data, preprocessing="logit", alpha=alpha, validation_examples=1000),
         task=DensityTask(prior="fixed"),
         model=ImageModel(
             blocks=(16, 16, 16),
-            width=(512,),
             coeff=0.98,
             squeeze=squeeze,
-            preactivation=True,
             dense_blocks=4,
             power_iterations=5,
             log_det=LogDet(estimator="russian-roulette", distribution="gaussian"),
+            **{"width": (512,), "preactivation": True, **model},
         ),
         optimizer=Optimizer(
             learning_rate=1e-3,
@@ -210,6 +211,13 @@ def _catalogue():
     yield _residual_flow("residual-flow-cifar10", "cifar10", later, 50_000, 0.05)
     yield _residual_flow("residual-flow-imagenet32", "imagenet32", later, 1_281_149, 0.05)
     yield _residual_flow("residual-flow-imagenet64", "imagenet64", (True,), 1_281_149, 0.05)
+    yield _residual_flow(
+        *("i-densenet-cifar10", "cifar10", later, 50_000, 0.05),
+        source="Perugachi-Diaz et al. 2021 (i-DenseNets); the growth of 128 is ours",
+        branch="dense-net",
+        width=(128,),
+        activation="clipswish",
+    )
 
 
 _BY_NAME = {preset.name: preset for preset in _catalogue()}
