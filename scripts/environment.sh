@@ -11,6 +11,8 @@ if [ ! -x "$venv/bin/python" ]; then
 fi
 if [ ! -f "$stamp" ] || [ "$root/setup.cfg" -nt "$stamp" ]; then
   echo "Installing into $venv …"
+  # The pip that comes with Python 3.10 searches for the dependencies' versions for very long.
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade "pip>=24"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root$extras"
   touch "$stamp"
 fi
