@@ -3,18 +3,19 @@
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-_INK = "#222222"
+_INK, _BLUE, _RED = "#222222", "#3b4cc0", "#b40426"
 
 
-def image_grid(images, levels, title=None, columns=None):
+def image_grid(images, levels, columns=None):
     """A grid of images in the style of a contact sheet.
 
     Args:
         images: ``[n, h, w, c]`` with values in ``[0, levels − 1]``; one or three channels.
         levels: number of levels.
-        title: above the grid.
         columns: images a row; about square by default.
 
     Returns:
@@ -31,17 +32,14 @@ def image_grid(images, levels, title=None, columns=None):
         top, left = gap + row * (height + gap), gap + column * (width + gap)
         sheet[top : top + height, left : left + width] = image
     scale = 6.0 / max(sheet.shape[:2])
-    header = 0.35 if title else 0.0
-    figure = _figure((sheet.shape[1] * scale, sheet.shape[0] * scale + header))
-    axes = figure.add_axes((0, 0, 1, 1 - header / figure.get_figheight()))
+    figure = _figure((sheet.shape[1] * scale, sheet.shape[0] * scale))
+    axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(sheet.squeeze(), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
     axes.set_axis_off()
-    if title:
-        axes.set_title(title, color=_INK, fontsize=11)
     return figure
 
 
-def pairs(first, second, levels, title=None):
+def pairs(first, second, levels):
     """Rows of images, each of ``first`` above its counterpart in ``second``."""
     first, second = np.asarray(first), np.asarray(second)
     columns = min(len(first), 16)
@@ -51,7 +49,7 @@ def pairs(first, second, levels, title=None):
         filled = np.concatenate([images, blank.astype(images.dtype)])
         rows.append(filled.reshape(-1, columns, *first.shape[1:]))
     interleaved = np.stack(rows, axis=1).reshape(-1, *first.shape[1:])
-    return image_grid(interleaved, levels, title, columns)
+    return image_grid(interleaved, levels, columns)
 
 
 def point_pairs(first, second):
@@ -66,14 +64,13 @@ def point_pairs(first, second):
     return figure
 
 
-def density_and_samples(log_prob, samples, data, title=None, resolution=120):
+def density_and_samples(log_prob, samples, data, resolution=120):
     """A 2-D density on a grid, samples of the model, and the data, side by side.
 
     Args:
         log_prob: function ``[n, 2] → [n]``, nats.
         samples: ``[n, 2]`` of the model.
         data: ``[n, 2]``; sets the window.
-        title: above the panels.
         resolution: grid points a side.
     """
     data, samples = np.asarray(data), np.asarray(samples)
@@ -102,8 +99,6 @@ def density_and_samples(log_prob, samples, data, title=None, resolution=120):
     for axes in panels:
         axes.set_xticks([])
         axes.set_yticks([])
-    if title:
-        figure.suptitle(title, color=_INK)
     figure.tight_layout()
     return figure
 
@@ -112,73 +107,104 @@ def paths(points):
     """2-D paths ``[paths, steps, 2]``, each a line from a circle to a disc."""
     figure = _figure((5.0, 5.0))
     axes = figure.subplots()
-    for path in points:
-        (line,) = axes.plot(*path.T, marker=".", markersize=3, linewidth=1)
-        axes.plot(*path[0], "o", markerfacecolor="none", color=line.get_color())
-        axes.plot(*path[-1], "o", color=line.get_color())
+    for index, path in enumerate(points):
+        (line,) = axes.plot(*path.T, marker=".", markersize=4, linewidth=1)
+        names = ("first point", "second point") if index == 0 else (None, None)
+        for end, fill, name in zip((path[0], path[-1]), ("none", line.get_color()), names):
+            axes.plot(*end, "o", markerfacecolor=fill, color=line.get_color(), label=name)
+    axes.set(xlabel="x₁", ylabel="x₂")
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.legend(frameon=False)
     figure.tight_layout()
     return figure
 
 
 def spectra(layers):
     """Singular values by rank, a line a layer, against the coefficients: see `spectrum`."""
-    figure = _figure((7.0, 4.3))
+    figure = _figure((7.4, 4.3))
     axes = figure.subplots()
-    colours = colormaps["viridis"](np.linspace(0.0, 0.9, max(1, len(layers))))
-    for layer, colour in zip(layers, colours):
+    depth = Normalize(1, max(2, len(layers)))
+    colours = colormaps["viridis"].resampled(256)
+    for index, layer in enumerate(layers, 1):
         values = layer["singular_values"]
         rank = np.linspace(0.0, 1.0, len(values))
         style = "-" if layer["exact"] else ":"
-        axes.plot(rank, values, style, color=colour, linewidth=1, alpha=0.8)
-    for coeff in {layer["coeff"] for layer in layers}:
-        axes.axhline(coeff, color="#b40426", linestyle="--", linewidth=1)
-        axes.annotate(f"coefficient {coeff:g}", (1.0, coeff), (-4, 4), ha="right", color="#b40426",
-                      textcoords="offset points")  # fmt: skip
-    axes.set(xlabel="rank, as a fraction", ylabel="singular value", ylim=(0.0, None))
-    axes.set_title("constrained layers, data side dark to latent side light", color=_INK)
+        axes.plot(rank, values, style, color=colours(depth(index)), linewidth=1, alpha=0.8)
+    for coeff in sorted({layer["coeff"] for layer in layers}):
+        axes.axhline(coeff, color=_RED, linestyle="--", linewidth=1, label=f"coefficient {coeff:g}")
+    if not all(layer["exact"] for layer in layers):
+        axes.plot([], [], ":", color=_INK, label="upper bounds (torus)")
+    axes.set(xlabel="rank of the singular value, as a fraction of their number")
+    axes.set(ylabel="singular value", ylim=(0.0, None))
+    axes.legend(frameon=False, loc="lower left")
+    bar = figure.colorbar(ScalarMappable(depth, colours), ax=axes)
+    bar.set_label("layer, from the data to the latent side")
     figure.tight_layout()
     return figure
 
 
 def estimates(rows):
     """Bias of the power series with its bound, and its noise, by terms: see `log_det_study`."""
-    figure = _figure((10.0, 4.3))
+    figure = _figure((10.4, 4.3))
     left, right = figure.subplots(1, 2)
-    for number, colour in zip(sorted({row["probes"] for row in rows}), ("#3b4cc0", "#b40426")):
-        mine = [row for row in rows if row["probes"] == number]
-        terms = [row["terms"] for row in mine]
+    by_probes = {}
+    for row in rows:
+        by_probes.setdefault(row["probes"], []).append(row)
+    series = next(iter(by_probes.values()))
+    terms = [row["terms"] for row in series]
+    bias, bound = (np.array([r[k] for r in series], float) for k in ("bias", "truncation_bound"))
+    left.fill_between(terms, bound, alpha=0.25, color="#888888", label="certified bound")
+    left.plot(terms, np.abs(bias), color=_INK, linewidth=1, label="bias, absolute")
+    for sign, marker, name in ((1.0, "^", "overstates"), (-1.0, "v", "understates")):
+        if np.any(sign * bias > 0.0):
+            chosen = np.where(sign * bias > 0.0, np.abs(bias), np.nan)
+            left.plot(terms, chosen, marker, color=_BLUE if sign > 0.0 else _RED, label=name)
+    left.set(yscale="log", ylabel="estimate − exact, nats a dimension")
+    for (number, mine), colour in zip(by_probes.items(), (_BLUE, "#7a5195", _RED, "#ef8a62")):
         label = f"{number} probe{'s' if number > 1 else ''}"
-        bias = [row["bias"] for row in mine]
-        error = [2.0 * row["standard_error"] for row in mine]
-        left.errorbar(terms, bias, error, color=colour, marker="o", markersize=3, label=label)
         right.plot(terms, [row["noise"] for row in mine], color=colour, marker="o", label=label)
-    bound = np.array([row["truncation_bound"] for row in mine])
-    left.fill_between(terms, -bound, bound, color="#bbbbbb", alpha=0.4, label="truncation bound")
-    left.axhline(0.0, color=_INK, linewidth=0.8)
-    left.set_yscale("symlog", linthresh=1e-4)
-    left.set(xlabel="terms", ylabel="estimate − exact, nats a dimension")
-    right.set(xlabel="terms", ylabel="standard deviation of one estimate, nats a dimension")
-    right.set_ylim(0.0, None)
-    for axes in (left, right):
+    top = 1.25 * max(row["noise"] for row in rows)
+    right.set(ylabel="standard deviation, nats a dimension", ylim=(0.0, top or None))
+    for axes, title in ((left, "truncation"), (right, "noise of one example's estimate")):
+        axes.set_title(title, color=_INK)
         axes.set_xscale("log")
+        axes.set(xlabel="terms of the series")
         axes.set_xticks(terms, terms)
-        axes.minorticks_off()
-        axes.legend(frameon=False)
+        axes.xaxis.minorticks_off()
+    left.legend(frameon=False)
+    right.legend(frameon=False, loc="upper center", ncols=len(by_probes))
     figure.tight_layout()
     return figure
 
 
-def convergence(iterations, curves):
+def convergence(iterations, curves, block=None):
     """Error of the inverse by iterations, a line a curve: see `inverse_study`."""
-    figure = _figure((7.0, 4.8))
-    axes = figure.subplots()
-    colours = colormaps["plasma"](np.linspace(0.0, 0.85, len(curves)))
-    for curve, colour in zip(curves, colours):
-        style = "-" if curve["name"].startswith("trained") else "--"
-        axes.plot(iterations, curve["error"], style, color=colour, marker="o", markersize=3,
-                  label=curve["name"])  # fmt: skip
-    axes.set(yscale="log", xlabel="evaluations of g, each block", ylabel="‖F⁻¹(F(x)) − x‖₂, median")
-    axes.legend(frameon=False)
+    figure = _figure((11.0 if block else 7.0, 4.6))
+    panels = np.atleast_1d(figure.subplots(1, 2 if block else 1))
+    scaled = sum(not curve["name"].startswith("trained") for curve in curves)
+    colours = iter(colormaps["plasma"](np.linspace(0.0, 0.85, scaled)))
+    for curve in curves:
+        trained = curve["name"].startswith("trained")
+        dash = ("-" if curve["name"].endswith("Picard") else "--") if trained else "-"
+        colour = _INK if trained else next(colours)
+        error = np.array(curve["error"], float)
+        panels[0].plot(iterations, error, dash, color=colour, linewidth=2.2 if trained else 1.2,
+                       marker="o", markersize=3, label=curve["name"])  # fmt: skip
+    panels[0].set(ylabel="median ‖F⁻¹(F(x)) − x‖₂, units of the data")
+    panels[0].set_title("the whole flow", color=_INK)
+    for curve, colour in zip(block["curves"] if block else (), (_BLUE, _RED)):
+        for key, dash, name in (("error", "-", ""), ("error_bound", ":", ", bound")):
+            values = np.array(curve[key], float)
+            # Nothing to see on a logarithmic axis where the error is zero.
+            values[values == 0.0] = np.nan
+            panels[1].plot(iterations, values, dash, color=colour, marker="o", markersize=3,
+                           label=curve["name"] + name)  # fmt: skip
+        panels[1].set(ylabel="largest ‖error‖₂, units of the block's input")
+        title = f"the trained block of largest L ≤ {block['lipschitz_bound']:.3f}"
+        panels[1].set_title(title, color=_INK)
+    for axes in panels:
+        axes.set(yscale="log", xlabel="evaluations of g in each block")
+        axes.legend(frameon=False, fontsize=9)
     figure.tight_layout()
     return figure
 

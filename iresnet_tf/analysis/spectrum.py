@@ -15,17 +15,19 @@ _CHUNK = 64
 
 
 def singular_values(layer):
-    """The singular values of the constrained operator, largest first, and whether exact.
+    """The singular values of the constrained operator, largest first, and the method.
 
-    Exact from the Gram matrix of the operator's smaller side, zero padding included.  A
-    convolution too large for that is taken on the torus of its own grid instead, whose
-    values are close to, and may lie slightly above or below, the operator's.
+    ``"matrix"``: of a dense kernel or a 1×1 convolution, the same at every pixel.
+    ``"gram"``: exact, from ``AᵀA`` or ``AAᵀ``, zero padding included.
+    ``"torus"``, for a convolution too large for that: upper bounds, one for each singular
+    value.  ``A`` is a part of the circular convolution on a torus of size ``n + k − 1``, and
+    the i-th singular value of a part is at most the i-th of the whole.
 
     Args:
         layer: a built `SpectralDense` or `SpectralConv2D`.
 
     Returns:
-        float64 array, and a bool.  A 1×1 convolution gives those of its matrix.
+        float64 array ``[count]``, and a string.
 
     Source: Sedghi et al. 2019 (arXiv:1805.10408), for the torus.
     """
@@ -33,24 +35,26 @@ def singular_values(layer):
     if kernel.ndim == 4 and kernel.shape[:2] == (1, 1):
         kernel = kernel[0, 0]
     if kernel.ndim == 2:
-        return np.linalg.svd(kernel, compute_uv=False), True
-    if np.prod(layer.grid) * min(kernel.shape[2:]) > EXACT_ORDER:
-        return _torus_values(kernel, layer.grid), False
+        return np.linalg.svd(kernel, compute_uv=False), "matrix"
+    order = int(np.prod(layer.grid)) * min(kernel.shape[2:])
+    if order > EXACT_ORDER:
+        return _torus_values(kernel, layer.grid)[:order], "torus"
     gram = _gram(kernel, layer.grid)
-    return np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0)), True
+    return np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0)), "gram"
 
 
 def spectrum(model):
     """Every layer's singular values: a picture and the numbers.
 
     Returns:
-        `matplotlib.figure.Figure`; dict with ``layers``, each with its ``name``, ``coeff``,
-        ``largest``, ``exact`` and ``singular_values`` (at most 256 of ``count``, evenly
+        `matplotlib.figure.Figure`; dict with ``layers``, each with its ``name``, ``kind``,
+        ``coeff``, ``largest``, ``method`` and ``exact`` (not of the method ``"torus"``, whose
+        figures are upper bounds), and ``singular_values`` (at most 256 of ``count``, evenly
         spaced in rank).
     """
     found = []
     for layer in spectral_layers(model):
-        values, exact = singular_values(layer)
+        values, method = singular_values(layer)
         ranks = np.unique(np.linspace(0, len(values) - 1, _SHOWN).round().astype(int))
         found.append(
             {
@@ -58,7 +62,8 @@ def spectrum(model):
                 "kind": "convolution" if isinstance(layer, SpectralConv2D) else "dense",
                 "coeff": layer.coeff,
                 "largest": float(values[0]),
-                "exact": exact,
+                "method": method,
+                "exact": method != "torus",
                 "count": len(values),
                 "singular_values": values[ranks].tolist(),
             }
@@ -82,5 +87,6 @@ def _gram(kernel, grid):
 
 
 def _torus_values(kernel, grid):
-    transfer = np.fft.fft2(kernel, grid, axes=(0, 1))
+    size = [n + k - 1 for n, k in zip(grid, kernel.shape[:2])]
+    transfer = np.fft.fft2(kernel, size, axes=(0, 1))
     return np.sort(np.linalg.svd(transfer, compute_uv=False).ravel())[::-1]
