@@ -122,7 +122,7 @@ class Invertible(keras.layers.Layer):
             name="seed_state",
             shape=(2,),
             dtype="int32",
-            initializer=_random_seed,
+            initializer=random_seed,
             trainable=False,
         )
 
@@ -208,6 +208,6 @@ def as_tensor(x, dtype):
     return tf.cast(tf.convert_to_tensor(x), dtype)
 
 
-def _random_seed(shape, dtype=None):
-    """Fresh generator state; it follows `keras.utils.set_random_seed`."""
+def random_seed(shape, dtype=None):
+    """Fresh generator state; it follows `keras.utils.setrandom_seed`."""
     return keras.random.randint(shape, 0, 2**31 - 1, dtype=dtype or "int32")

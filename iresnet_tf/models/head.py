@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from iresnet_tf.layers.invertible import random_seed
+
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class ClassifierHead(keras.layers.Layer):
@@ -32,17 +34,29 @@ class ClassifierHead(keras.layers.Layer):
         self.norm = keras.layers.BatchNormalization(
             momentum=0.9, epsilon=1e-5, synchronized=True, dtype=self.dtype_policy
         )
-        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         self.dense = keras.layers.Dense(classes, dtype=self.dtype_policy)
 
     def build(self, input_shape):
         self.norm.build(input_shape)
         self.dense.build((None, input_shape[-1]))
+        # Saved, unlike the state of Keras's own dropout: a resumed run draws what it would have.
+        self.seed_state = self.add_weight(
+            name="seed_state",
+            shape=(2,),
+            dtype="int32",
+            initializer=random_seed,
+            trainable=False,
+            aggregation="only_first_replica",
+        )
 
     def call(self, z, training=False):
         features = tf.nn.relu(self.norm(z, training=training))
         features = tf.reduce_mean(features, axis=list(range(1, z.shape.rank - 1)))
-        return self.dense(self.dropout(features, training=training))
+        if training and self.rate:
+            seed = tf.identity(self.seed_state.value)
+            self.seed_state.assign_add([0, 1])
+            features = tf.nn.experimental.stateless_dropout(features, self.rate, seed)
+        return self.dense(features)
 
     def get_config(self):
         return {**super().get_config(), "classes": self.classes, "dropout": self.rate}
