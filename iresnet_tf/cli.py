@@ -173,7 +173,8 @@ def interpolate(run, pairs, steps, out, data_dir):
     _, model, source = _load(run, data_dir)
     test = source.examples("test")[0][: 2 * pairs]
     half = len(test) // 2
-    figure, numbers = interpolation.interpolate(model, test[:half], test[half : 2 * half], steps)
+    ends = test[:half], test[half : 2 * half]
+    figure, numbers = interpolation.interpolate(model, *ends, steps, levels=source.levels)
     _write(figure, out)
     click.echo(json.dumps(numbers, indent=2))
 

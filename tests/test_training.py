@@ -146,6 +146,15 @@ def test_warm_up_then_drops():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+def test_a_shortened_run_gets_past_its_warm_up():
+    """The preset warms up for ten epochs; of two, a tenth is left to it."""
+    preset = presets.get("cifar10-classifier").with_length(epochs=2)
+    rate = assembly.build_schedule(preset.optimizer, preset.steps)
+    found = [float(rate(round(part * preset.steps))) for part in (0.05, 0.1, 0.2, 0.4, 0.7, 0.9)]
+    np.testing.assert_allclose(found[1:], [0.1, 0.1, 0.02, 0.004, 0.0008], rtol=0.02)
+    assert 0.04 < found[0] < 0.06
+
+
 @pytest.mark.parametrize("steps", [0, 5])
 def test_warm_up_is_saved_with_its_optimizer(steps):
     inner = keras.optimizers.schedules.CosineDecay(0.3, 20)

@@ -1,8 +1,26 @@
-"""From a Keras layer to the map that it applies."""
+"""From Keras layers, one or several in a row, to the map that they apply."""
 
-from iresnet_tf.numerics.linearization import Automatic
+import keras
+
+from iresnet_tf.numerics.linearization import Automatic, Composition
 
 
 def bind(layer):
     """The map of any Keras layer: its own, written out, or by automatic differentiation."""
     return layer.bind() if hasattr(layer, "bind") else Automatic(layer)
+
+
+def bind_row(layers):
+    """The composition of the layers' maps, with the weights as they are now."""
+    return Composition(tuple(map(bind, layers)))
+
+
+def build_row(layers, input_shape):
+    """Builds each layer that is not for the output of the one before it; the last one's shape."""
+    shape = tuple(input_shape)
+    for layer in layers:
+        if not layer.built:
+            layer.build(shape)
+        symbolic = keras.KerasTensor(shape, dtype=layer.compute_dtype)
+        shape = tuple(layer.compute_output_spec(symbolic).shape)
+    return shape

@@ -3,10 +3,9 @@
 import keras
 
 from iresnet_tf.layers import activations
-from iresnet_tf.layers.binding import bind
+from iresnet_tf.layers.binding import bind_row, build_row
 from iresnet_tf.layers.dense_concatenation import DenseConcatenation
 from iresnet_tf.layers.spectral import SpectralConv2D, SpectralDense
-from iresnet_tf.numerics.linearization import Composition
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -151,12 +150,7 @@ class Contraction(keras.layers.Layer):
         last = self.parts[-1]
         if hasattr(last, "set_output_channels"):
             last.set_output_channels(input_shape[-1])
-        shape = tuple(input_shape)
-        for part in self.parts:
-            if not part.built:
-                part.build(shape)
-            symbolic = keras.KerasTensor(shape, dtype=part.compute_dtype)
-            shape = tuple(part.compute_output_spec(symbolic).shape)
+        shape = build_row(self.parts, input_shape)
         if shape[1:] != tuple(input_shape[1:]):
             raise ValueError(
                 f"{self.name} must return what it is given, because its value is added to its "
@@ -166,7 +160,7 @@ class Contraction(keras.layers.Layer):
 
     def bind(self):
         """The map with the weights as they are now; kernels are constrained once."""
-        return Composition(tuple(bind(part) for part in self.parts))
+        return bind_row(self.parts)
 
     def call(self, x):
         return self.bind()(x)

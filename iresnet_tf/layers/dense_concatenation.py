@@ -6,9 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.layers.binding import bind
+from iresnet_tf.layers.binding import bind_row, build_row
 from iresnet_tf.numerics.concatenation import Concatenation
-from iresnet_tf.numerics.linearization import Composition
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -24,7 +23,7 @@ class DenseConcatenation(keras.layers.Layer):
     Shapes: ``[batch, …, c] → [batch, …, c + channels of f]``.
 
     Raises:
-        ValueError: if there is no layer.
+        ValueError: if there is no layer, or ``f`` changes another axis than the channels.
 
     Source: Perugachi-Diaz et al. 2021 (arXiv:2102.02694), §3.
     """
@@ -37,12 +36,7 @@ class DenseConcatenation(keras.layers.Layer):
         self.parts = list(layers)
 
     def build(self, input_shape):
-        shape = tuple(input_shape)
-        for part in self.parts:
-            if not part.built:
-                part.build(shape)
-            symbolic = keras.KerasTensor(shape, dtype=part.compute_dtype)
-            shape = tuple(part.compute_output_spec(symbolic).shape)
+        shape = build_row(self.parts, input_shape)
         if shape[:-1] != tuple(input_shape)[:-1]:
             raise ValueError(
                 f"{self.name} joins its input and f's output on the channels (the last axis), so "
@@ -53,7 +47,7 @@ class DenseConcatenation(keras.layers.Layer):
     def bind(self):
         """The map with the weights as they are now."""
         first, second = self._weights()
-        return Concatenation(Composition(tuple(map(bind, self.parts))), first, second)
+        return Concatenation(bind_row(self.parts), first, second)
 
     def call(self, x):
         return self.bind()(x)

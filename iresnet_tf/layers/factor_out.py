@@ -3,13 +3,14 @@
 import keras
 import tensorflow as tf
 
-from iresnet_tf.layers.invertible import InverseResult, Invertible
+from iresnet_tf.layers.flatten import ToVector
+from iresnet_tf.layers.invertible import InverseResult
 from iresnet_tf.layers.stack import Stack
 from iresnet_tf.numerics import probes
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
-class FactorOut(Invertible):
+class FactorOut(ToVector):
     """``F(a, b) = (a, R(b))``: the first half of the channels is latent, ``R`` maps the rest.
 
     ``log_det F = log_det R``.  Scales nest: ``R`` may end with a `FactorOut` of its own.
@@ -100,18 +101,6 @@ class FactorOut(Invertible):
         size = tf.TensorShape(self.early_shape).num_elements()
         early = tf.reshape(y[:, :size], [-1, *self.early_shape])
         return early, tf.reshape(y[:, size:], [-1, *self.late_shape])
-
-    def output_event_shape(self):
-        return (tf.TensorShape(self.event_shape).num_elements(),)
-
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], tf.TensorShape(input_shape[1:]).num_elements())
-
-    def compute_input_shape(self, output_shape):
-        raise ValueError(
-            f"{self.name} is not built, and a flat latent of shape {tuple(output_shape)} does not "
-            "tell the shape of the data. Call the layer on data first."
-        )
 
     def get_config(self):
         return {**super().get_config(), "rest": keras.saving.serialize_keras_object(self.rest)}

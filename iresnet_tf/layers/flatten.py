@@ -1,4 +1,4 @@
-"""Images as vectors."""
+"""From images to vectors."""
 
 import keras
 import tensorflow as tf
@@ -6,8 +6,24 @@ import tensorflow as tf
 from iresnet_tf.layers.invertible import InverseResult, Invertible
 
 
+class ToVector(Invertible):
+    """Base of the layers whose latent is a vector of all elements: the shapes."""
+
+    def output_event_shape(self):
+        return (tf.TensorShape(self.event_shape).num_elements(),)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], tf.TensorShape(input_shape[1:]).num_elements())
+
+    def compute_input_shape(self, output_shape):
+        raise ValueError(
+            f"{self.name} is not built, and a flat vector of shape {tuple(output_shape)} does not "
+            "tell the shape of the data. Call the layer on data first."
+        )
+
+
 @keras.saving.register_keras_serializable("iresnet_tf")
-class Flatten(Invertible):
+class Flatten(ToVector):
     """``[batch, …event] → [batch, D]``, the last axis fastest; ``log_det = 0``."""
 
     def call(self, x):
@@ -23,15 +39,3 @@ class Flatten(Invertible):
     def inverse_lipschitz_bound(self):
         """1."""
         return 1.0
-
-    def output_event_shape(self):
-        return (tf.TensorShape(self.event_shape).num_elements(),)
-
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], tf.TensorShape(input_shape[1:]).num_elements())
-
-    def compute_input_shape(self, output_shape):
-        raise ValueError(
-            f"{self.name} is not built, and a flat vector of shape {tuple(output_shape)} does not "
-            "tell the shape of the data. Call the layer on data first."
-        )

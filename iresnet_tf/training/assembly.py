@@ -107,14 +107,18 @@ def build_optimizer(preset):
 
 
 def build_schedule(options, steps):
-    """Linear warm-up to the learning rate, then what the configuration says."""
-    rate, after = options.learning_rate, max(1, steps - options.warmup_steps)
+    """Linear warm-up to the learning rate, then what the configuration says.
+
+    The warm-up takes at most a tenth of the run, so that a shortened one gets past it.
+    """
+    warmup = min(options.warmup_steps, steps // 10)
+    rate, after = options.learning_rate, max(1, steps - warmup)
     if options.schedule == "steps" and options.drops:
-        boundaries = [round(fraction * steps) - options.warmup_steps for fraction in options.drops]
+        boundaries = [round(fraction * steps) - warmup for fraction in options.drops]
         rates = [rate * options.drop**index for index in range(len(boundaries) + 1)]
         schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
     else:
         # α is the fraction of the rate that is left at the end.
         alpha = 0.0 if options.schedule == "cosine" else 1.0
         schedule = keras.optimizers.schedules.CosineDecay(rate, after, alpha)
-    return schedules.WarmUp(schedule, options.warmup_steps)
+    return schedules.WarmUp(schedule, warmup)
