@@ -98,6 +98,7 @@ def test_the_loss_of_a_hybrid_by_hand(prior):
     model.compile(keras.optimizers.SGD(0.0))
     model.initialize(x)
     figures = model.evaluate(x, y, batch_size=12, verbose=0, return_dict=True)
+    figures = {name: float(value) for name, value in figures.items()}
     nats = -(figures["log_prior"] + figures["log_det"])
     assert figures["loss"] == pytest.approx(figures["cross_entropy"] + 0.3 * nats, rel=1e-5)
     assert figures["bits_per_dim"] == pytest.approx(nats / (64 * np.log(2.0)), rel=1e-5)

@@ -69,7 +69,7 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(name, tmp_path, data
     found = model.evaluate(x, y, batch_size=128, verbose=0, return_dict=True)
     expected = best(line[figure] for line in run.read_history())
     # Every validation draws the same noise.
-    assert found[figure.removeprefix("val_")] == pytest.approx(expected, rel=1e-6)
+    assert float(found[figure.removeprefix("val_")]) == pytest.approx(expected, rel=1e-6)
 
 
 def test_averaged_weights_are_there_inside_only(data_dir):

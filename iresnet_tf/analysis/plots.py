@@ -6,6 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 _INK, _BLUE, _RED = "#222222", "#3b4cc0", "#b40426"
 
@@ -170,7 +171,7 @@ def estimates(rows):
         axes.set_xscale("log")
         axes.set(xlabel="terms of the series")
         axes.set_xticks(terms, terms)
-        axes.xaxis.minorticks_off()
+        axes.xaxis.set_minor_locator(NullLocator())
     left.legend(frameon=False)
     right.legend(frameon=False, loc="upper center", ncols=len(by_probes))
     figure.tight_layout()

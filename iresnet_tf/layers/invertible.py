@@ -209,5 +209,6 @@ def as_tensor(x, dtype):
 
 
 def random_seed(shape, dtype=None):
-    """Fresh generator state; it follows `keras.utils.setrandom_seed`."""
-    return keras.random.randint(shape, 0, 2**31 - 1, dtype=dtype or "int32")
+    """Fresh generator state, ``int32``; it follows `keras.utils.set_random_seed`."""
+    del dtype
+    return tf.constant(np.random.randint(0, 2**31 - 1, shape), tf.int32)

@@ -210,8 +210,8 @@ class SpectralLayer(keras.layers.Layer):
             "coeff": self.coeff,
             "power_iterations": self.power_iterations,
             "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_initializer": _serialised(self.kernel_initializer),
+            "bias_initializer": _serialised(self.bias_initializer),
         }
 
 
@@ -370,6 +370,15 @@ def spectral_layers(model_or_layer):
 
     visit(model_or_layer)
     return [each for each in found.values() if isinstance(each, SpectralLayer) and each.built]
+
+
+def _serialised(initializer):
+    """Without the options left at ``None``: an older Keras may not know them."""
+    config = keras.initializers.serialize(initializer)
+    if not isinstance(config, dict):
+        return config
+    given = {name: value for name, value in config["config"].items() if value is not None}
+    return {**config, "config": given}
 
 
 def _channels(input_shape, name):

@@ -38,10 +38,11 @@ class Classifier(FlowModel):
         if not self.head.built:
             self.head.build((None, *self.flow.last_latent_shape()))
 
-    def compile(self, optimizer="adam", loss=None, metrics=("accuracy",), **kwargs):
+    def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
         """As `keras.Model.compile`; integer labels, cross-entropy and accuracy by default."""
         kwargs = {"jit_compile": False, **kwargs}
         loss = keras.losses.SparseCategoricalCrossentropy(True) if loss is None else loss
+        metrics = ["accuracy"] if metrics is None else metrics
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
     def call(self, x, training=False):

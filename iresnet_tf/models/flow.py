@@ -209,7 +209,7 @@ class FlowModel(keras.Model):
 def seed_value(seed):
     """``seed``, checked; a fresh one for ``None``."""
     if seed is None:
-        return int(keras.random.randint((), 0, 2**31 - 1))
+        return int(np.random.randint(0, 2**31 - 1))
     if seed != int(seed) or not 0 <= seed < 2**31:
         raise ValueError(f"seed is an integer from 0 to 2**31 − 1; received {seed!r}.")
     return int(seed)
