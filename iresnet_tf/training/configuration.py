@@ -162,8 +162,7 @@ def parse(fields):
         return Preset.model_validate(fields)
     except pydantic.ValidationError as error:
         problems = "; ".join(
-            f"{_path(problem['loc'])}: {problem['msg']} "
-            f"(received {problem['input']!r})"
+            f"{_path(problem['loc'])}: {problem['msg']} (received {problem['input']!r})"
             for problem in error.errors()
         )
         raise ValueError(f"The configuration is not valid. {problems}.") from None

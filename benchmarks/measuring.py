@@ -1,0 +1,123 @@
+"""Clocks, memory and the machine's own rate."""
+
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+
+def alternating(calls, rounds):
+    """Wall and CPU seconds of each call, taken in turn; the medians.
+
+    Args:
+        calls: name → function without arguments.
+        rounds: how often each is called; once more before, uncounted.
+
+    Returns:
+        name → ``{"wall": …, "cpu": …}``.
+    """
+    for call in calls.values():
+        call()
+    times = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            call()
+            times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    return {
+        name: {
+            "wall": statistics.median(wall for wall, _ in taken),
+            "cpu": statistics.median(cpu for _, cpu in taken),
+        }
+        for name, taken in times.items()
+    }
+
+
+def matrix_product(size=1024):
+    """A call that multiplies float32 matrices: ``2 size³`` operations."""
+    import tensorflow as tf
+
+    a, b = tf.random.normal([size, size]), tf.random.normal([size, size])
+    return tf.function(lambda: tf.matmul(a, b))
+
+
+def resident_bytes(peak=False):
+    """Memory that the process holds, or the most that it has held since `reset_peak`."""
+    field = "VmHWM" if peak else "VmRSS"
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {field}: memory is measured on Linux only.")
+
+
+def reset_peak():
+    """Starts the peak of `resident_bytes` anew."""
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+
+
+def seconds_since_start():
+    """Wall seconds since this process began, imports included."""
+    import psutil
+
+    return time.time() - psutil.Process().create_time()
+
+
+def set_threads(threads):
+    """Threads of TensorFlow; before its first operation."""
+    import tensorflow as tf
+
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def in_fresh_process(script, *arguments):
+    """What the script prints last, as JSON, run in a process of its own."""
+    command = [sys.executable, script, *map(str, arguments)]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def machine():
+    """What the figures were taken on."""
+    import tensorflow as tf
+
+    name = next(
+        (
+            line.split(":")[1].strip()
+            for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    return {
+        "processor": name,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def show(rows, out=None):
+    """Prints rows (dicts with the same keys) as a Markdown table; writes them as JSON."""
+    keys = list(rows[0])
+    lines = [keys, ["---"] * len(keys), *([_text(row.get(key)) for key in keys] for row in rows)]
+    for line in lines:
+        print("| " + " | ".join(line) + " |")
+    if out:
+        report = {"machine": machine(), "rows": rows}
+        pathlib.Path(out).write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _text(value):
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,178 @@
+"""A training step: time against the plain form and the floor, memory, time to the first.
+
+    python benchmarks/step.py time   --workload cifar-small --terms 1,5,10,20,roulette
+    python benchmarks/step.py memory --workload cifar-small --terms 2,20
+    python benchmarks/step.py first  --workload cifar-published --batch-size 8
+
+Each prints a table; ``--out FILE`` keeps it as JSON.  Every figure comes from a process
+of its own; what is compared alternates in one process.
+"""
+
+import json
+import statistics
+import time
+
+import click
+import measuring
+import workloads
+
+_workload = click.option(
+    "--workload", type=click.Choice(list(workloads.WORKLOADS)), default="cifar-small"
+)
+_batch = click.option("--batch-size", type=int, help="The preset's by default.")
+_threads = click.option("--threads", type=int, default=1, help="0 for all.")
+_terms = click.option("--terms", default="1,5,10,20,roulette", help="Separated by commas.")
+_out = click.option("--out", type=click.Path(dir_okay=False), help="JSON file.")
+
+
+@click.group()
+def main():
+    """Measures training steps."""
+
+
+@main.command(name="time")
+@_workload
+@_batch
+@_threads
+@_terms
+@click.option("--rounds", default=7)
+@click.option("--plain/--no-plain", default=True, help="Whether the plain form runs beside.")
+@_out
+def step_time(workload, batch_size, threads, terms, rounds, plain, out):
+    """Wall and CPU seconds of a step, against the plain form and the floor."""
+    rows = [
+        measuring.in_fresh_process(
+            *(__file__, "one-time", workload, batch_size or 0, threads, spec, rounds),
+            int(plain and spec != "roulette"),
+        )
+        for spec in terms.split(",")
+    ]
+    measuring.show(rows, out)
+
+
+@main.command(name="memory")
+@_workload
+@_batch
+@_threads
+@_terms
+@click.option("--repeats", default=3)
+@click.option("--plain/--no-plain", default=True, help="Whether the plain form runs beside.")
+@_out
+def step_memory(workload, batch_size, threads, terms, repeats, plain, out):
+    """Peak memory of steps above that after import and build, in MB (10⁶ bytes)."""
+    rows = []
+    for spec in terms.split(","):
+        row = {"workload": workload, "terms": spec}
+        for kind in ("ours", "plain") if plain and spec != "roulette" else ("ours",):
+            taken = [
+                measuring.in_fresh_process(
+                    __file__, "one-memory", workload, batch_size or 0, threads, spec, kind
+                )
+                for _ in range(repeats)
+            ]
+            row[f"{kind} MB"] = statistics.median(taken)
+        rows.append(row)
+    measuring.show(rows, out)
+
+
+@main.command(name="first")
+@_workload
+@_batch
+@_threads
+@click.option("--terms", default="5")
+@_out
+def first_step(workload, batch_size, threads, terms, out):
+    """Seconds from the process's start to the end of the first step, by stages."""
+    rows = [
+        measuring.in_fresh_process(__file__, "one-first", workload, batch_size or 0, threads, spec)
+        for spec in terms.split(",")
+    ]
+    measuring.show(rows, out)
+
+
+def _arguments(*names):
+    def decorate(function):
+        for name in reversed(names):
+            function = click.argument(name, type=int if name in _NUMBERS else str)(function)
+        return main.command(hidden=True)(function)
+
+    return decorate
+
+
+_NUMBERS = {"batch_size", "threads", "rounds", "plain"}
+
+
+@_arguments("workload", "batch_size", "threads", "spec", "rounds", "plain")
+def one_time(workload, batch_size, threads, spec, rounds, plain):
+    measuring.set_threads(threads)
+    calls, product = {}, measuring.matrix_product()
+    calls["product"] = lambda: [product() for _ in range(20)]
+    calls["ours"], model, batch_size = _step(workload, batch_size, spec, "ours")
+    if plain:
+        calls["plain"], *_ = _step(workload, batch_size, spec, "plain")
+    taken = measuring.alternating(calls, rounds)
+    row = {"workload": workload, "batch": batch_size, "threads": threads or "all", "terms": spec}
+    row |= {"wall s": taken["ours"]["wall"], "CPU s": taken["ours"]["cpu"]}
+    if plain:
+        row["plain / ours (CPU)"] = taken["plain"]["cpu"] / row["CPU s"]
+        row["plain / ours (wall)"] = taken["plain"]["wall"] / row["wall s"]
+    if spec != "roulette":
+        rate = 20 * 2 * 1024**3 / taken["product"]["wall"]
+        floor = workloads.floor_flops(model, batch_size, int(spec)) / rate
+        row |= {"floor s": floor, "wall / floor": row["wall s"] / floor}
+        row["product GFLOP/s"] = rate / 1e9
+    print(json.dumps(row))
+
+
+@_arguments("workload", "batch_size", "threads", "spec", "kind")
+def one_memory(workload, batch_size, threads, spec, kind):
+    measuring.set_threads(threads)
+    step, *_ = _step(workload, batch_size, spec, kind)
+    base = measuring.resident_bytes()
+    measuring.reset_peak()
+    for _ in range(5):
+        step()
+    print(json.dumps((measuring.resident_bytes(peak=True) - base) / 1e6))
+
+
+@_arguments("workload", "batch_size", "threads", "spec")
+def one_first(workload, batch_size, threads, spec):
+    measuring.set_threads(threads)
+    imported = measuring.seconds_since_start()
+    step, model, batch_size = _step(workload, batch_size, spec, "ours")
+    built = measuring.seconds_since_start()
+    step()
+    first = measuring.seconds_since_start()
+    start = time.perf_counter()
+    step()
+    steady = time.perf_counter() - start
+    row = {"workload": workload, "batch": batch_size, "terms": spec}
+    row |= {"import s": imported, "build s": built - imported}
+    row |= {"first step s": first - built, "steady step s": steady}
+    row["start to first step s"] = first
+    print(json.dumps(row))
+
+
+def _step(workload, batch_size, spec, kind):
+    """A call that takes one training step, its model and batch size."""
+    import tensorflow as tf
+
+    model, batch = workloads.make(workload, workloads.estimator(spec), batch_size or None)
+    workloads.skip_initialisation(model)
+    if kind == "plain":
+        from plain import make_plain
+
+        make_plain(model)
+    model.make_train_function()
+    data = tf.data.Dataset.from_tensors(batch).repeat()
+    batches = iter(data)
+
+    def step():
+        # To numbers, so that the step has ended.
+        return {name: float(value) for name, value in model.train_function(batches).items()}
+
+    return step, model, len(batch)
+
+
+if __name__ == "__main__":
+    main()

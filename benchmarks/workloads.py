@@ -1,0 +1,92 @@
+"""What is measured: named models on random data of the right shape, and their floor."""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from iresnet_tf.layers import act_norms, residual_blocks
+from iresnet_tf.layers.spectral import spectral_layers
+from iresnet_tf.numerics import log_det
+from iresnet_tf.training import presets
+from iresnet_tf.training.assembly import build_model, build_optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Random data that stand in for a source."""
+
+    name: str
+    event_shape: tuple
+    levels: int | None
+    classes = None
+
+    def batch(self, size):
+        """``[size, …event]``, float32."""
+        generator = np.random.default_rng(0)
+        shape = (size, *self.event_shape)
+        if self.levels is None:
+            return generator.normal(size=shape).astype("float32")
+        return generator.integers(0, self.levels, shape).astype("float32")
+
+
+_TOY, _DIGITS = Data("toy", (2,), None), Data("digits", (8, 8, 1), 17)
+_CIFAR = Data("cifar10", (32, 32, 3), 256)
+
+# name: (preset, its overrides, data)
+WORKLOADS = {
+    "toy": ("toy-8gaussians", ["model.log_det.estimator=power-series"], _TOY),
+    "digits": ("digits-density", [], _DIGITS),
+    # Three scales of 4 blocks of width 128, ELU, five power iterations, Adamax.
+    "cifar-small": (
+        "cifar10-density",
+        ["model.blocks=4,4,4", "model.width=128", "batch_size=32"],
+        _CIFAR,
+    ),
+    "cifar-published": ("cifar10-density", [], _CIFAR),
+}
+
+
+def make(name, estimator, batch_size=None):
+    """The compiled model of a workload and a batch for it; ActNorm is not initialised.
+
+    Args:
+        name: a key of `WORKLOADS`.
+        estimator: of every block's log-determinant.
+        batch_size: the preset's by default.
+    """
+    preset_name, overrides, data = WORKLOADS[name]
+    preset = presets.get(preset_name, overrides)
+    keras.utils.set_random_seed(0)
+    model = build_model(preset, data, seed=0)
+    model.compile(build_optimizer(preset))
+    for block in residual_blocks(model.flow):
+        block.log_det = estimator
+    return model, data.batch(batch_size or preset.batch_size)
+
+
+def skip_initialisation(model):
+    """Marks every ActNorm as initialised, so that none shows in a measurement."""
+    for layer in act_norms(model.flow):
+        layer.initialized.assign(True)
+
+
+def estimator(spec):
+    """``"5"`` → `PowerSeries` of 5 terms, ``"roulette"`` → `RussianRoulette`."""
+    if spec == "roulette":
+        return log_det.RussianRoulette()
+    return log_det.PowerSeries(int(spec), distribution="gaussian")
+
+
+def evaluation_flops(model, batch_size):
+    """``F``: floating-point operations of one evaluation of every ``g`` on a batch."""
+    total = 0
+    for layer in spectral_layers(model):
+        grid = getattr(layer, "grid", (1, 1))
+        total += 2 * int(np.prod(grid)) * int(np.prod(layer.kernel.shape))
+    return batch_size * total
+
+
+def floor_flops(model, batch_size, terms):
+    """``(n + 5) F``: ``g``, ``n`` products ``Jᵀw``, one ``Jv``, three weight or input gradients."""
+    return (terms + 5) * evaluation_flops(model, batch_size)
