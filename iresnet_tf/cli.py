@@ -113,8 +113,7 @@ def train(preset, overrides, out, epochs, steps, batch_size, seed, resume, data_
 def evaluate(run, split, log_det, passes, examples, seed, data_dir):
     """Evaluate RUN: likelihood with its errors, reconstruction, certificate; as JSON."""
     folder, model, source = _load(run, data_dir)
-    x, y = source.examples(split)
-    x, y = x[:examples], None if y is None else y[:examples]
+    x, y = source.examples(split, examples)
     estimator = None if log_det is None else _estimator(log_det)
     result = evaluate_model(model, x, y, estimator, passes, seed=seed)
     write_json(folder.path / "evaluation.json", {"split": split, **result})
@@ -150,7 +149,7 @@ def reconstruct(run, count, out, data_dir):
     """Show test data beside what comes back through RUN's forward map and its inverse."""
     _require_new_png(out)
     _, model, source = _load(run, data_dir)
-    shown = source.examples("test")[0][:count]
+    shown = source.examples("test", count)[0]
     restored = reconstructed(model, shown)
     if source.levels is None:
         figure = plots.point_pairs(shown, restored)
@@ -171,7 +170,7 @@ def interpolate(run, pairs, steps, out, data_dir):
     """Show paths in latent space between test examples of RUN."""
     _require_new_png(out)
     _, model, source = _load(run, data_dir)
-    test = source.examples("test")[0][: 2 * pairs]
+    test = source.examples("test", 2 * pairs)[0]
     half = len(test) // 2
     ends = test[:half], test[half : 2 * half]
     figure, numbers = interpolation.interpolate(model, *ends, steps, levels=source.levels)
@@ -195,7 +194,7 @@ def analyze(run, study, examples, out, data_dir):
     if study == "spectrum":
         figure, numbers = spectrum(model)
     else:
-        x = source.examples("test")[0][:examples]
+        x = source.examples("test", examples)[0]
         make = {"log-det": log_det_study, "inverse": inverse_study}[study]
         figure, numbers = make(model, x)
     _write(figure, out)

@@ -10,6 +10,7 @@ import time
 import keras
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 import iresnet_tf as irn
 from iresnet_tf import layers
@@ -182,6 +183,10 @@ def test_schedules_without_warm_up_start_at_the_rate(name):
         ("digits-density", ["data.pad_to=4"], "pad_to is at least"),
         ("digits-density", ["data.validation_examples=5000"], "1438 examples"),
         ("digits-density", ["data.augmentation=turn"], "augmentation"),
+        ("digits-density", ["data.augmentation=crop-flip"], "changes the density"),
+        ("digits-hybrid", ["data.augmentation=crop"], "changes the density"),
+        ("digits-density", ["data.size=6"], "digits are 8×8"),
+        ("digits-density", ["data.only_class=10"], "10 classes"),
         ("digits-density", ["task.kind=segmenter"], "segmenter"),
     ],
 )
@@ -243,8 +248,13 @@ def test_images_can_be_padded_for_a_larger_grid(data_dir):
     assert x.sum() == plain.sum()
 
 
+def no_network(self, **kwargs):
+    raise OSError("Failed to resolve host")
+
+
 @pytest.mark.parametrize("name", ["mnist-density", "cifar10-density", "residual-flow-mnist"])
-def test_published_presets_name_what_is_missing(name, tmp_path):
+def test_published_presets_name_what_is_missing(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", no_network)
     with pytest.raises(FileNotFoundError, match="data-dir"):
         training.train(presets.get(name), tmp_path / "run", data_dir=tmp_path / "nothing")
     assert not (tmp_path / "run").exists()

@@ -25,8 +25,8 @@ class Source:
         stream: ``(batch_size, seed, skip, augmentation) → tf.data.Dataset``, endless, of
             ``x`` or, with classes, ``(x, y)``; its batch ``k`` depends only on the seed and
             ``k``, so ``skip`` resumes it exactly.
-        examples: ``split → (x, y)``, float32 and int32 arrays, ``y`` ``None`` without
-            classes.
+        examples: ``(split, count) → (x, y)``, float32 and int32 arrays of the first ``count``
+            (all if ``None``), ``y`` ``None`` without classes.
     """
 
     name: str
@@ -47,33 +47,47 @@ def names():
     return (*(f"toy-{name}" for name in densities.NAMES), "digits", *images.NAMES)
 
 
-def get(name, data_dir=None, validation_examples=0, pad_to=None, bits=None):
+def get(
+    name,
+    data_dir=None,
+    validation_examples=0,
+    *,
+    size=None,
+    pad_to=None,
+    bits=None,
+    only_class=None,
+):
     """The source of that name.
 
     Args:
         name: one of `names`, or ``tfds:NAME``.
         data_dir: the TFDS directory; TFDS's own default if ``None``.
         validation_examples: the last of the training split, held out of the stream.
+        size: the central square of every image is resized to ``size × size``.
         pad_to: grid that smaller images are centred on, with zeros around.
         bits: keep only that many bits of a pixel.
+        only_class: keep only the examples of that class.
 
     Raises:
         ValueError: for an unknown name, or an option that the data do not allow.
-        FileNotFoundError: for a TFDS set that is not prepared.
+        FileNotFoundError: for a TFDS set that is not prepared and cannot be downloaded.
     """
     if name.startswith("toy-") and name.removeprefix("toy-") in densities.NAMES:
-        if validation_examples or pad_to or bits:
+        if validation_examples or size or pad_to or bits or only_class is not None:
             raise ValueError(
-                f"{name} is an endless stream of points: validation_examples, pad_to and bits "
-                "are for images."
+                f"{name} is an endless stream of points: validation_examples, size, pad_to, bits "
+                "and only_class are for images."
             )
         return _toy(name)
     if name == "digits":
+        if size:
+            raise ValueError(f"size resizes images of TFDS sets; digits are 8×8, received {size}.")
         load = functools.partial(digits.load, data_dir=data_dir)
         shape, levels, classes = (8, 8, 1), digits.LEVELS, 10
     elif name in images.NAMES or name.startswith("tfds:"):
-        load = functools.partial(images.load, name, data_dir=data_dir)
-        (shape, classes), levels = images.describe(name, data_dir), 256
+        image_set = images.ImageSet(name, data_dir, size)
+        load, levels = image_set.load, 256
+        shape, classes = image_set.shape, image_set.classes
     else:
         raise ValueError(
             f"The data set is one of {list(names())}, or tfds:NAME; received {name!r}."
@@ -81,13 +95,15 @@ def get(name, data_dir=None, validation_examples=0, pad_to=None, bits=None):
     pad = _padding(shape, pad_to)
     if bits is not None and levels != 256:
         raise ValueError(f"bits is for 8-bit images; {name} has {levels} levels.")
+    if only_class is not None and not 0 <= only_class < (classes or 0):
+        raise ValueError(f"{name} has {classes or 'no'} classes; received only_class={only_class}.")
 
     @functools.cache
     def stored(split):
-        """Whole, as it is stored: `uint8`."""
+        """As it is stored, `uint8`, perhaps mapped from disk."""
         x, y = load(split)
-        x = np.pad(x, [(0, 0), *pad, (0, 0)]) if pad_to else x
-        return (x if bits is None else x >> (8 - bits)), y
+        y = None if y is None else y.astype(np.int32)
+        return (x, y) if only_class is None else (x[y == only_class], y[y == only_class])
 
     def part(split):
         if split not in SPLITS:
@@ -103,27 +119,30 @@ def get(name, data_dir=None, validation_examples=0, pad_to=None, bits=None):
         if split != "test":
             last = len(x) - validation_examples
             cut = slice(last) if split == "train" else slice(last, None)
-        return x[cut], None if y is None else y[cut].astype(np.int32)
+        return x[cut], None if y is None else y[cut]
 
-    def examples(split):
+    def levels_of(x):
+        x = np.pad(x, [(0, 0), *pad, (0, 0)]) if pad_to else x
+        return (x if bits is None else x >> (8 - bits)).astype(np.float32)
+
+    def examples(split, count=None):
         x, y = part(split)
-        return x.astype(np.float32), y
+        return levels_of(x[:count]), None if y is None else y[:count]
 
     def stream(batch_size, seed, skip=0, augmentation=None):
-        return shuffled(*part("train"), batch_size, seed, skip, augmentation)
+        return shuffled(*part("train"), batch_size, seed, skip, augmentation, levels_of)
 
-    padded = tuple(size + sum(around) for size, around in zip(shape, [*pad, (0, 0)]))
-    levels = levels if bits is None else 2**bits
-    return Source(name, padded, levels, classes, stream, examples)
+    padded = tuple(length + sum(around) for length, around in zip(shape, [*pad, (0, 0)]))
+    return Source(name, padded, levels if bits is None else 2**bits, classes, stream, examples)
 
 
 def _toy(name):
     density = name.removeprefix("toy-")
 
-    def examples(split):
+    def examples(split, count=None):
         if split != "test":
             raise ValueError(f"{name} is an endless stream with a fixed test set; got {split!r}.")
-        return densities.test_set(density), None
+        return densities.test_set(density)[:count], None
 
     def stream(batch_size, seed, skip=0, augmentation=None):
         if augmentation is not None:
@@ -142,7 +161,7 @@ def _padding(shape, size):
     return [((size - n) // 2, size - n - (size - n) // 2) for n in shape[:2]]
 
 
-def shuffled(x, y, batch_size, seed, skip=0, augmentation=None):
+def shuffled(x, y, batch_size, seed, skip=0, augmentation=None, levels_of=np.float32):
     """Endless batches of arrays, every pass a new permutation; batch ``k`` from any start.
 
     Passes run on into each other, so every batch is full.
@@ -154,11 +173,12 @@ def shuffled(x, y, batch_size, seed, skip=0, augmentation=None):
         seed: of the permutations and the augmentation.
         skip: batches left out at the start.
         augmentation: see `iresnet_tf.data.augmentation`.
+        levels_of: what is done to a batch of the array, as it is stored, first of all.
 
     Returns:
         `tf.data.Dataset` of float32 ``[batch_size, …]``, or pairs with ``[batch_size]``.
     """
-    size = len(x)
+    size, event_shape = len(x), levels_of(x[:1]).shape[1:]
 
     @functools.lru_cache(maxsize=2)
     def order(one):
@@ -171,11 +191,11 @@ def shuffled(x, y, batch_size, seed, skip=0, augmentation=None):
         for one in np.unique(passes):
             chosen[passes == one] = order(int(one))[offsets[passes == one]]
         classes = np.zeros(batch_size, np.int32) if y is None else y[chosen]
-        return x[chosen].astype(np.float32), classes
+        return levels_of(x[chosen]), classes
 
     def batch(index):
         images, classes = tf.numpy_function(rows, [index], [tf.float32, tf.int32])
-        images = tf.ensure_shape(images, [batch_size, *x.shape[1:]])
+        images = tf.ensure_shape(images, [batch_size, *event_shape])
         if augmentation is not None:
             images = augmented(images, augmentation, seed, index * batch_size)
         return images if y is None else (images, tf.ensure_shape(classes, [batch_size]))

@@ -1,6 +1,7 @@
 """Classification with an invertible trunk."""
 
 import keras
+import tensorflow as tf
 
 from iresnet_tf.models.flow import FlowModel
 from iresnet_tf.models.head import ClassifierHead
@@ -47,6 +48,24 @@ class Classifier(FlowModel):
 
     def call(self, x, training=False):
         return self.head(self.flow.last_latent(self.flow(x, training=training)), training=training)
+
+    def train_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            # Keras divides it by the number of replicas, whose gradients are added up.
+            loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
+            scaled = self.optimizer.scale_loss(loss)
+        self._descend(tape, scaled)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        tracker = next(metric for metric in self.metrics if metric.name == "loss")
+        tracker.update_state(loss * replicas, sample_weight=tf.shape(x)[0])
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def test_step(self, data):
+        results = super().test_step(data)
+        del results["max_gradient"]
+        return results
 
     def get_config(self):
         head = {"classes": self.head.classes, "dropout": self.head.rate}

@@ -83,7 +83,7 @@ class DensityModel(FlowModel):
 
     @property
     def metrics(self):
-        return list(self._trackers.values())
+        return [*self._trackers.values(), self.max_gradient]
 
     # The density.
 
@@ -161,9 +161,9 @@ class DensityModel(FlowModel):
             # The optimizer adds up the gradients of the replicas.
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             scaled = self.optimizer.scale_loss(loss / replicas)
-        gradients = tape.gradient(scaled, self.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
-        return self._report(x, loss, parts, sample_weight)
+        self._descend(tape, scaled)
+        report = self._report(x, loss, parts, sample_weight)
+        return {**report, "max_gradient": self.max_gradient.result()}
 
     def test_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

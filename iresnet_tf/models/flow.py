@@ -35,6 +35,8 @@ class FlowModel(keras.Model):
         self.flow = Stack([*preprocessing, *layers], name="flow", dtype=self.dtype_policy)
         self.preprocessing_depth = len(preprocessing)
         self.noise_seed = seed_value(seed)
+        # Largest |∂loss/∂w| of a step, its mean over the steps of an epoch.
+        self.max_gradient = keras.metrics.Mean(name="max_gradient")
 
     # Building.
 
@@ -134,6 +136,13 @@ class FlowModel(keras.Model):
         """As `keras.Model.predict`."""
         self._build_for(x)
         return super().predict(x, **kwargs)
+
+    def _descend(self, tape, loss):
+        """One step of the optimizer down ``loss``, which this replica saw on its tape."""
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+        largest = [tf.reduce_max(tf.abs(each)) for each in gradients if each is not None]
+        self.max_gradient.update_state(tf.reduce_max(largest))
 
     def _noisy(self, x, seed):
         x = as_tensor(x, self.compute_dtype)

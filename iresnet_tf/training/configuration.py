@@ -63,6 +63,12 @@ class Data(_Config):
 
     name: str
     bits: int | None = pydantic.Field(None, ge=1, le=8, description="fewer bits a pixel")
+    size: pydantic.PositiveInt | None = pydantic.Field(
+        None, description="the central square of every image is resized to this: other data"
+    )
+    only_class: pydantic.NonNegativeInt | None = pydantic.Field(
+        None, description="the class whose examples alone are kept"
+    )
     pad_to: pydantic.PositiveInt | None = pydantic.Field(
         None, description="grid that smaller images are padded to with zeros: other data"
     )
@@ -137,6 +143,15 @@ class Preset(_Config):
         None, description="threads inside one operation; 1 is quicker where all are small"
     )
 
+    @pydantic.model_validator(mode="after")
+    def _refuse_crops_of_a_density(self):
+        if "crop" in (self.data.augmentation or "") and self.task.kind != "classifier":
+            raise ValueError(
+                f"data.augmentation={self.data.augmentation} changes the density that a "
+                f"{self.task.kind} model is to learn; it takes flip or none"
+            )
+        return self
+
     @property
     def epochs(self):
         """Epochs of ``steps_per_epoch``, the last one filled up."""
@@ -161,11 +176,14 @@ def parse(fields):
     try:
         return Preset.model_validate(fields)
     except pydantic.ValidationError as error:
-        problems = "; ".join(
-            f"{_path(problem['loc'])}: {problem['msg']} (received {problem['input']!r})"
-            for problem in error.errors()
-        )
+        problems = "; ".join(map(_problem, error.errors()))
         raise ValueError(f"The configuration is not valid. {problems}.") from None
+
+
+def _problem(error):
+    if not error["loc"]:
+        return error["msg"].removeprefix("Value error, ")
+    return f"{_path(error['loc'])}: {error['msg']} (received {error['input']!r})"
 
 
 def _path(location):

@@ -71,13 +71,21 @@ def resume(out, data_dir=None):
 def open_source(preset, data_dir=None):
     """The source of a preset's data."""
     data = preset.data
-    return sources.get(data.name, data_dir, data.validation_examples, data.pad_to, data.bits)
+    return sources.get(
+        data.name,
+        data_dir,
+        data.validation_examples,
+        size=data.size,
+        pad_to=data.pad_to,
+        bits=data.bits,
+        only_class=data.only_class,
+    )
 
 
 def _continue(model, preset, source, run, seed, started):
     done = int(model.optimizer.iterations)
     writer = tf.summary.create_file_writer(str(run.tensorboard))
-    test, classes = source.examples("test")
+    test, classes = source.examples("test", preset.evaluation_examples)
     every = max(1, preset.epochs // PICTURES_A_RUN)
     pictures = callbacks.Pictures(run.images, writer, test, source.levels, every)
     model.fit(
@@ -96,13 +104,11 @@ def _continue(model, preset, source, run, seed, started):
         ],
     )
     save_model(model, run.model)
-    counted = slice(preset.evaluation_examples)
-    classes = None if classes is None else classes[counted]
     result = {
         "preset": preset.name,
         "seed": seed,
         "steps": preset.steps,
-        **evaluate(model, test[counted], classes, seed=seed),
+        **evaluate(model, test, classes, seed=seed),
         "parameters": int(sum(tf.size(each) for each in model.trainable_variables)),
         "wall_seconds": round(time.time() - started, 1),
         # Of the process, imports and tracing included.
