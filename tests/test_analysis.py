@@ -2,14 +2,15 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
 import iresnet_tf as irn
-from iresnet_tf import layers
-from iresnet_tf.analysis import inverse_study, log_det_study, plots, spectrum
+from iresnet_tf import layers, models
+from iresnet_tf.analysis import evaluation, inverse_study, log_det_study, plots, spectrum
 from iresnet_tf.analysis.block_inputs import block_inputs
 from iresnet_tf.analysis.clones import copied
 from iresnet_tf.analysis.evaluation import estimator_replaced
@@ -316,3 +317,14 @@ def test_a_classifier_says_what_it_cannot_do(command, message, runs, tmp_path):
     result = CliRunner().invoke(main, [str(each) for each in arguments])
     assert result.exit_code != 0 and message in result.output
     assert not (tmp_path / "picture.png").exists()
+
+
+def test_without_a_certificate_the_truncation_is_not_bounded():
+    g = layers.Contraction([keras.layers.Dense(300)], lipschitz=1.5)
+    model = models.DensityModel([layers.ResidualBlock(g)])
+    model.build((None, 300))
+    with pytest.warns(UserWarning, match="not certified a contraction"):
+        estimator = evaluation.choose_estimator(model)
+    assert estimator.terms == evaluation.UNCERTIFIED_TERMS
+    constants = evaluation.block_constants(model.flow)
+    assert evaluation.truncation_bound(constants, estimator) == float("inf")

@@ -96,6 +96,18 @@ def test_averaged_weights_are_there_inside_only(data_dir):
     np.testing.assert_allclose(inside, average, atol=0.05 * np.abs(history[-1] - history[0]).max())
 
 
+@pytest.mark.parametrize("p, certified", [("inf", True), ("learned", None)])
+def test_a_run_in_another_norm(p, certified, tmp_path, data_dir):
+    run = tmp_path / "run"
+    result = training.train(
+        small("digits-density", f"model.p={p}", steps=4), run, data_dir=data_dir
+    )
+    assert np.isfinite(result["bits_per_dim"]["mean"])
+    if certified:
+        assert result["lipschitz"]["certified_max"] <= 0.9**3 * (1 + 1e-5)
+    assert RunFolder(run).read_config()["preset"].model.p == (np.inf if p == "inf" else p)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits-density", "digits-classifier", "digits-hybrid"])
 def test_a_killed_run_resumes_to_the_weights_of_one_never_interrupted(name, tmp_path, data_dir):
@@ -185,6 +197,8 @@ def test_schedules_without_warm_up_start_at_the_rate(name):
         ("digits-density", ["data.augmentation=turn"], "augmentation"),
         ("digits-density", ["data.augmentation=crop-flip"], "changes the density"),
         ("digits-hybrid", ["data.augmentation=crop"], "changes the density"),
+        ("digits-density", ["model.p=0.5"], "greater than or equal to 1"),
+        ("digits-density", ["model.p=3", "model.branch=dense-net"], "2-norm alone"),
         ("digits-density", ["data.size=6"], "digits are 8×8"),
         ("digits-density", ["data.only_class=10"], "10 classes"),
         ("digits-density", ["task.kind=segmenter"], "segmenter"),

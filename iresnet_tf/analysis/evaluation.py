@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import warnings
 
 import numpy as np
 import scipy.special
@@ -19,6 +20,9 @@ TARGET_BOUND = 0.005
 """Bits a dimension that the truncation may cost at most in dimensions above that."""
 
 _MAX_TERMS = 1000
+
+UNCERTIFIED_TERMS = 50
+"""Terms where nothing bounds the truncation, so that no number of them is safe."""
 
 
 def evaluate(model, x, y=None, estimator=None, passes=None, batch_size=128, seed=0):
@@ -130,19 +134,23 @@ def truncation_bound(constants, estimator):
 def choose_estimator(model):
     """`Exact`, or the shortest `PowerSeries` that keeps the bound at 0.005 bits a dimension.
 
+    Where a block is not certified a contraction, no number of terms is known to do: it warns
+    and takes `UNCERTIFIED_TERMS`, whose truncation bound is then ``None``.
+
     Raises:
-        ValueError: if a block is not certified a contraction, or the series would
-            need more than a thousand terms.
+        ValueError: if the series would need more than a thousand terms.
     """
     if model.dimension <= EXACT_DIMENSION:
         return estimators.Exact()
     lipschitz = model.lipschitz_bounds()
     worst = max(lipschitz, key=lipschitz.get, default=None)
     if worst is not None and lipschitz[worst] >= 1.0:
-        raise ValueError(
+        warnings.warn(
             f"Block {worst} is not certified a contraction (bound {lipschitz[worst]:.4g}), so no "
-            "number of terms bounds the truncation. Lower its coefficient."
+            f"number of terms bounds the truncation; it is estimated with {UNCERTIFIED_TERMS}.",
+            stacklevel=2,
         )
+        return estimators.PowerSeries(UNCERTIFIED_TERMS)
     constants = block_constants(model.flow)
     for terms in range(1, _MAX_TERMS + 1):
         series = estimators.PowerSeries(terms)

@@ -10,7 +10,9 @@ from iresnet_tf.layers.invertible import InverseResult, Invertible
 from iresnet_tf.layers.padding import InjectivePadding
 from iresnet_tf.layers.preprocessing import Center, Dequantize, Logit, Standardize
 from iresnet_tf.layers.residual import ResidualBlock
-from iresnet_tf.layers.spectral import SpectralConv2D, SpectralDense, refresh, spectral_layers
+from iresnet_tf.layers.spectral import refresh, spectral_layers
+from iresnet_tf.layers.spectral_conv2d import SpectralConv2D
+from iresnet_tf.layers.spectral_dense import SpectralDense
 from iresnet_tf.layers.squeeze import Squeeze
 from iresnet_tf.layers.stack import Stack, act_norms, residual_blocks
 

@@ -17,6 +17,9 @@ class LipschitzActivation(keras.layers.Layer):
 
     lipschitz = 1.0
 
+    contracts_every_norm = True
+    """Whether ``‖J‖_p`` is at most the constant for every ``p``, not for 2 alone."""
+
     def bind(self):
         """The map with the weights as they are now."""
         raise NotImplementedError
@@ -123,6 +126,8 @@ class CLipSwish(_Swish):
     Source: Perugachi-Diaz et al. 2021, "Invertible DenseNets with concatenated
     LipSwish" (arXiv:2102.02694), §3.
     """
+
+    contracts_every_norm = False
 
     def bind(self):
         return maps.ConcatenatedSwish(self._slope())

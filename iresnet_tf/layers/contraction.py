@@ -5,7 +5,9 @@ import keras
 from iresnet_tf.layers import activations
 from iresnet_tf.layers.binding import bind_row, build_row
 from iresnet_tf.layers.dense_concatenation import DenseConcatenation
-from iresnet_tf.layers.spectral import SpectralConv2D, SpectralDense
+from iresnet_tf.layers.spectral import SpectralLayer
+from iresnet_tf.layers.spectral_conv2d import SpectralConv2D
+from iresnet_tf.layers.spectral_dense import SpectralDense
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -24,7 +26,8 @@ class Contraction(keras.layers.Layer):
     Shapes: the output's equals the input's.
 
     Raises:
-        ValueError: if there is no layer, the shapes differ, or ``lipschitz`` ≤ 0.
+        ValueError: if there is no layer, the shapes differ, ``lipschitz`` ≤ 0, or linear
+            layers bound another norm than others here contract.
     """
 
     def __init__(self, layers, lipschitz=None, **kwargs):
@@ -45,6 +48,7 @@ class Contraction(keras.layers.Layer):
         coeff=0.9,
         preactivation=False,
         power_iterations=1,
+        p=2,
         **kwargs,
     ):
         """Dense layers of the given widths and one back to the input's.
@@ -55,14 +59,17 @@ class Contraction(keras.layers.Layer):
             coeff: bound on each layer's norm, so ``Lip(g) ≤ coeff^(len(units) + 1)``.
             preactivation: whether an activation comes first.
             power_iterations: steps of power iteration a training step.
+            p: exponent of the norm of each layer's output, one for all or one for each (the
+                last is that of the block's input too), or ``"learned"``.
             **kwargs: of the contraction; ``dtype`` reaches its layers too.
         """
-        inner = _inner_options(kwargs)
+        inner = {"coeff": coeff, "power_iterations": power_iterations, **_inner_options(kwargs)}
+        widths = (*units, None)
         linear = [
-            SpectralDense(width, coeff=coeff, power_iterations=power_iterations, **inner)
-            for width in (*units, None)
+            SpectralDense(width, p=exponent, **inner)
+            for width, exponent in zip(widths, _exponents(p, len(widths)))
         ]
-        return cls(_interleave(linear, activation, preactivation, inner), **kwargs)
+        return cls(_interleave(linear, activation, preactivation, _inner_options(kwargs)), **kwargs)
 
     @classmethod
     def conv(
@@ -73,6 +80,7 @@ class Contraction(keras.layers.Layer):
         coeff=0.9,
         preactivation=False,
         power_iterations=1,
+        p=2,
         **kwargs,
     ):
         """Convolutions with the given kernel sizes, the last back to the input's channels.
@@ -84,6 +92,8 @@ class Contraction(keras.layers.Layer):
             coeff: bound on each layer's norm, so ``Lip(g) ≤ coeff^len(kernel_sizes)``.
             preactivation: whether an activation comes first.
             power_iterations: steps of power iteration a training step.
+            p: exponent of the norm of each layer's output, one for all or one for each (the
+                last is that of the block's input too), or ``"learned"``.
             **kwargs: of the contraction; ``dtype`` reaches its layers too.
         """
         hidden = len(kernel_sizes) - 1
@@ -93,12 +103,13 @@ class Contraction(keras.layers.Layer):
                 f"filters is one number or one for each of the {hidden} hidden convolutions; "
                 f"received {filters!r}."
             )
-        inner = _inner_options(kwargs)
+        inner = {"coeff": coeff, "power_iterations": power_iterations, **_inner_options(kwargs)}
+        exponents = _exponents(p, len(kernel_sizes))
         linear = [
-            SpectralConv2D(width, size, coeff=coeff, power_iterations=power_iterations, **inner)
-            for width, size in zip((*widths, None), kernel_sizes)
+            SpectralConv2D(width, size, p=exponent, **inner)
+            for width, size, exponent in zip((*widths, None), kernel_sizes, exponents)
         ]
-        return cls(_interleave(linear, activation, preactivation, inner), **kwargs)
+        return cls(_interleave(linear, activation, preactivation, _inner_options(kwargs)), **kwargs)
 
     @classmethod
     def dense_net(
@@ -150,6 +161,7 @@ class Contraction(keras.layers.Layer):
         last = self.parts[-1]
         if hasattr(last, "set_output_channels"):
             last.set_output_channels(input_shape[-1])
+        self._chain_norms()
         shape = build_row(self.parts, input_shape)
         if shape[1:] != tuple(input_shape[1:]):
             raise ValueError(
@@ -157,6 +169,24 @@ class Contraction(keras.layers.Layer):
                 f"input; it maps {tuple(input_shape)} to {shape}. Change the last layer's width."
             )
         self.input_spec = keras.layers.InputSpec(shape=(None, *shape[1:]))
+
+    def _chain_norms(self):
+        """Each linear layer measures its input as the one before measures its output."""
+        linear = [part for part in self.parts if isinstance(part, SpectralLayer)]
+        for before, layer in zip(linear[-1:] + linear, linear):
+            layer.input_exponent = before.output_exponent
+        others = [part for part in self.parts if not getattr(part, "contracts_every_norm", False)]
+        others = [part.name for part in others if part not in linear]
+        if others and not all(layer.is_euclidean() for layer in linear):
+            raise ValueError(
+                f"{others} in {self.name} are known to contract in the 2-norm alone: the linear "
+                "layers beside them take p=2."
+            )
+
+    def output_exponent(self):
+        """``1/p`` of the norm in which ``g`` is a contraction; a scalar tensor where learned."""
+        linear = [part for part in self.parts if isinstance(part, SpectralLayer)]
+        return linear[-1].output_exponent() if linear else 0.5
 
     def bind(self):
         """The map with the weights as they are now; kernels are constrained once."""
@@ -206,6 +236,14 @@ class Contraction(keras.layers.Layer):
     def from_config(cls, config):
         layers = [keras.saving.deserialize_keras_object(each) for each in config["layers"]]
         return cls(**{**config, "layers": layers})
+
+
+def _exponents(p, count):
+    if isinstance(p, (str, int, float)):
+        return (p,) * count
+    if len(p) != count:
+        raise ValueError(f"p is one exponent or one for each of {count} layers; received {p!r}.")
+    return tuple(p)
 
 
 def _inner_options(kwargs):

@@ -1,5 +1,7 @@
 """The invertible residual block."""
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -75,8 +77,9 @@ class ResidualBlock(Invertible):
     def inverse(self, y, lipschitz=None):
         """``x`` with ``x + g(x) = y``, as an `InverseResult`.
 
-        ``error_bound = (residual + rounding) / (1 − L)`` with the certified ``L``
-        of the weights as they are now; ``inf`` where it is unknown or not below 1.
+        ``error_bound = (residual + rounding) D^|1/2 − 1/p| / (1 − L)`` with the certified
+        ``L`` of the weights as they are now, in the p-norm (2 unless ``g`` has another);
+        ``inf`` where it is unknown or not below 1.
         ``x`` is differentiable, by the implicit function theorem.
 
         Args:
@@ -100,7 +103,16 @@ class ResidualBlock(Invertible):
     def _error_bound(self, residual, lipschitz):
         lipschitz = self.known_lipschitz() if lipschitz is None else lipschitz
         gap = tf.cast(1.0 - tf.cast(lipschitz, tf.float64), residual.dtype)
-        return tf.where(gap > 0.0, residual / gap, tf.constant(float("inf"), residual.dtype))
+        bound = residual * tf.cast(self._norm_ratio(), residual.dtype) / gap
+        return tf.where(gap > 0.0, bound, tf.constant(float("inf"), residual.dtype))
+
+    def _norm_ratio(self):
+        """``D^|1/2 − 1/p|``: what a 2-norm loses by way of the p-norm in which g contracts."""
+        exponent = getattr(self.g, "output_exponent", lambda: 0.5)()
+        dimension = float(math.prod(self.event_shape))
+        if tf.is_tensor(exponent):
+            return dimension ** tf.abs(0.5 - tf.cast(exponent, tf.float64))
+        return dimension ** abs(0.5 - exponent)
 
     def lipschitz_bound(self):
         """Certified upper bound on ``Lip(g)`` with the weights as they are now.
@@ -126,11 +138,11 @@ class ResidualBlock(Invertible):
             return float("inf")
 
     def inverse_lipschitz_bound(self):
-        """``1 / (1 − L)``; ``inf`` where ``L`` is unknown or not below 1."""
-        lipschitz = self.known_lipschitz()
+        """``D^|1/2 − 1/p| / (1 − L)``; ``inf`` where ``L`` is unknown or not below 1."""
+        lipschitz, ratio = self.known_lipschitz(), self._norm_ratio()
         if tf.is_tensor(lipschitz):
-            return tf.where(lipschitz < 1.0, 1.0 / (1.0 - lipschitz), float("inf"))
-        return 1.0 / (1.0 - lipschitz) if lipschitz < 1.0 else float("inf")
+            return tf.where(lipschitz < 1.0, ratio / (1.0 - lipschitz), float("inf"))
+        return ratio / (1.0 - lipschitz) if lipschitz < 1.0 else float("inf")
 
     def compute_output_shape(self, input_shape):
         return input_shape

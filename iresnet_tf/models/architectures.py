@@ -11,14 +11,16 @@ from iresnet_tf.layers import (
 )
 
 
-def vector_flow(blocks, width, depth, activation="lipswish", coeff=0.9, log_det=None, solver=None):
+def vector_flow(
+    blocks, width, depth, activation="lipswish", coeff=0.9, log_det=None, solver=None, *, p=2
+):
     """``blocks`` × (ActNorm, residual MLP block), and a last ActNorm, on ``[batch, D]``.
 
     Args:
         blocks: number of residual blocks.
         width: units of each hidden layer.
         depth: number of hidden layers of a block.
-        activation, coeff: of each block's `Contraction.mlp`.
+        activation, coeff, p: of each block's `Contraction.mlp`.
         log_det, solver: of each `ResidualBlock`.
 
     Returns:
@@ -26,7 +28,7 @@ def vector_flow(blocks, width, depth, activation="lipswish", coeff=0.9, log_det=
     """
     layers = []
     for _ in range(blocks):
-        g = Contraction.mlp((width,) * depth, activation=activation, coeff=coeff)
+        g = Contraction.mlp((width,) * depth, activation=activation, coeff=coeff, p=p)
         layers += [ActNorm(), ResidualBlock(g, log_det=log_det, solver=solver)]
     return [*layers, ActNorm()]
 
@@ -49,13 +51,14 @@ def image_flow(
     dense_blocks=0,
     dense_width=128,
     power_iterations=1,
+    p=2,
 ):
     """Scales of (squeeze, blocks × (ActNorm, residual block)) on images.
 
     Args:
         blocks: number of residual blocks of each scale.
         width: hidden channels, one number or one for each scale; for dense nets, the growth.
-        activation, coeff, power_iterations: of each block's `Contraction`.
+        activation, coeff, power_iterations, p: of each block's `Contraction`.
         log_det, solver: of each `ResidualBlock`.
         branch: ``"residual"`` (3×3, 1×1, 3×3 convolutions with activations between) or
             ``"dense-net"`` (three concatenations of 3×3 convolutions, then a 1×1 one).
@@ -74,7 +77,7 @@ def image_flow(
 
     Raises:
         ValueError: if ``width`` or ``squeeze`` does not have one entry a scale, or for
-            another branch.
+            another branch, or dense nets in another norm than 2.
 
     Sources: Behrmann et al. 2019 (arXiv:1811.00995), appendix C and D; Dinh et al. 2017
     (arXiv:1605.08803), §3.6, for the scales; Chen et al. 2019 (arXiv:1906.02735),
@@ -83,9 +86,12 @@ def image_flow(
     """
     if branch not in ("residual", "dense-net"):
         raise ValueError(f"branch is 'residual' or 'dense-net'; received {branch!r}.")
+    if branch == "dense-net" and p != 2:
+        raise ValueError(f"Dense nets are known to contract in the 2-norm alone; received p={p!r}.")
     widths = _one_a_scale("width", width, blocks)
     squeezes = _one_a_scale("squeeze", True if squeeze is None else squeeze, blocks)
     options = {"activation": activation, "coeff": coeff, "power_iterations": power_iterations}
+    chain = {**options, "p": p}
 
     def block(g):
         residual = ResidualBlock(g, log_det=log_det, solver=solver)
@@ -98,7 +104,7 @@ def image_flow(
             first = scale == index == 0
             if branch == "residual":
                 g = Contraction.conv(
-                    hidden, (3, 1, 3), preactivation=preactivation and not first, **options
+                    hidden, (3, 1, 3), preactivation=preactivation and not first, **chain
                 )
             else:
                 g = Contraction.dense_net(hidden, depth=3, kernel_size=3, **options)
@@ -109,7 +115,7 @@ def image_flow(
     if dense_blocks:
         last.append(Flatten())
         for _ in range(dense_blocks):
-            last += block(Contraction.mlp((dense_width,) * 2, **options))
+            last += block(Contraction.mlp((dense_width,) * 2, **chain))
     if last_act_norm:
         last.append(ActNorm())
     for layers in reversed(scales):

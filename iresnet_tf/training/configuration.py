@@ -1,6 +1,6 @@
 """Typed configurations of a training run."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 
@@ -26,6 +26,9 @@ class _Flow(_Config):
 
     activation: str = "lipswish"
     coeff: float = pydantic.Field(0.9, gt=0.0, lt=1.0)
+    p: Literal["learned"] | Annotated[float, pydantic.Field(ge=1.0)] = pydantic.Field(
+        2.0, description="exponent of the norm that coeff bounds, up to inf, or learned"
+    )
     log_det: LogDet = LogDet()
     solver: Literal["anderson", "picard"] = "anderson"
     tolerance: pydantic.PositiveFloat = 1e-6

@@ -1,0 +1,97 @@
+"""A convolution of bounded norm."""
+
+import keras
+import tensorflow as tf
+
+from iresnet_tf.layers.spectral import SpectralLayer, input_channels, required
+from iresnet_tf.numerics import linear_operators, norm_bounds
+
+UNROLLED_PIXELS, UNROLLED_CHANNELS = 16, 256
+"""Up to this many pixels, and pairs of channels, a convolution is one matrix product.
+
+`benchmarks/unrolled_convolution.py`: on 4×4 as quick for 4 → 64 channels, twice for
+64 → 4; with more of either a convolution is quicker.
+"""
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class SpectralConv2D(SpectralLayer):
+    """``x ↦ x ⋆ K̂ + b``, stride 1, zero-padded to the same size, ``‖A_K̂‖₂ ≤ coeff``.
+
+    The norm is that of the operator on the layer's own grid, zero padding
+    included, not of the flattened kernel.  A 1×1 kernel is a matrix at every
+    pixel and is computed as one.
+
+    Args:
+        filters: number of output channels; ``None`` only inside a `Contraction`,
+            which then sets it to its own input's.
+        kernel_size: an integer or a pair.
+        coeff, p, power_iterations, use_bias, kernel_initializer, bias_initializer:
+            see `SpectralLayer`.
+
+    Shapes: ``[batch, height, width, in] → [batch, height, width, filters]``; height
+    and width must be known when the layer is built.  ``kernel`` is the raw
+    weight, ``[kernel height, kernel width, in, filters]``.
+
+    Raises:
+        ValueError: for ``coeff`` outside (0, 1), ``filters`` or ``kernel_size``
+            below 1, another input rank, or an unknown grid.
+
+    Source: Behrmann et al. 2019 (arXiv:1811.00995), eq. 8; Gouk et al. 2018.
+    """
+
+    def __init__(self, filters=None, kernel_size=3, coeff=0.9, **kwargs):
+        super().__init__(coeff=coeff, **kwargs)
+        if filters is not None and filters < 1:
+            raise ValueError(f"filters is at least 1; received {filters!r}.")
+        size = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+        if len(size) != 2 or min(size) < 1:
+            raise ValueError(
+                f"kernel_size is a positive integer or a pair of them; received {kernel_size!r}."
+            )
+        self.filters = filters
+        self.kernel_size = size
+
+    def build(self, input_shape):
+        if len(input_shape) != 4 or None in tuple(input_shape[1:3]):
+            raise ValueError(
+                f"{self.name} takes [batch, height, width, channels] with a known height and "
+                f"width, because the operator's norm depends on them; received shape "
+                f"{tuple(input_shape)}."
+            )
+        self.filters = required("filters", self.filters, self.name)
+        self.grid = tuple(input_shape[1:3])
+        self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))
+        self._add_weights((*self.kernel_size, input_channels(input_shape, self.name), self.filters))
+
+    def set_output_channels(self, channels):
+        """What a `Contraction` calls on its last layer if ``filters`` is ``None``."""
+        self.filters = channels if self.filters is None else self.filters
+
+    def make_operator(self, kernel):
+        if self.kernel_size == (1, 1):
+            return linear_operators.Dense(tf.reshape(kernel, kernel.shape[2:]))
+        return linear_operators.Convolution(kernel)
+
+    def make_batch_operator(self, kernel):
+        pixels = self.grid[0] * self.grid[1]
+        is_small = (
+            pixels <= UNROLLED_PIXELS and kernel.shape[2] * kernel.shape[3] <= UNROLLED_CHANNELS
+        )
+        if is_small and pixels > 1 and self.kernel_size != (1, 1):
+            return linear_operators.UnrolledConvolution.from_kernel(kernel, self.grid)
+        return self.make_operator(kernel)
+
+    def vector_shape(self):
+        # Every pixel of a 1×1 convolution is the same matrix, of the same spectral norm.
+        grid = (1, 1) if self.kernel_size == (1, 1) and self.is_euclidean() else self.grid
+        return (1, *grid, self.kernel.shape[2])
+
+    def certified_spectral_norm(self, kernel):
+        return norm_bounds.convolution_norm(kernel, self.grid)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "kernel_size": self.kernel_size}

@@ -1,0 +1,55 @@
+"""A dense layer of bounded norm."""
+
+import keras
+
+from iresnet_tf.layers.spectral import SpectralLayer, input_channels, required
+from iresnet_tf.numerics import linear_operators, norm_bounds
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class SpectralDense(SpectralLayer):
+    """``x ↦ x K̂ + b`` with ``‖K̂‖₂ ≤ coeff``.
+
+    Args:
+        units: number of output features; ``None`` only inside a `Contraction`,
+            which then sets it to its own input's.
+        coeff, p, power_iterations, use_bias, kernel_initializer, bias_initializer:
+            see `SpectralLayer`.
+
+    Shapes: ``[batch, …, in] → [batch, …, units]``.
+
+    Raises:
+        ValueError: for ``coeff`` outside (0, 1) or ``units`` below 1.
+
+    Source: Behrmann et al. 2019 (arXiv:1811.00995), eq. 8; Miyato et al. 2018.
+    """
+
+    def __init__(self, units=None, coeff=0.9, **kwargs):
+        super().__init__(coeff=coeff, **kwargs)
+        if units is not None and units < 1:
+            raise ValueError(f"units is at least 1; received {units!r}.")
+        self.units = units
+
+    def build(self, input_shape):
+        self.units = required("units", self.units, self.name)
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
+        self._add_weights((input_channels(input_shape, self.name), self.units))
+
+    def set_output_channels(self, channels):
+        """What a `Contraction` calls on its last layer if ``units`` is ``None``."""
+        self.units = channels if self.units is None else self.units
+
+    def make_operator(self, kernel):
+        return linear_operators.Dense(kernel)
+
+    def vector_shape(self):
+        return (1, self.kernel.shape[0])
+
+    def certified_spectral_norm(self, kernel):
+        return norm_bounds.dense_norm(kernel)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
