@@ -199,6 +199,7 @@ def test_schedules_without_warm_up_start_at_the_rate(name):
         ("digits-hybrid", ["data.augmentation=crop"], "changes the density"),
         ("digits-density", ["model.p=0.5"], "greater than or equal to 1"),
         ("digits-density", ["model.p=3", "model.branch=dense-net"], "2-norm alone"),
+        ("digits-hybrid", ["model.coeff=none"], "no inverse"),
         ("digits-density", ["data.size=6"], "digits are 8×8"),
         ("digits-density", ["data.only_class=10"], "10 classes"),
         ("digits-density", ["task.kind=segmenter"], "segmenter"),

@@ -183,13 +183,13 @@ def reconstruction(model, x, seed=0):
         dict: ``max_abs_error``, ``iterations`` (evaluations of ``g``, all blocks,
         worst sample), ``converged``, and ``error_bound`` (2-norm, worst sample,
         of the inverse at the latent point as it was computed, carried through every
-        layer: ``None`` where no finite bound is certified).
+        layer).  ``None`` stands for what is not finite, or not certified.
     """
     x = dequantized(model, tf.convert_to_tensor(x), probes.as_seed(seed))
     result = model.flow.inverse(model.encode(x))
     bound = float(tf.reduce_max(result.error_bound))
     return {
-        "max_abs_error": float(tf.reduce_max(tf.abs(result.x - x))),
+        "max_abs_error": _finite(float(tf.reduce_max(tf.abs(result.x - x)))),
         "iterations": int(tf.reduce_max(result.iterations)),
         "converged": bool(tf.reduce_all(result.converged)),
         "error_bound": _finite(bound),

@@ -131,7 +131,7 @@ def spectra(layers):
         rank = np.linspace(0.0, 1.0, len(values))
         style = "-" if layer["exact"] else ":"
         axes.plot(rank, values, style, color=colours(depth(index)), linewidth=1, alpha=0.8)
-    for coeff in sorted({layer["coeff"] for layer in layers}):
+    for coeff in sorted({layer["coeff"] for layer in layers} - {None}):
         axes.axhline(coeff, color=_RED, linestyle="--", linewidth=1, label=f"coefficient {coeff:g}")
     if not all(layer["exact"] for layer in layers):
         axes.plot([], [], ":", color=_INK, label="upper bounds (torus)")

@@ -10,6 +10,8 @@ iteration runs in ``call``.  ``σ`` is differentiable in the kernel, ``u`` and
 ``v`` are not.
 """
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -36,7 +38,8 @@ class SpectralLayer(keras.layers.Layer):
     certified spectral norm.
 
     Args:
-        coeff: ``c``, the bound on the operator norm, in (0, 1).
+        coeff: ``c``, the bound on the operator norm, in (0, 1); ``None`` for no bound, as in an
+            ordinary ResNet, to compare with.
         p: exponent of the norm of the output, from 1 to infinity, or ``"learned"`` (it
             starts at 2).  The input's is that of the linear layer before it in a
             `Contraction`, for the first one that of the last; alone, its own.
@@ -56,7 +59,7 @@ class SpectralLayer(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not 0.0 < coeff < 1.0:
+        if coeff is not None and not 0.0 < coeff < 1.0:
             raise ValueError(
                 f"coeff bounds the layer's operator norm and lies between 0 and 1 (exclusive); "
                 f"received {coeff!r}. At 1 or above the block would not be invertible."
@@ -65,7 +68,7 @@ class SpectralLayer(keras.layers.Layer):
             raise ValueError(f"p is a number from 1 to infinity, or 'learned'; received {p!r}.")
         if power_iterations < 1:
             raise ValueError(f"power_iterations is at least 1; received {power_iterations!r}.")
-        self.coeff = float(coeff)
+        self.coeff = None if coeff is None else float(coeff)
         self.p = p
         self.input_exponent = self.output_exponent
         self.power_iterations = int(power_iterations)
@@ -174,6 +177,8 @@ class SpectralLayer(keras.layers.Layer):
     def constrained_kernel(self):
         """``K / max(1, σ/c)``: the kernel that the layer applies."""
         kernel = tf.convert_to_tensor(self.kernel)
+        if self.coeff is None:
+            return kernel
         excess = tf.maximum(self._spectral_norm_of(kernel), self.coeff) / self.coeff
         return kernel * (1.0 / excess)
 
@@ -234,8 +239,8 @@ class SpectralLayer(keras.layers.Layer):
         return not any(tf.is_tensor(each) or each != 0.5 for each in exponents)
 
     def enforced_lipschitz(self):
-        """The coefficient."""
-        return self.coeff
+        """The coefficient; ``inf`` without one."""
+        return math.inf if self.coeff is None else self.coeff
 
     def get_config(self):
         return {

@@ -1,6 +1,7 @@
 """Keras callbacks: what a run writes down and shows while it trains."""
 
 import json
+import math
 import warnings
 
 import keras
@@ -137,7 +138,8 @@ class Scalars(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         step = int(self.model.optimizer.iterations)
         sigmas = [
-            min(float(layer.spectral_norm()), layer.coeff) for layer in spectral_layers(self.model)
+            min(float(layer.spectral_norm()), layer.enforced_lipschitz())
+            for layer in spectral_layers(self.model)
         ]
         scales = [tf.exp(norm.log_scale.value) for norm in act_norms(self.model.flow)]
         with self.writer.as_default(step=step):
@@ -186,7 +188,8 @@ class Pictures(keras.callbacks.Callback):
         figures = self._figures(shown)
         with self.writer.as_default(step=step):
             tf.summary.scalar("inverse_iterations", report["iterations"])
-            tf.summary.scalar("reconstruction_error", report["max_abs_error"])
+            error = report["max_abs_error"]
+            tf.summary.scalar("reconstruction_error", math.inf if error is None else error)
             for name, figure in figures.items():
                 figure.savefig(self.folder / f"{name}-{step:08d}.png")
                 tf.summary.image(name, plots.as_array(figure))

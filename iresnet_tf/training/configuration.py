@@ -25,7 +25,9 @@ class _Flow(_Config):
     """What every architecture has: `iresnet_tf.models.architectures` says what they are."""
 
     activation: str = "lipswish"
-    coeff: float = pydantic.Field(0.9, gt=0.0, lt=1.0)
+    coeff: float | None = pydantic.Field(
+        0.9, gt=0.0, lt=1.0, description="of each layer; none for an ordinary ResNet, a classifier"
+    )
     p: Literal["learned"] | Annotated[float, pydantic.Field(ge=1.0)] = pydantic.Field(
         2.0, description="exponent of the norm that coeff bounds, up to inf, or learned"
     )
@@ -152,6 +154,15 @@ class Preset(_Config):
             raise ValueError(
                 f"data.augmentation={self.data.augmentation} changes the density that a "
                 f"{self.task.kind} model is to learn; it takes flip or none"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _refuse_densities_without_a_constraint(self):
+        if self.model.coeff is None and self.task.kind != "classifier":
+            raise ValueError(
+                f"model.coeff=none leaves no inverse and no log-determinant to a {self.task.kind} "
+                "model; it takes a coefficient between 0 and 1"
             )
         return self
 
