@@ -420,3 +420,39 @@ def test_what_is_no_seed_is_refused(contraction, batch_for, seed):
 def test_base_estimator_is_abstract(contraction, batch_for):
     with pytest.raises(NotImplementedError):
         LogDet()(None, 0)
+
+
+# Automatic terms
+
+
+@pytest.mark.parametrize("lipschitz", [0.01, 0.5, 0.729, 0.97])
+@pytest.mark.parametrize("truncation", [0.1, 0.001])
+def test_automatic_terms_are_the_fewest_within_the_bound(lipschitz, truncation):
+    series = PowerSeries("auto", truncation=truncation)
+    terms = series.number_of_terms(lipschitz)
+    at_most = PowerSeries.MARGIN * lipschitz
+    tail = -math.log1p(-at_most) - sum(at_most**k / k for k in range(1, terms + 1))
+    assert tail <= truncation
+    if terms > 1:
+        assert tail + at_most**terms / terms > truncation
+    # What is reported holds for the terms that are used, of a g that exceeds by the margin.
+    for certified in (0.9 * lipschitz, lipschitz, at_most):
+        assert truncation_bound(certified, terms) <= series.truncation_bound(certified) * (1 + 1e-9)
+        assert series.truncation_bound(certified) <= truncation
+
+
+def test_automatic_terms_estimate_what_as_many_terms_do(contraction, batch_for):
+    g, x = contraction("dense"), batch_for("dense", 3)
+    automatic = PowerSeries("auto", truncation=0.01)
+    lipschitz = g.enforced_lipschitz()
+    plain = PowerSeries(automatic.number_of_terms(lipschitz))
+    linearization = g.bind().linearize(x)
+    np.testing.assert_array_equal(automatic(linearization, 5, lipschitz), plain(linearization, 5))
+    assert get(keras.saving.serialize_keras_object(automatic)) == automatic
+
+
+@pytest.mark.parametrize("lipschitz", [None, 1.0, 0.999])
+def test_automatic_terms_need_a_constant_below_one(contraction, batch_for, lipschitz):
+    linearization = contraction("dense").bind().linearize(batch_for("dense", 2))
+    with pytest.raises(ValueError, match="Give a number of terms"):
+        PowerSeries("auto")(linearization, 0, lipschitz)

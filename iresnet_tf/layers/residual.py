@@ -21,6 +21,9 @@ class ResidualBlock(Invertible):
         log_det: estimator of ``log |det(I + J_g)|``; `PowerSeries(terms=10)` by
             default.
         solver: of the inverse; `Anderson(tolerance=1e-6)` by default.
+        recompute: whether the backward pass evaluates ``g`` anew instead of keeping what it
+            needs of the forward pass (gradient checkpointing): memory for depth, paid with
+            one more evaluation.  The gradients are the same; they are of first order.
 
     Shapes: ``[batch, …event] → [batch, …event]``.
 
@@ -30,7 +33,7 @@ class ResidualBlock(Invertible):
     Source: Behrmann et al. 2019 (arXiv:1811.00995), theorem 1 and eq. 4.
     """
 
-    def __init__(self, g, log_det=None, solver=None, **kwargs):
+    def __init__(self, g, log_det=None, solver=None, recompute=False, **kwargs):
         if not isinstance(g, keras.layers.Layer):
             raise ValueError(f"g is a Keras layer, as Contraction.mlp(…); received {g!r}.")
         kwargs.setdefault("dtype", g.dtype_policy.name)
@@ -42,6 +45,7 @@ class ResidualBlock(Invertible):
             estimators.PowerSeries(terms=10) if log_det is None else estimators.get(log_det)
         )
         self.solver = fixed_point.Anderson() if solver is None else fixed_point.get(solver)
+        self.recompute = bool(recompute)
 
     @property
     def event_ndims(self):
@@ -60,11 +64,13 @@ class ResidualBlock(Invertible):
         super().build(input_shape)
 
     def call(self, x):
-        return x + bind(self.g)(x)
+        return residual_map.add(bind(self.g), x, self.recompute)
 
     def transform(self, x, seed):
         lipschitz = self._lipschitz_or_none()
-        return residual_map.transform(bind(self.g), x, self.log_det, seed, lipschitz)
+        return residual_map.transform(
+            bind(self.g), x, self.log_det, seed, lipschitz, self.recompute
+        )
 
     def _lipschitz_or_none(self):
         if not hasattr(self.g, "enforced_lipschitz"):
@@ -157,6 +163,7 @@ class ResidualBlock(Invertible):
             "g": g,
             "log_det": keras.saving.serialize_keras_object(self.log_det),
             "solver": keras.saving.serialize_keras_object(self.solver),
+            "recompute": self.recompute,
         }
 
     @classmethod

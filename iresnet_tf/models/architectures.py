@@ -12,7 +12,16 @@ from iresnet_tf.layers import (
 
 
 def vector_flow(
-    blocks, width, depth, activation="lipswish", coeff=0.9, log_det=None, solver=None, *, p=2
+    blocks,
+    width,
+    depth,
+    activation="lipswish",
+    coeff=0.9,
+    log_det=None,
+    solver=None,
+    *,
+    p=2,
+    recompute=False,
 ):
     """``blocks`` × (ActNorm, residual MLP block), and a last ActNorm, on ``[batch, D]``.
 
@@ -21,7 +30,7 @@ def vector_flow(
         width: units of each hidden layer.
         depth: number of hidden layers of a block.
         activation, coeff, p: of each block's `Contraction.mlp`.
-        log_det, solver: of each `ResidualBlock`.
+        log_det, solver, recompute: of each `ResidualBlock`.
 
     Returns:
         list of layers, data side first.
@@ -29,7 +38,7 @@ def vector_flow(
     layers = []
     for _ in range(blocks):
         g = Contraction.mlp((width,) * depth, activation=activation, coeff=coeff, p=p)
-        layers += [ActNorm(), ResidualBlock(g, log_det=log_det, solver=solver)]
+        layers += [ActNorm(), ResidualBlock(g, log_det, solver, recompute)]
     return [*layers, ActNorm()]
 
 
@@ -52,6 +61,7 @@ def image_flow(
     dense_width=128,
     power_iterations=1,
     p=2,
+    recompute=False,
 ):
     """Scales of (squeeze, blocks × (ActNorm, residual block)) on images.
 
@@ -59,7 +69,7 @@ def image_flow(
         blocks: number of residual blocks of each scale.
         width: hidden channels, one number or one for each scale; for dense nets, the growth.
         activation, coeff, power_iterations, p: of each block's `Contraction`.
-        log_det, solver: of each `ResidualBlock`.
+        log_det, solver, recompute: of each `ResidualBlock`.
         branch: ``"residual"`` (3×3, 1×1, 3×3 convolutions with activations between) or
             ``"dense-net"`` (three concatenations of 3×3 convolutions, then a 1×1 one).
         squeeze: whether each scale begins with a `Squeeze`; all do by default.
@@ -94,7 +104,7 @@ def image_flow(
     chain = {**options, "p": p}
 
     def block(g):
-        residual = ResidualBlock(g, log_det=log_det, solver=solver)
+        residual = ResidualBlock(g, log_det, solver, recompute)
         return [ActNorm(), residual] if act_norm else [residual]
 
     scales = []

@@ -14,7 +14,14 @@ from iresnet_tf.numerics.fixed_point import implicit_gradient
 from iresnet_tf.numerics.rounding import event_norm, rounding_error
 
 
-def transform(g, x, estimator, seed, lipschitz=None):
+def add(g, x, recompute=False):
+    """``x + g(x)``; see `transform` for ``recompute``."""
+    if not recompute:
+        return x + g(x)
+    return _call(_add_again, (), g, x)
+
+
+def transform(g, x, estimator, seed, lipschitz=None, recompute=False):
     """``(x + g(x), log |det(I + J_g(x))|)`` from one evaluation of ``g``.
 
     Args:
@@ -23,16 +30,70 @@ def transform(g, x, estimator, seed, lipschitz=None):
         estimator: of `iresnet_tf.numerics.log_det`.
         seed: stateless seed ``[2]``.
         lipschitz: the constant that ``g`` is held to, or ``None``.
+        recompute: whether the backward pass evaluates ``g`` anew instead of keeping what it
+            needs of the forward pass: one evaluation more, and memory for ``x``, the probes
+            and their Neumann sums alone.
 
     Returns:
         ``[batch, …event]`` and ``[batch]``, nats.
+
+    Raises:
+        ValueError: for ``recompute`` with a ``g`` of other layers than this package's.
     """
-    return _call(_transform, (estimator, lipschitz), g, x, seed)
+    function = _transform_again if recompute else _transform
+    return _call(function, (estimator, lipschitz), g, x, seed)
 
 
 def _transform(estimator, lipschitz, g, x, seed):
     linearization = g.linearize(x)
     return x + linearization.value, estimator(linearization, seed, lipschitz)
+
+
+def _transform_again(estimator, lipschitz, g, x, seed):
+    def forward(g, x):
+        linearization = g.linearize(x)
+        value, factors = estimator.frozen(linearization, seed, lipschitz)
+        return (x + linearization.value, value), factors
+
+    def again(g, x, factors):
+        linearization = g.linearize(x)
+        return x + linearization.value, estimator.differentiable(linearization, factors)
+
+    return _recomputed(forward, again, g, x)
+
+
+def _add_again(g, x):
+    return _recomputed(lambda g, x: ((x + g(x),), ()), lambda g, x, factors: (x + g(x),), g, x)[0]
+
+
+def _recomputed(forward, again, g, x):
+    """``forward(g, x)[0]`` with the gradient of ``again(g, x, forward(g, x)[1])``.
+
+    Source: Chen et al. 2016 (arXiv:1604.06174), gradient checkpointing.
+    """
+    structure = _Structure(g)
+    if structure.is_foreign:
+        raise ValueError(
+            "recompute evaluates g anew from its weights, which are not known of other layers "
+            "than this package's. Leave it out, or build g of them."
+        )
+
+    @tf.custom_gradient
+    def outputs(x, *tensors):
+        values, factors = forward(structure.rebuild(tensors), x)
+
+        def gradient(*cotangents):
+            # Not before the cotangents are there: else it would be kept from the forward pass.
+            with tf.control_dependencies([each for each in cotangents if each is not None]):
+                inputs = [tf.identity(each) for each in (x, *tensors)]
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                recomputed = again(structure.rebuild(inputs[1:]), inputs[0], factors)
+            return tape.gradient(recomputed, inputs, cotangents, unconnected_gradients="zero")
+
+        return values, gradient
+
+    return outputs(x, *structure.tensors(g))
 
 
 def invert(g, y, solver):

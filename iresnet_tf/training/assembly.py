@@ -76,7 +76,7 @@ def build_log_det(options):
         return log_det.Exact()
     probes = {"probes": options.probes, "distribution": options.distribution}
     if options.estimator == "power-series":
-        return log_det.PowerSeries(options.terms, **probes)
+        return log_det.PowerSeries(options.terms, truncation=options.truncation, **probes)
     return log_det.RussianRoulette(options.law, options.parameter, options.exact_terms, **probes)
 
 

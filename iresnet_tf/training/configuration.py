@@ -13,7 +13,10 @@ class LogDet(_Config):
     """The estimator used in training; evaluation picks its own."""
 
     estimator: Literal["exact", "power-series", "russian-roulette"] = "power-series"
-    terms: pydantic.PositiveInt = 5
+    terms: Literal["auto"] | pydantic.PositiveInt = 5
+    truncation: pydantic.PositiveFloat = pydantic.Field(
+        0.01, description="with automatic terms, the bias accepted of a block, nats a dimension"
+    )
     probes: pydantic.PositiveInt = 1
     distribution: Literal["rademacher", "gaussian"] = "rademacher"
     law: Literal["geometric", "poisson"] = "geometric"
@@ -34,6 +37,9 @@ class _Flow(_Config):
     log_det: LogDet = LogDet()
     solver: Literal["anderson", "picard"] = "anderson"
     tolerance: pydantic.PositiveFloat = 1e-6
+    recompute: bool = pydantic.Field(
+        False, description="less memory: the backward pass evaluates each block anew"
+    )
 
 
 class VectorModel(_Flow):

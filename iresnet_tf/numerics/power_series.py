@@ -1,0 +1,182 @@
+"""The truncated power series of the log-determinant, and what any series of it shares."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from iresnet_tf.numerics import probes as _probes
+from iresnet_tf.numerics.estimator import LogDet, dimension_of, truncation_bound
+
+
+class Series(LogDet):
+    """What the two series share: probes, their products, and the Neumann gradient."""
+
+    def __init__(self, probes, distribution):
+        if isinstance(distribution, str):
+            if distribution not in _probes.DISTRIBUTIONS:
+                raise ValueError(
+                    f"distribution is one of {sorted(_probes.DISTRIBUTIONS)} or an array of "
+                    f"probes; received {distribution!r}."
+                )
+            _require_positive_integer("probes", probes)
+            self.distribution = distribution
+            self.probes = int(probes)
+        else:
+            self.distribution = np.asarray(distribution)
+            probes = self.distribution
+            if probes.ndim < 2 or not np.all(np.isfinite(probes)) or not np.any(probes):
+                raise ValueError(
+                    "An array of probes is finite, not all zero, and of shape [probes, …event]; "
+                    f"received shape {probes.shape}."
+                )
+            self.probes = self.distribution.shape[0]
+
+    def draw(self, value, seed):
+        """Probes ``[probes, batch, …event]`` and the weight of each in the trace."""
+        event = value.shape[1:]
+        if isinstance(self.distribution, str):
+            draw = _probes.DISTRIBUTIONS[self.distribution]
+            shape = tf.concat([tf.shape(value)[:1], [self.probes], event], 0)
+            drawn = draw(shape, _probes.as_seed(seed), value.dtype)
+            rank = len(event) + 2
+            return tf.transpose(drawn, [1, 0, *range(2, rank)]), 1.0 / self.probes
+        dimension = dimension_of(value)
+        if self.distribution.size != self.probes * dimension:
+            raise ValueError(
+                f"The probes have {self.distribution.size // self.probes} elements each and "
+                f"the samples {dimension} (shape {tuple(event)}); they must agree."
+            )
+        # tr(A) is estimated by D · Σ ⟨v, A v⟩ / Σ ‖v‖²: exact where the probes are
+        # any multiple of an orthonormal basis, the mean for ±1 probes.
+        weight = dimension / float(np.sum(np.square(self.distribution)))
+        drawn = tf.constant(self.distribution, value.dtype)
+        drawn = tf.reshape(drawn, [self.probes, 1, *event])
+        return tf.broadcast_to(drawn, tf.concat([[self.probes], tf.shape(value)], 0)), weight
+
+    def sums(self, linearization, v, seed, lipschitz):
+        """``Σ cₖ(−1)^{k+1}/k ⟨v, (Jᵀ)ᵏv⟩`` and ``Σ cₖ(−Jᵀ)^{k−1} v`` for every probe ``v``.
+
+        Args:
+            linearization: see `LogDet`.
+            v: ``[probes, batch, …event]``.
+            seed: for what is drawn beside the probes.
+            lipschitz: see `LogDet`.
+        """
+        raise NotImplementedError
+
+    def __call__(self, linearization, seed, lipschitz=None):
+        value, factors = self.frozen(linearization, seed, lipschitz)
+        surrogate = self.differentiable(linearization, factors)
+        # The value is the series, the gradient that of the surrogate.
+        return tf.stop_gradient(value - surrogate) + surrogate
+
+    def frozen(self, linearization, seed, lipschitz=None):
+        seed = _probes.as_seed(seed)
+        v, weight = self.draw(linearization.value, self.probe_seed(seed))
+        series, neumann = self.sums(linearization, v, seed, lipschitz)
+        factors = v, weight * neumann
+        value = weight * tf.reduce_sum(series, 0)
+        return tf.stop_gradient(value), tuple(map(tf.stop_gradient, factors))
+
+    def differentiable(self, linearization, factors):
+        v, neumann = factors
+        return tf.reduce_sum(inner(neumann, linearization.jvp(v)), 0)
+
+    def probe_seed(self, seed):
+        """The probes' share of the seed: all of it, unless something else is drawn."""
+        return seed
+
+    def probe_config(self):
+        distribution = self.distribution
+        if not isinstance(distribution, str):
+            return {"probes": self.probes, "distribution": distribution.tolist()}
+        return {"probes": self.probes, "distribution": distribution}
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class PowerSeries(Series):
+    """``Σ_{k=1}^{n} (−1)^{k+1}/k · vᵀ Jᵏ v``, averaged over probes ``v``.
+
+    Biased by the truncation: for real eigenvalues an odd number of terms
+    overstates the log-determinant, so read it with its `truncation_bound`.
+
+    Args:
+        terms: ``n ≥ 1``, the number of terms, each one Jacobian product; or ``"auto"``: the
+            fewest, block by block, whose truncation bound is at most ``truncation`` for the
+            Lipschitz constant that ``g`` is held to.
+        probes: number of probe vectors a sample.
+        distribution: ``"rademacher"``, ``"gaussian"``, or an array of probes
+            ``[probes, …event]`` used for every sample; an array is weighted by
+            ``D / Σ‖v‖²``, so the rows of an identity give the exact trace.
+        truncation: with ``terms="auto"``, the largest bias accepted of a block, nats a
+            dimension of it.
+
+    Raises:
+        ValueError: for zero or non-integer ``terms`` or ``probes``, an unknown
+            distribution, a ``truncation`` that is not positive, or automatic terms where
+            ``g`` is not held below 1.
+
+    Source: Behrmann et al. 2019 (arXiv:1811.00995), algorithm 2.
+    """
+
+    MARGIN = 1.004
+    """A layer's norm may exceed its coefficient by a thousandth: so much for four layers."""
+
+    def __init__(self, terms, probes=1, distribution="rademacher", truncation=0.01):
+        if terms != "auto":
+            _require_positive_integer("terms", terms)
+        if not truncation > 0.0:
+            raise ValueError(f"truncation is a positive number of nats; received {truncation!r}.")
+        super().__init__(probes, distribution)
+        self.terms = terms if terms == "auto" else int(terms)
+        self.truncation = float(truncation)
+
+    def sums(self, linearization, v, seed, lipschitz):
+        del seed
+        terms = self.number_of_terms(lipschitz)
+        power, series, neumann = v, 0.0, v
+        for k in range(1, terms + 1):
+            power = -linearization.vjp(power)
+            series -= inner(power, v) / k
+            if k < terms:
+                neumann += power
+        return series, neumann
+
+    def number_of_terms(self, lipschitz):
+        """``n``, for a ``g`` that is held to that constant."""
+        if self.terms != "auto":
+            return self.terms
+        lipschitz = None if lipschitz is None else self.MARGIN * lipschitz
+        if lipschitz is None or not lipschitz < 1.0:
+            raise ValueError(
+                'terms="auto" follows the Lipschitz constant of g, which must be known and below '
+                f"1 with a margin of {self.MARGIN}; received {lipschitz!r}. Give a number of terms."
+            )
+        terms = 1
+        while truncation_bound(lipschitz, terms) > self.truncation:
+            terms += 1
+        return terms
+
+    def truncation_bound(self, lipschitz):
+        if self.terms != "auto":
+            return truncation_bound(lipschitz, self.terms)
+        if not lipschitz < 1.0:
+            return math.inf
+        # The terms are those of the constant that g is held to: this one, less the margin.
+        return truncation_bound(lipschitz, self.number_of_terms(lipschitz / self.MARGIN))
+
+    def get_config(self):
+        automatic = {"truncation": self.truncation} if self.terms == "auto" else {}
+        return {"terms": self.terms, **self.probe_config(), **automatic}
+
+
+def inner(a, b):
+    """``⟨a, b⟩`` over the event axes of ``[probes, batch, …]``."""
+    return tf.reduce_sum(a * b, axis=list(range(2, a.shape.rank)))
+
+
+def _require_positive_integer(name, value):
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} is an integer of at least 1; received {value!r}.")
