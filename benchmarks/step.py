@@ -25,6 +25,9 @@ _terms = click.option("--terms", default="1,5,10,20,roulette", help="Separated b
 _out = click.option("--out", type=click.Path(dir_okay=False), help="JSON file.")
 
 
+_OURS = ("ours", "recompute")
+
+
 @click.group()
 def main():
     """Measures training steps."""
@@ -63,7 +66,8 @@ def step_memory(workload, batch_size, threads, terms, repeats, plain, out):
     rows = []
     for spec in terms.split(","):
         row = {"workload": workload, "terms": spec}
-        for kind in ("ours", "plain") if plain and spec != "roulette" else ("ours",):
+        kinds = ("ours", "recompute", "plain") if plain and spec != "roulette" else _OURS
+        for kind in kinds:
             taken = [
                 measuring.in_fresh_process(
                     __file__, "one-memory", workload, batch_size or 0, threads, spec, kind
@@ -107,12 +111,15 @@ def one_time(workload, batch_size, threads, spec, rounds, plain):
     measuring.set_threads(threads)
     calls, product = {}, measuring.matrix_product()
     calls["product"] = lambda: [product() for _ in range(20)]
-    calls["ours"], model, batch_size = _step(workload, batch_size, spec, "ours")
+    for kind in _OURS:
+        calls[kind], model, size = _step(workload, batch_size, spec, kind)
     if plain:
         calls["plain"], *_ = _step(workload, batch_size, spec, "plain")
+    batch_size = size
     taken = measuring.alternating(calls, rounds)
     row = {"workload": workload, "batch": batch_size, "threads": threads or "all", "terms": spec}
     row |= {"wall s": taken["ours"]["wall"], "CPU s": taken["ours"]["cpu"]}
+    row["recompute / ours (CPU)"] = taken["recompute"]["cpu"] / row["CPU s"]
     if plain:
         row["plain / ours (CPU)"] = taken["plain"]["cpu"] / row["CPU s"]
         row["plain / ours (wall)"] = taken["plain"]["wall"] / row["wall s"]
@@ -157,8 +164,12 @@ def _step(workload, batch_size, spec, kind):
     """A call that takes one training step, its model and batch size."""
     import tensorflow as tf
 
+    from iresnet_tf.layers import residual_blocks
+
     model, batch = workloads.make(workload, workloads.estimator(spec), batch_size or None)
     workloads.skip_initialisation(model)
+    for block in residual_blocks(model.flow) if kind == "recompute" else ():
+        block.recompute = True
     if kind == "plain":
         from plain import make_plain
 
