@@ -49,7 +49,7 @@ def evaluate(model, x, y=None, estimator=None, passes=None, batch_size=128, seed
     if isinstance(model, DensityModel):
         result.update(likelihood(model, x, estimator, passes, batch_size, seed))
     if hasattr(model, "head"):
-        result.update(classification(model, x, y, batch_size))
+        result.update(classification(model, x, y, batch_size, seed))
     result["reconstruction"] = reconstruction(model, x[:batch_size], seed)
     result["lipschitz"] = {
         "certified_max": _finite(max(lipschitz.values(), default=0.0)),
@@ -98,15 +98,19 @@ def likelihood(model, x, estimator=None, passes=None, batch_size=128, seed=0):
     return {"bits_per_dim" if discrete else "nll": figure}
 
 
-def classification(model, x, y, batch_size=128):
+def classification(model, x, y, batch_size=128, seed=0):
     """Accuracy on test data, with its binomial standard error, and the cross-entropy in nats.
+
+    Levels get their noise first, where the model dequantises: as in training, and as no level
+    itself, at the edge of its interval, would be.
 
     Raises:
         ValueError: if there are no classes ``y``.
     """
     if y is None:
         raise ValueError("A model that classifies is evaluated with the classes of its examples.")
-    outputs = model.predict(x, batch_size=batch_size, verbose=0)
+    points = dequantized(model, x, probes.as_seed(seed))
+    outputs = model.predict(points, batch_size=batch_size, verbose=0)
     logits = np.asarray(outputs["logits"] if isinstance(outputs, dict) else outputs, np.float64)
     log_p = logits - scipy.special.logsumexp(logits, axis=1, keepdims=True)
     right = float(np.mean(logits.argmax(1) == y))
