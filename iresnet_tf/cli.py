@@ -24,7 +24,9 @@ from iresnet_tf.training.run_folder import RunFolder, write_json
 _PATH = click.Path(path_type=pathlib.Path)
 _SEED = click.IntRange(0, 2**31 - 1)
 _data_dir = click.option(
-    "--data-dir", type=_PATH, help="The TFDS directory; TFDS's own default otherwise."
+    "--data-dir",
+    type=_PATH,
+    help="The TFDS directory, else TFDS's own; a set that is not there is downloaded.",
 )
 
 

@@ -26,9 +26,9 @@ train mnist-hybrid --batch-size 64 --steps 3000 steps_per_epoch=200 evaluation_e
   "${flow[@]}" "${logit[@]}" intra_op_threads=1 \
   model.blocks=2,10 model.width=32,96 model.dense_blocks=2 "${@:2}"
 
-train cifar10-density --batch-size 32 --steps 2700 steps_per_epoch=180 evaluation_examples=500 \
-  "${adam[@]}" "${flow[@]}" model.preactivation=true intra_op_threads=1 \
-  model.blocks=4,4,4 model.width=128 "${@:2}"
+train cifar10-density --batch-size 32 --steps 2340 steps_per_epoch=180 evaluation_examples=500 \
+  "${adam[@]}" "${flow[@]}" intra_op_threads=1 \
+  model.blocks=8,4,2 model.width=64,96,96 model.factor_out=false "${@:2}"
 
 train cifar10-classifier --batch-size 64 --steps 7650 steps_per_epoch=765 "${adam[@]}" \
   intra_op_threads=1 model.blocks=3,3,3 model.width=64 model.squeeze=true model.padding=1 \

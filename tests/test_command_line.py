@@ -81,6 +81,7 @@ def test_tensorboard_scalars_and_images_are_those_of_the_documentation(digits_ru
     assert scalars >= {
         *["bits_per_dim", "log_prior", "log_det", "largest_sigma", "inverse_iterations"],
         "learning_rate",
+        "max_gradient",
     }
     images = {tag for tag, plugin in tags.items() if plugin == "images"}
     assert images == {"data", "reconstructions", "samples"}
