@@ -54,7 +54,8 @@ class ActNorm(Invertible):
         self.initialized.assign(True)
 
     def is_initialized(self):
-        return self.built and bool(self.initialized.value)
+        # A mirrored variable is true in itself, whatever its value.
+        return self.built and bool(self.initialized.numpy())
 
     def call(self, x, training=False):
         if training:

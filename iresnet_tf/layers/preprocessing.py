@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.layers.invertible import InverseResult, Invertible
-from iresnet_tf.numerics import probes
+from iresnet_tf.numerics import probes, replicas
 
 
 class Preprocessing(Invertible):
@@ -59,7 +59,7 @@ class Dequantize(Preprocessing):
         whole = "whole numbers"
         self._require((x >= 0.0) & (x <= self.levels - 1.0), whole, self.levels - 1, x)
         self._require(x == tf.floor(x), whole, self.levels - 1, x)
-        noise = tf.random.stateless_uniform(tf.shape(x), probes.as_seed(seed), dtype=x.dtype)
+        noise = probes.uniform(tf.shape(x), probes.as_seed(seed), x.dtype)
         # In float32 x + u may round up to the next level: stay in the half-open interval.
         return tf.minimum(x + noise, (x + 1.0) * (1.0 - np.finfo(x.dtype.as_numpy_dtype).eps))
 
@@ -78,7 +78,7 @@ class Dequantize(Preprocessing):
 
     def call(self, x, training=False):
         if training:
-            x = self.add_noise(x, self.next_seed())
+            x = self.add_noise(x, replicas.placed_seed(self.next_seed(), tf.shape(x)[0]))
         return x / self.levels
 
     def transform(self, x, seed):

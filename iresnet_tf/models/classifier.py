@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from iresnet_tf.models.flow import FlowModel
 from iresnet_tf.models.head import ClassifierHead
+from iresnet_tf.numerics import replicas
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -51,15 +52,16 @@ class Classifier(FlowModel):
 
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        share = replicas.share(tf.cast(tf.shape(x)[0], self.compute_dtype))
         with tf.GradientTape() as tape:
             y_pred = self(x, training=True)
-            # Keras divides it by the number of replicas, whose gradients are added up.
+            # Keras divides it by the number of replicas, as if they had equal batches.
             loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
-            scaled = self.optimizer.scale_loss(loss)
+            loss *= tf.distribute.get_strategy().num_replicas_in_sync
+            scaled = self.optimizer.scale_loss(loss * tf.cast(share, loss.dtype))
         self._descend(tape, scaled)
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
         tracker = next(metric for metric in self.metrics if metric.name == "loss")
-        tracker.update_state(loss * replicas, sample_weight=tf.shape(x)[0])
+        tracker.update_state(loss, sample_weight=tf.shape(x)[0])
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def test_step(self, data):

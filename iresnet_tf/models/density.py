@@ -10,7 +10,7 @@ from iresnet_tf.layers.invertible import as_tensor
 from iresnet_tf.models.distribution import FlowDistribution
 from iresnet_tf.models.flow import FlowModel, seed_value
 from iresnet_tf.models.prior import DiagonalNormal
-from iresnet_tf.numerics import probes
+from iresnet_tf.numerics import probes, replicas
 
 tfb = tfp.bijectors
 
@@ -156,11 +156,12 @@ class DensityModel(FlowModel):
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         seed = tf.stack([self.noise_seed, tf.cast(self.optimizer.iterations, tf.int32)])
+        seed = replicas.placed_seed(seed, tf.shape(x)[0])
+        # The optimizer adds up the gradients of the replicas.
+        share = replicas.share(self._weight(x, sample_weight))
         with tf.GradientTape() as tape:
             loss, parts = self._objective(x, y, sample_weight, seed, training=True)
-            # The optimizer adds up the gradients of the replicas.
-            replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            scaled = self.optimizer.scale_loss(loss / replicas)
+            scaled = self.optimizer.scale_loss(loss * share)
         self._descend(tape, scaled)
         report = self._report(x, loss, parts, sample_weight)
         return {**report, "max_gradient": self.max_gradient.result()}
@@ -168,7 +169,7 @@ class DensityModel(FlowModel):
     def test_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         self.evaluation_seed.assign_sub([0, 1])
-        seed = tf.identity(self.evaluation_seed.value)
+        seed = replicas.placed_seed(tf.identity(self.evaluation_seed.value), tf.shape(x)[0])
         loss, parts = self._objective(x, y, sample_weight, seed, training=False)
         return self._report(x, loss, parts, sample_weight)
 
@@ -184,10 +185,13 @@ class DensityModel(FlowModel):
         """``z`` and the log-determinant at ``x`` with its noise."""
         return self.flow.forward_and_log_det(self._noisy(x, seed), probes.fold_in(seed, 1))
 
+    def _weight(self, x, sample_weight):
+        """What the batch counts."""
+        weight = tf.shape(x)[0] if sample_weight is None else tf.reduce_sum(sample_weight)
+        return tf.cast(weight, self.compute_dtype)
+
     def _report(self, x, loss, parts, sample_weight):
-        batch = tf.shape(x)[0]
-        weight = batch if sample_weight is None else tf.reduce_sum(sample_weight)
-        self._trackers["loss"].update_state(loss, sample_weight=weight)
+        self._trackers["loss"].update_state(loss, sample_weight=self._weight(x, sample_weight))
         for name, values in parts.items():
             self._trackers[name].update_state(values, sample_weight)
         results = {name: tracker.result() for name, tracker in self._trackers.items()}

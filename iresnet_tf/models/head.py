@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.invertible import random_seed
+from iresnet_tf.numerics import probes, replicas
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -53,9 +54,10 @@ class ClassifierHead(keras.layers.Layer):
         features = tf.nn.relu(self.norm(z, training=training))
         features = tf.reduce_mean(features, axis=list(range(1, z.shape.rank - 1)))
         if training and self.rate:
-            seed = tf.identity(self.seed_state.value)
+            seed = replicas.placed_seed(tf.identity(self.seed_state.value), tf.shape(z)[0])
             self.seed_state.assign_add([0, 1])
-            features = tf.nn.experimental.stateless_dropout(features, self.rate, seed)
+            kept = probes.uniform(tf.shape(features), seed, features.dtype) >= self.rate
+            features = tf.where(kept, features / (1.0 - self.rate), 0.0)
         return self.dense(features)
 
     def get_config(self):

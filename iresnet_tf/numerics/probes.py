@@ -1,7 +1,9 @@
 """Random numbers keyed by (seed, index of the example), and the probes of a trace.
 
 Every draw is stateless and laid out example by example, so what an example
-receives does not depend on the size of the batch that it travels in.
+receives does not depend on the size of the batch that it travels in.  A seed may
+carry the place of its examples in a larger batch, see `placed`: then a part of a
+batch receives what it would as a part.
 """
 
 import numpy as np
@@ -9,17 +11,17 @@ import tensorflow as tf
 
 
 def as_seed(seed):
-    """A stateless seed, ``int32 [2]``, from an integer or a pair.
+    """A stateless seed, ``int32 [2]``, from an integer or a pair; a placed one, ``[4]``, as it is.
 
     Raises:
-        ValueError: if ``seed`` is neither.
+        ValueError: if ``seed`` is none of these.
     """
     if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
         return tf.constant([int(seed) & 0x7FFFFFFF, int(seed) >> 31 & 0x7FFFFFFF], tf.int32)
     seed = tf.convert_to_tensor(seed)
     if seed.shape.rank == 0 and seed.dtype.is_integer:
         return tf.stack([tf.cast(seed, tf.int32), 0])
-    if seed.shape != (2,) or not seed.dtype.is_integer:
+    if seed.shape not in ((2,), (4,)) or not seed.dtype.is_integer:
         raise ValueError(
             "A seed is an integer or a pair of integers (a tensor of shape [2]); "
             f"received shape {seed.shape} of {seed.dtype.name}."
@@ -27,20 +29,47 @@ def as_seed(seed):
     return tf.cast(seed, tf.int32)
 
 
+def placed(seed, first, total):
+    """The seed of examples that are those from ``first`` on of a batch of ``total``."""
+    return tf.concat([unplaced(seed), tf.stack([first, total])], 0)
+
+
+def unplaced(seed):
+    """The seed of what all examples of a batch share."""
+    return seed[:2]
+
+
 def fold_in(seed, number):
-    """A seed of its own for every ``number``."""
-    return tf.random.fold_in(seed, tf.cast(number, tf.int32))
+    """A seed of its own for every ``number``, of the same place."""
+    seed = tf.convert_to_tensor(seed)
+    folded = tf.random.fold_in(unplaced(seed), tf.cast(number, tf.int32))
+    return tf.concat([folded, seed[2:]], 0)
+
+
+def uniform(shape, seed, dtype):
+    """Uniform draws on ``[0, 1)`` of the given ``shape [batch, …]``."""
+    return _by_example(tf.random.stateless_uniform, shape, seed, dtype=dtype)
 
 
 def rademacher(shape, seed, dtype):
     """``±1`` with equal probability, of the given ``shape [batch, …]``."""
-    bits = tf.random.stateless_uniform(shape, seed, minval=0, maxval=2, dtype=tf.int32)
+    draw = tf.random.stateless_uniform
+    bits = _by_example(draw, shape, seed, minval=0, maxval=2, dtype=tf.int32)
     return tf.cast(2 * bits - 1, dtype)
 
 
 def gaussian(shape, seed, dtype):
     """Standard normal draws of the given ``shape [batch, …]``."""
-    return tf.random.stateless_normal(shape, seed, dtype=dtype)
+    return _by_example(tf.random.stateless_normal, shape, seed, dtype=dtype)
+
+
+def _by_example(draw, shape, seed, **options):
+    if seed.shape == (2,):
+        return draw(shape, seed, **options)
+    # Drawn for the whole batch, as the draws of an example have no address of their own.
+    first, total = seed[2], seed[3]
+    whole = draw(tf.concat([[total], shape[1:]], 0), unplaced(seed), **options)
+    return whole[first : first + shape[0]]
 
 
 DISTRIBUTIONS = {"rademacher": rademacher, "gaussian": gaussian}

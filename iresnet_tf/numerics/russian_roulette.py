@@ -77,7 +77,9 @@ class RussianRoulette(Series):
         return _probes.fold_in(seed, 1)
 
     def sums(self, linearization, v, seed, lipschitz):
-        extra, survival = self._law(_probes.fold_in(seed, 0), lipschitz, v.dtype)
+        # Drawn for all examples at once, wherever they are.
+        count_seed = _probes.fold_in(_probes.unplaced(seed), 0)
+        extra, survival = self._law(count_seed, lipschitz, v.dtype)
         length = self.exact_terms + extra
 
         def body(k, power, series, neumann):
