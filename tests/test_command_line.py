@@ -1,6 +1,8 @@
 """The ``iresnet`` command, on real runs made small."""
 
 import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -62,6 +64,14 @@ def test_train_leaves_the_whole_run_folder(digits_run):
     }
     images = {path.name.split("-")[0] for path in (digits_run / "images").iterdir()}
     assert images == {"data", "reconstructions", "samples"}
+
+
+def test_a_run_loads_in_a_process_that_imports_nothing_else(digits_run):
+    program = "import sys, iresnet_tf as irn; print(irn.load(sys.argv[1]).dimension)"
+    command = [sys.executable, "-c", program, str(digits_run)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ["64"]
 
 
 def test_history_has_one_line_an_epoch_with_finite_figures(digits_run):

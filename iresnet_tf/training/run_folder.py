@@ -8,7 +8,10 @@ import warnings
 import keras
 
 from iresnet_tf.layers import spectral_layers
-from iresnet_tf.training import configuration
+from iresnet_tf.training import configuration, schedules
+
+SAVED_WITH_THE_OPTIMIZER = (schedules.WarmUp,)
+"""What a model's file names beside layers: imported here, so that Keras knows it."""
 
 
 class RunFolder:
