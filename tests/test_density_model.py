@@ -111,13 +111,11 @@ def test_fit_on_an_array_lowers_the_loss(trained, kind):
 
 
 def test_history_has_bits_per_dim_for_discrete_data_only(trained):
-    assert set(trained["vector"][1]) == {"loss", "log_prior", "log_det"}
+    assert set(trained["vector"][1]) == {"loss", "log_prior", "log_det", "max_gradient"}
     history = trained["image"][1]
-    assert set(history) == {
-        f"{prefix}{name}"
-        for prefix in ("", "val_")
-        for name in ("loss", "log_prior", "log_det", "bits_per_dim")
-    }
+    reported = ("loss", "log_prior", "log_det", "bits_per_dim")
+    both = {f"{prefix}{name}" for prefix in ("", "val_") for name in reported}
+    assert set(history) == {*both, "max_gradient"}
     for prefix in ("", "val_"):
         bits = np.array(history[f"{prefix}loss"]) / (PIXELS * math.log(2))
         np.testing.assert_allclose(history[f"{prefix}bits_per_dim"], bits, rtol=1e-5)
