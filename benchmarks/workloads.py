@@ -60,6 +60,8 @@ def make(name, estimator, batch_size=None):
     keras.utils.set_random_seed(0)
     model = build_model(preset, data, seed=0)
     model.compile(build_optimizer(preset))
+    # As `fit` does; made in the first step, its variables would have it traced twice.
+    model.optimizer.build(model.trainable_variables)
     for block in residual_blocks(model.flow):
         block.log_det = estimator
     return model, data.batch(batch_size or preset.batch_size)

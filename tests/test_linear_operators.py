@@ -151,3 +151,14 @@ def test_power_step_is_one_step_of_the_textbook():
     np.testing.assert_allclose(triple.u[0], u, atol=1e-12)
     np.testing.assert_allclose(triple.v[0], image / np.linalg.norm(image), atol=1e-11)
     assert float(triple.sigma) == pytest.approx(np.linalg.norm(image), rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(8, 14))
+def test_power_iteration_is_right_in_single_precision(seed, matrix_of):
+    """Leading singular values stand so close that rounding can stop an iteration short."""
+    kernel = np.random.default_rng(seed).uniform(-0.05, 0.05, (3, 3, 12, 64)).astype(np.float32)
+    matrix = matrix_of(Convolution(tf.constant(kernel, tf.float64)), (8, 8, 12))
+    exact = np.sqrt(np.linalg.eigvalsh(matrix.T @ matrix)[-1])
+    v = tf.random.stateless_normal([1, 8, 8, 12], [3, 4])
+    triple = power_iteration(Convolution(tf.constant(kernel)), v, tolerance=1e-4)
+    np.testing.assert_allclose(triple.sigma, exact, rtol=1e-4)

@@ -456,3 +456,17 @@ def test_automatic_terms_need_a_constant_below_one(contraction, batch_for, lipsc
     linearization = contraction("dense").bind().linearize(batch_for("dense", 2))
     with pytest.raises(ValueError, match="Give a number of terms"):
         PowerSeries("auto")(linearization, 0, lipschitz)
+
+
+def test_the_graph_of_a_series_is_the_same_for_any_number_of_terms(contraction, batch_for):
+    """So are the time to trace it and the memory that it takes."""
+    g, x = contraction("conv"), batch_for("conv", 2)
+
+    def operations(terms):
+        @tf.function
+        def log_det(x):
+            return PowerSeries(terms)(g.bind().linearize(x), 0)
+
+        return len(log_det.get_concrete_function(x).graph.get_operations())
+
+    assert operations(2) == operations(50)

@@ -135,12 +135,9 @@ class SpectralLayer(keras.layers.Layer):
 
     def update_vectors(self, kernel):
         """``power_iterations`` warm-started steps for ``kernel``."""
-        operator, norm = self.make_operator(tf.convert_to_tensor(kernel)), self.norm()
+        operator = self.make_operator(tf.convert_to_tensor(kernel))
         v = tf.convert_to_tensor(self.right_vector)
-        for _ in range(self.power_iterations):
-            triple = norm.power_step(operator, v)
-            v = triple.v
-        self._assign(triple)
+        self._assign(induced_norm.power_steps(self.norm(), operator, v, self.power_iterations))
 
     def refresh(self, tolerance=1e-4):
         """Power iteration until ``σ`` is right to ``tolerance``, relative.
@@ -171,16 +168,20 @@ class SpectralLayer(keras.layers.Layer):
         return self._spectral_norm_of(tf.convert_to_tensor(self.kernel))
 
     def _spectral_norm_of(self, kernel):
-        u, v = tf.convert_to_tensor(self.left_vector), tf.convert_to_tensor(self.right_vector)
-        return self.norm().of(self.make_operator(kernel), u, v, kernel)
+        return self.norm().of(self.make_operator(kernel), *self._vectors(), kernel)
+
+    def _vectors(self):
+        """``u`` and ``v``."""
+        return tf.convert_to_tensor(self.left_vector), tf.convert_to_tensor(self.right_vector)
 
     def constrained_kernel(self):
         """``K / max(1, σ/c)``: the kernel that the layer applies."""
         kernel = tf.convert_to_tensor(self.kernel)
         if self.coeff is None:
             return kernel
-        excess = tf.maximum(self._spectral_norm_of(kernel), self.coeff) / self.coeff
-        return kernel * (1.0 / excess)
+        return induced_norm.constrained(
+            self.norm(), self.make_operator(kernel), *self._vectors(), kernel, self.coeff
+        )
 
     def bind(self):
         """The affine map with the weights as they are now."""

@@ -4,6 +4,7 @@ An exponent from 1 to ∞ is given by its reciprocal, ``1/p`` in ``[0, 1]``, a f
 it is learned) a scalar tensor.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -16,11 +17,14 @@ _STARTS = 8
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
-class EuclideanNorm:
+class EuclideanNorm(NamedTuple):
     """``‖A‖_{2→2}``, the largest singular value."""
 
-    power_step = staticmethod(power_step)
-    power_iteration = staticmethod(power_iteration)
+    def power_step(self, operator, v):
+        return power_step(operator, v)
+
+    def power_iteration(self, operator, v, tolerance=1e-4):
+        return power_iteration(operator, v, tolerance)
 
     def of(self, operator, u, v, kernel):
         """``⟨u, A v⟩`` for unit ``u`` and ``v``: never above the norm, differentiable in ``A``."""
@@ -86,6 +90,31 @@ class InducedNorm(NamedTuple):
             return tf.reduce_max(vector_norm(_rows(kernel), 1.0 - self.domain, 1))
         lengths = vector_norm(u, 1.0 - self.codomain, 1) * vector_norm(v, self.domain, 1)
         return tf.reduce_sum(u * operator(v)) / lengths[0]
+
+
+# Functions of their own in the graph of a training step: one for all layers of a shape, where
+# a copy for each would fill the memory.
+_shared = functools.partial(
+    tf.function, autograph=False, experimental_attributes={"_noinline": True}
+)
+
+
+@_shared
+def power_steps(norm, operator, v, steps):
+    """The `SingularTriple` after ``steps`` steps of the norm's power method from ``v``."""
+
+    def body(step, triple):
+        return step + 1, norm.power_step(operator, triple.v)
+
+    first = tf.constant(1), norm.power_step(operator, v)
+    return tf.while_loop(lambda step, _: step < steps, body, first)[1]
+
+
+@_shared
+def constrained(norm, operator, u, v, kernel, coeff):
+    """``K / max(1, σ/c)`` with ``σ`` by the singular vectors ``u`` and ``v``."""
+    excess = tf.maximum(norm.of(operator, u, v, kernel), coeff) / coeff
+    return kernel * (1.0 / excess)
 
 
 def vector_norm(v, reciprocal, axis):

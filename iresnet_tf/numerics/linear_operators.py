@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.numerics.leading_axes import as_batch, with_leading_axes_of
+
 
 class Dense(NamedTuple):
     """``A v = v K``: a matrix on the last axis.
@@ -45,16 +47,15 @@ class Convolution(NamedTuple):
 
     def __call__(self, v):
         """``[…, h, w, in] → […, h, w, out]``."""
-        flat = tf.reshape(v, tf.concat([[-1], tf.shape(v)[-3:]], 0)) if v.shape.rank != 4 else v
-        image = tf.nn.conv2d(flat, self.kernel, strides=1, padding="SAME")
-        return _restore_leading(image, v, self.kernel.shape[3])
+        image = tf.nn.conv2d(as_batch(v, 3), self.kernel, strides=1, padding="SAME")
+        return with_leading_axes_of(image, v, 3)
 
     def adjoint(self, u):
         """``[…, h, w, out] → […, h, w, in]``."""
-        flat = tf.reshape(u, tf.concat([[-1], tf.shape(u)[-3:]], 0)) if u.shape.rank != 4 else u
-        shape = tf.concat([tf.shape(flat)[:3], [self.kernel.shape[2]]], 0)
+        flat = as_batch(u, 3)
+        shape = [_size(flat, axis) for axis in range(3)] + [self.kernel.shape[2]]
         image = tf.nn.conv2d_transpose(flat, self.kernel, shape, strides=1, padding="SAME")
-        return _restore_leading(image, u, self.kernel.shape[2])
+        return with_leading_axes_of(image, u, 3)
 
 
 class UnrolledConvolution(NamedTuple):
@@ -98,8 +99,8 @@ class UnrolledConvolution(NamedTuple):
         rows, columns = self.kernel.shape[::-1] if transpose else self.kernel.shape
         pixels = self.grid[0] * self.grid[1]
         flat = tf.matmul(tf.reshape(v, [-1, rows]), self.kernel, transpose_b=transpose)
-        shape = tf.concat([tf.shape(v)[:-1], [columns // pixels]], 0)
-        return tf.ensure_shape(tf.reshape(flat, shape), v.shape[:-1] + [columns // pixels])
+        image = tf.reshape(flat, [-1, *self.grid, columns // pixels])
+        return with_leading_axes_of(image, v, 3)
 
 
 @functools.cache
@@ -115,21 +116,15 @@ def _tap_indicator(grid, size):
     return indicator
 
 
-def _restore_leading(image, like, channels):
-    if like.shape.rank == 4:
-        return tf.ensure_shape(image, like.shape[:3] + [channels])
-    shape = tf.concat([tf.shape(like)[:-1], [channels]], 0)
-    return tf.ensure_shape(tf.reshape(image, shape), like.shape[:-1] + [channels])
-
-
 def _matrix_product(v, matrix, transpose=False):
     """One large product whatever the rank: ``tf.matmul`` would batch small ones."""
-    if v.shape.rank == 2:
-        return tf.matmul(v, matrix, transpose_b=transpose)
-    features_in, features_out = matrix.shape[::-1] if transpose else matrix.shape
-    flat = tf.matmul(tf.reshape(v, [-1, features_in]), matrix, transpose_b=transpose)
-    shape = tf.concat([tf.shape(v)[:-1], [features_out]], 0)
-    return tf.ensure_shape(tf.reshape(flat, shape), v.shape[:-1] + [features_out])
+    flat = tf.matmul(as_batch(v, 1), matrix, transpose_b=transpose)
+    return with_leading_axes_of(flat, v, 1)
+
+
+def _size(v, axis):
+    """Of an axis: a number where it is known."""
+    return tf.shape(v)[axis] if v.shape[axis] is None else v.shape[axis]
 
 
 class SingularTriple(NamedTuple):
@@ -156,26 +151,26 @@ def power_step(operator, v):
 
 
 def power_iteration(operator, v, tolerance=1e-4, maximum=2000):
-    """Leading singular triple of ``A``, by power iteration with conjugate directions.
+    """Leading singular triple of ``A``, by Lanczos iteration with restarts.
 
-    Every step replaces ``v`` by the best combination of itself, of the residual
-    ``r = AᵀA v − σ² v`` and of the step before, so nearly equal leading singular
-    values cost tens of steps where plain power iteration takes thousands.  If
-    ``c`` is the component of ``v`` along the leading vector, then
-    ``‖A‖² − σ² ≤ ‖r‖ / c``: iteration stops at ``‖r‖ ≤ 0.1 · tolerance · σ²``.
-    The start is mixed with a fixed pseudo-random direction, so that a vector
-    grown orthogonal to the leading one cannot hide it.
+    A basis of the Krylov space of ``AᵀA`` (or of ``AAᵀ``, where that is smaller) is kept
+    orthonormal; when it is full, its leading Ritz vectors start the next one.  Nearly equal
+    leading singular values cost tens of applications where plain power iteration takes
+    thousands.  With the residual ``r = AᵀA v − σ² v`` and the component ``c`` of ``v`` along
+    the leading vector, ``‖A‖² − σ² ≤ ‖r‖ / c``: iteration stops at ``‖r‖ ≤ 0.1 · tolerance · σ²``.
+    The start is mixed with a fixed pseudo-random direction, so that a vector grown
+    orthogonal to the leading one cannot hide it.
 
     Args:
         operator: the pair ``(A, Aᵀ)``.
         v: start vector, of the operator's input shape; any norm.
         tolerance: relative accuracy asked of ``σ``.
-        maximum: most iterations.
+        maximum: applications of ``AᵀA`` after which no further basis is begun.
 
     Returns:
         `SingularTriple`.  A zero operator gives ``σ = 0``.
 
-    Source: Knyazev 2001 (doi:10.1137/S1064827500366124), with one vector; Gouk et
+    Source: Wu and Simon 2000 (doi:10.1137/S0895479898334605), thick restarts; Gouk et
     al. 2018 (arXiv:1804.04368) for the convolution as an operator.
     """
     compiled = _compiled(type(operator), operator.kernel.shape, v.shape, v.dtype)
@@ -189,50 +184,61 @@ def _compiled(*signature):
     return tf.function(functools.partial(_iterate), autograph=False)
 
 
+_BASIS, _KEPT = 24, 6
+"""Vectors of a full basis, and those of them that start the next one."""
+
+
 def _iterate(operator, v, tolerance, maximum):
-    shape = tf.shape(v)
+    image = operator(v)
+    is_tall = image.shape.num_elements() < v.shape.num_elements()
+    first, there, back = v, operator, operator.adjoint
+    if is_tall:
+        first, there, back = image, operator.adjoint, operator
+    shape, epsilon = first.shape, np.finfo(v.dtype.as_numpy_dtype).eps
 
     def gram(x):
-        return tf.reshape(operator.adjoint(operator(tf.reshape(x, shape))), [-1])
+        return tf.reshape(back(there(tf.reshape(x, shape))), [-1])
+
+    def extended(index, basis, images):
+        # What one more application adds to the space: to the best vector, then to the newest.
+        w = images[tf.where(index == _KEPT, 0, index - 1)]
+        length = tf.norm(w)
+        for _ in range(2):
+            w -= tf.linalg.matvec(basis, tf.linalg.matvec(basis, w), transpose_a=True)
+        # What is left of a dependent direction is rounding, and dropped.
+        kept = tf.norm(w)
+        w *= tf.where(kept > 16.0 * epsilon * length, tf.math.reciprocal_no_nan(kept), 0.0)
+        place = [[index]]
+        basis = tf.tensor_scatter_nd_update(basis, place, [w])
+        return index + 1, basis, tf.tensor_scatter_nd_update(images, place, [gram(w)])
+
+    def body(count, basis, images):
+        _, basis, images = tf.while_loop(
+            lambda index, *_: index < _BASIS, extended, (tf.constant(_KEPT), basis, images)
+        )
+        projected = tf.matmul(basis, images, transpose_b=True)
+        ritz = tf.linalg.eigh(0.5 * (projected + tf.transpose(projected)))[1]
+        leading = tf.reverse(ritz[:, -_KEPT:], [1])
+        basis, images = (
+            tf.pad(tf.matmul(leading, each, transpose_a=True), [[0, _BASIS - _KEPT], [0, 0]])
+            for each in (basis, images)
+        )
+        return count + _BASIS - _KEPT, basis, images
+
+    # Below this the residual is rounding.
+    accuracy = tf.maximum(0.1 * tolerance, 32.0 * epsilon)
+
+    def unfinished(count, basis, images):
+        value = tf.reduce_sum(basis[0] * images[0])
+        return (count < maximum) & (tf.norm(images[0] - value * basis[0]) > accuracy * value)
 
     direction = tf.random.stateless_normal(shape, seed=[1, 2], dtype=v.dtype)
-    start = _normalise(tf.reshape(_normalise(v) + 0.1 * _normalise(direction), [-1]))
-    # Below this the residual is rounding.
-    accuracy = tf.maximum(0.1 * tolerance, 32.0 * np.finfo(v.dtype.as_numpy_dtype).eps)
-
-    def unfinished(step, v, image, *_):
-        value = _dot(v, image)
-        return (step < maximum) & (tf.norm(image - value * v) > accuracy * value)
-
-    def body(step, v, image, last, last_image):
-        r = image - _dot(v, image) * v
-        r = _normalise(r - _dot(r, v) * v)
-        r_image = gram(r)
-        of_v, of_r = _dot(last, v), _dot(last, r)
-        length = tf.norm(last)
-        last = last - of_v * v - of_r * r
-        last_image = last_image - of_v * image - of_r * r_image
-        # What rounding has left of a dependent direction is dropped.
-        kept = tf.norm(last)
-        scale = tf.where(kept > 1e-3 * length, tf.math.reciprocal_no_nan(kept), 0.0)
-        basis = tf.stack([v, r, scale * last])
-        images = tf.stack([image, r_image, scale * last_image])
-        projected = tf.matmul(basis, images, transpose_b=True)
-        best = tf.linalg.eigh(0.5 * (projected + tf.transpose(projected)))[1][:, -1:]
-        change = best * tf.constant([[0.0], [1.0], [1.0]], v.dtype)
-        new, new_image = (tf.reduce_sum(best * each, 0) for each in (basis, images))
-        step_taken, step_image = (tf.reduce_sum(change * each, 0) for each in (basis, images))
-        return step + 1, new, new_image, step_taken, step_image
-
-    zero = tf.zeros_like(start)
-    _, leading, *_ = tf.while_loop(
-        unfinished, body, (tf.constant(0), start, gram(start), zero, zero)
-    )
-    return power_step(operator, tf.reshape(leading, shape))
-
-
-def _dot(a, b):
-    return tf.reduce_sum(a * b)
+    start = _normalise(tf.reshape(_normalise(first) + 0.1 * _normalise(direction), [-1]))
+    rows = tf.one_hot(0, _BASIS, dtype=v.dtype)[:, tf.newaxis]
+    vectors = rows * start, rows * gram(start)
+    _, basis, _ = tf.while_loop(unfinished, body, (tf.constant(0), *vectors))
+    leading = tf.reshape(basis[0], shape)
+    return power_step(operator, operator.adjoint(leading) if is_tall else leading)
 
 
 # Leaves any image as it is, but keeps the direction of v where A is zero.

@@ -135,14 +135,7 @@ class PowerSeries(Series):
 
     def sums(self, linearization, v, seed, lipschitz):
         del seed
-        terms = self.number_of_terms(lipschitz)
-        power, series, neumann = v, 0.0, v
-        for k in range(1, terms + 1):
-            power = -linearization.vjp(power)
-            series -= inner(power, v) / k
-            if k < terms:
-                neumann += power
-        return series, neumann
+        return weighted_sums(linearization.vjp, v, self.number_of_terms(lipschitz))
 
     def number_of_terms(self, lipschitz):
         """``n``, for a ``g`` that is held to that constant."""
@@ -170,6 +163,40 @@ class PowerSeries(Series):
     def get_config(self):
         automatic = {"truncation": self.truncation} if self.terms == "auto" else {}
         return {"terms": self.terms, **self.probe_config(), **automatic}
+
+
+def weighted_sums(vjp, v, terms, weight=None):
+    """``Σ_{k≤n} c_k(−1)^{k+1}/k ⟨v, (Jᵀ)ᵏv⟩`` and ``Σ_{k≤n} c_k(−Jᵀ)^{k−1} v``.
+
+    A loop in the graph, whose size and memory are the same for any number of terms.
+
+    Args:
+        vjp: ``w ↦ Jᵀ w``.
+        v: ``[probes, batch, …event]``.
+        terms: ``n``, an integer or an integer scalar.
+        weight: ``k ↦ c_k``, of a scalar of the dtype of ``v``; 1 by default.
+
+    Returns:
+        ``[probes, batch]`` and ``[probes, batch, …event]``.
+    """
+
+    def body(k, power, series, neumann):
+        index = tf.cast(k, v.dtype)
+        scale = 1.0 if weight is None else weight(index)
+        # On entry power = (−Jᵀ)^{k−1} v.
+        neumann += scale * power
+        power = -vjp(power)
+        series -= scale / index * inner(power, v)
+        return k + 1, power, series, neumann
+
+    start = (tf.constant(1), v, tf.zeros(tf.shape(v)[:2], v.dtype), tf.zeros_like(v))
+    _, _, series, neumann = tf.while_loop(
+        lambda k, *_: k <= terms,
+        body,
+        [tf.stop_gradient(each) for each in start],
+        shape_invariants=[each.shape for each in start],
+    )
+    return series, neumann
 
 
 def inner(a, b):

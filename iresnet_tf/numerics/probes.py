@@ -36,14 +36,14 @@ def placed(seed, first, total):
 
 def unplaced(seed):
     """The seed of what all examples of a batch share."""
-    return seed[:2]
+    return seed if seed.shape == (2,) else seed[:2]
 
 
 def fold_in(seed, number):
     """A seed of its own for every ``number``, of the same place."""
     seed = tf.convert_to_tensor(seed)
     folded = tf.random.fold_in(unplaced(seed), tf.cast(number, tf.int32))
-    return tf.concat([folded, seed[2:]], 0)
+    return folded if seed.shape == (2,) else tf.concat([folded, seed[2:]], 0)
 
 
 def uniform(shape, seed, dtype):

@@ -129,7 +129,13 @@ def _call(function, options, g, *arguments):
 @functools.lru_cache(maxsize=256)
 def _compiled(function, options, structure, specs):
     run = functools.partial(_run, function, options, structure)
-    return tf.function(run, autograph=False, input_signature=[structure.specs, *specs])
+    return tf.function(
+        run,
+        autograph=False,
+        input_signature=[structure.specs, *specs],
+        # Copied into the graph of a training step for every block, it would fill the memory.
+        experimental_attributes={"_noinline": True},
+    )
 
 
 def _run(function, options, structure, tensors, *arguments):

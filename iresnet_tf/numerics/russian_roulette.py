@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.numerics import probes as _probes
-from iresnet_tf.numerics.power_series import Series, inner
+from iresnet_tf.numerics.power_series import Series, weighted_sums
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -80,24 +80,11 @@ class RussianRoulette(Series):
         # Drawn for all examples at once, wherever they are.
         count_seed = _probes.fold_in(_probes.unplaced(seed), 0)
         extra, survival = self._law(count_seed, lipschitz, v.dtype)
-        length = self.exact_terms + extra
 
-        def body(k, power, series, neumann):
-            weight = 1.0 / survival(tf.cast(k - self.exact_terms, v.dtype))
-            # On entry power = (−Jᵀ)^{k−1} v.
-            neumann += weight * power
-            power = -linearization.vjp(power)
-            series -= weight * inner(power, v) / tf.cast(k, v.dtype)
-            return k + 1, power, series, neumann
+        def weight(k):
+            return 1.0 / survival(k - self.exact_terms)
 
-        start = (tf.constant(1), v, tf.zeros(tf.shape(v)[:2], v.dtype), tf.zeros_like(v))
-        _, _, series, neumann = tf.while_loop(
-            lambda k, *_: k <= length,
-            body,
-            [tf.stop_gradient(each) for each in start],
-            shape_invariants=[each.shape for each in start],
-        )
-        return series, neumann
+        return weighted_sums(linearization.vjp, v, self.exact_terms + extra, weight)
 
     def survival(self, lipschitz=None):
         """Geometric: ``q``, the chance that a further term follows."""
