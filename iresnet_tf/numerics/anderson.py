@@ -25,7 +25,7 @@ class _Memory(NamedTuple):
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class Anderson(Solver):
-    """``x_{k+1} = x̄_k + α_k p_k``,  ``p_k = r̄_k + β_k p_{k−1}``: few steps where g is nearly affine.
+    """``x_{k+1} = x̄_k + α_k p_k``,  ``p_k = r̄_k + β_k p_{k−1}``:
 
         x̄_k = x_k − ΔX γ,   r̄_k = r_k − ΔR γ,   γ = argmin ‖r_k − ΔR γ‖² + Σ_i λ_i γ_i² ‖ΔR_i‖²
 

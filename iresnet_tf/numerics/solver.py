@@ -94,15 +94,18 @@ class Solver(Configured):
             target if initial is None else tf.reshape(tf.stop_gradient(initial), [-1, dimension])
         )
 
-        def residual(x):
-            value = g(tf.ensure_shape(tf.reshape(x, shape), y.shape))
-            value = tf.stop_gradient(tf.reshape(value, [batch, dimension]))
+        def residual(x, active):
+            # A sample that has stopped costs no more: its residual is never looked at again.
+            index = tf.where(active)
+            value = g(tf.reshape(tf.gather_nd(x, index), [-1, *y.shape[1:]]))
+            value = tf.stop_gradient(tf.reshape(value, [-1, dimension]))
+            value = tf.scatter_nd(index, value, tf.shape(x, tf.int64))
             # The sum first: what F itself returns at x, rounding included.
             return target - (x + value), epsilon * tf.reduce_max(tf.abs(value), axis=1)
 
         def body(*fields):
             now = _Iterate(*fields)
-            r, rounding = residual(now.x)
+            r, rounding = residual(now.x, now.active)
             norm = tf.norm(r, axis=1)
             # So that F(x), evaluated again in another order, meets the tolerance too.
             solved = now.active & (tf.reduce_max(tf.abs(r), axis=1) + rounding <= tolerance)
