@@ -1,6 +1,6 @@
 """Russian roulette: variance × cost of its laws at trained blocks.
 
-    python benchmarks/roulette.py digits-density RUN … --out FILE
+    python benchmarks/roulette.py laws digits-density RUN … --out FILE
 
 A sum of terms ``t₁ + t₂ + …`` with survival probabilities ``s_k = P(k-th term is taken)``
 has the second moment, over the random length,
@@ -105,21 +105,30 @@ def length_variance(second_moments, survival):
     return terms.sum() - second_moments.sum()
 
 
-@click.command()
+@click.group()
+def main():
+    """Measures the laws of the roulette."""
+
+
+@main.command(name="laws")
 @click.argument("sources", nargs=-1, required=True)
 @click.option("--batch-size", default=64, help="B.")
 @click.option("--samples", default=16, help="Points of the data space that the blocks are at.")
 @click.option("--out", type=click.Path(dir_okay=False), help="JSON file.")
-def main(sources, batch_size, samples, out):
+def compare(sources, batch_size, samples, out):
     """Variance × cost, relative to the default's, at the trained models SOURCES."""
     rows = [
         row
         for source in sources
-        for row in measuring.in_fresh_process(__file__, "--one", source, batch_size, samples)
+        for row in measuring.in_fresh_process(__file__, "one", source, batch_size, samples)
     ]
     measuring.show(rows, out)
 
 
+@main.command(hidden=True)
+@click.argument("source")
+@click.argument("batch_size", type=int)
+@click.argument("samples", type=int)
 def one(source, batch_size, samples):
     """Rows of one model: laws of note and the best of all."""
     import iresnet_tf as irn
@@ -154,17 +163,8 @@ def one(source, batch_size, samples):
             row[f"{kind}: variance × cost"] = products[name][kind] / default[kind]
         row["best of"] = ", ".join(kind for kind in best if best[kind] == name)
         rows.append(row)
-    rows[0]["all"] = {
-        name: {kind: value[kind] / default[kind] for kind in value}
-        for name, value in products.items()
-    }
-    return rows
+    print(json.dumps(rows))
 
 
 if __name__ == "__main__":
-    import sys
-
-    if sys.argv[1:2] == ["--one"]:
-        print(json.dumps(one(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))
-    else:
-        main()
+    main()
