@@ -42,7 +42,8 @@ def implicit_gradient(g, y, x, solver):
             unit = tf.math.divide_no_nan(cotangent, scale)
             # To rounding: a gradient has no tolerance of its own.
             tolerance = 16.0 * np.finfo(cotangent.dtype.as_numpy_dtype).eps
-            return scale * solver(linearization.vjp, unit, tolerance=tolerance).x
+            found = solver(linearization.vjp, unit, tolerance=tolerance, subsets=False)
+            return scale * found.x
 
         return tf.identity(x), gradient
 

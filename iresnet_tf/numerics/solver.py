@@ -72,7 +72,7 @@ class Solver(Configured):
         self.tolerance = float(tolerance)
         self.max_iterations = int(max_iterations)
 
-    def __call__(self, g, y, initial=None, tolerance=None):
+    def __call__(self, g, y, initial=None, tolerance=None, subsets=True):
         """Solves ``x + g(x) = y``.
 
         Args:
@@ -80,6 +80,9 @@ class Solver(Configured):
             y: ``[batch, …event]``.
             initial: first iterate, ``y`` by default.
             tolerance: in place of the solver's own.
+            subsets: whether ``g`` takes some samples of the batch without the others, so that
+                those that have stopped cost no more; a product with Jacobians at a batch
+                takes all.
 
         Returns:
             `FixedPoint`.  No gradient flows through it: see `implicit_gradient`.
@@ -95,8 +98,8 @@ class Solver(Configured):
         )
 
         def residual(x, active):
-            # A sample that has stopped costs no more: its residual is never looked at again.
-            index = tf.where(active)
+            # The residual of a sample that has stopped is never looked at again.
+            index = tf.where(active if subsets else tf.ones_like(active))
             value = g(tf.reshape(tf.gather_nd(x, index), [-1, *y.shape[1:]]))
             value = tf.stop_gradient(tf.reshape(value, [-1, dimension]))
             value = tf.scatter_nd(index, value, tf.shape(x, tf.int64))
