@@ -223,6 +223,95 @@ def test_traced_with_an_unknown_batch_it_is_the_same(solver):
     np.testing.assert_allclose(eager.x, traced.x, atol=1e-12)
 
 
+def test_only_samples_that_have_not_stopped_are_evaluated():
+    g = random_contraction((8,), dtype="float64").bind()
+    rows = []
+
+    def counted(x):
+        rows.append(x.shape[0])
+        return g(x)
+
+    scale = tf.constant([[1e-6], [1e-3], [1.0], [1e3]], tf.float64)
+    found = Anderson(1e-8)(counted, scale * normal(4, 8, dtype=tf.float64))
+    assert len(set(found.iterations.numpy())) > 1
+    assert sum(rows) == found.iterations.numpy().sum()
+
+
+def test_anderson_is_conjugate_residuals_where_g_is_linear_and_symmetric():
+    """The iterates that conjugate residuals reach with one product more, to leading order."""
+    random = np.random.default_rng(0)
+    basis, _ = np.linalg.qr(random.standard_normal((40, 40)))
+    matrix = basis @ np.diag(np.linspace(-0.9, 0.2, 40)) @ basis.T
+    y = random.standard_normal(40)
+    g = Affine(Dense(tf.constant(matrix)))
+    found = solve(Anderson(1e-9, memory=20), g, tf.constant(y[np.newaxis]))
+    operator = np.eye(40) + matrix
+    x, r = y.copy(), y - operator @ y
+    p, evaluations = r.copy(), 1
+    while np.abs(r).max() > 1e-9:
+        image, square = operator @ p, r @ operator @ r
+        step = square / (image @ image)
+        x, r = x + step * p, r - step * image
+        p = r + (r @ operator @ r) / square * p
+        evaluations += 1
+    np.testing.assert_allclose(found.x[0], np.linalg.solve(operator, y), atol=1e-8)
+    assert int(found.iterations[0]) <= evaluations + 4
+
+
+# The accuracy asked for
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-5, 1e-8])
+def test_a_block_meets_the_error_asked_for(solver, tolerance):
+    block = layers.ResidualBlock(aligned_contraction("elu", 0.97), solver=solver())
+    x = normal(16, 8, dtype=tf.float64)
+    result = block.inverse(block(x), tolerance=tolerance)
+    error = norms(result.x - x) / np.sqrt(8)
+    assert result.converged.numpy().all() and (error <= tolerance).all()
+
+
+def image_stack():
+    parts = [layers.Dequantize(17, dtype="float64"), layers.Center(dtype="float64")]
+    for seed in range(3):
+        parts += [layers.ActNorm(dtype="float64")]
+        parts += [layers.ResidualBlock(random_contraction((8,), seed=seed, dtype="float64"))]
+    stack = layers.Stack(parts)
+    stack.build((None, 8))
+    return stack
+
+
+def test_the_tolerance_of_a_stack_is_in_the_units_of_its_data():
+    stack = image_stack()
+    x = tf.constant(np.random.default_rng(1).uniform(0.0, 17.0, (32, 8)))
+    stack.initialize(x)
+    y, before = stack(x), np.inf
+    for tolerance in (1e-6, 1e-3, 1e-1):
+        result = stack.inverse(y, tolerance)
+        np.testing.assert_array_equal(
+            result.x, stack.preimage(stack.prepare_output(y), stack.share(tolerance))
+        )
+        error = norms(result.x - x) / np.sqrt(8)
+        assert result.converged.numpy().all() and (error <= tolerance).all()
+        assert result.iterations.numpy().mean() < before
+        before = result.iterations.numpy().mean()
+
+
+def test_a_tolerance_that_rounding_prevents_is_reported():
+    g = random_contraction((8,), bias=100.0)
+    stack = layers.Stack([layers.ResidualBlock(g)])
+    result = stack.inverse(normal(8, 8), tolerance=1e-9)
+    assert not result.converged.numpy().any()
+    assert (result.error_bound.numpy() > 1e-9).all()
+
+
+def test_a_tolerance_that_is_not_positive_raises():
+    stack = image_stack()
+    for layer in (stack, stack.parts[-1]):
+        with pytest.raises(ValueError, match="tolerance is a positive number.*received -1.0"):
+            layer.inverse(tf.zeros([1, 8]), tolerance=-1.0)
+
+
 # Failure is explicit
 
 

@@ -329,8 +329,8 @@ def test_truncation_bound_is_attained_by_minus_the_identity():
 # Laws of the roulette
 
 
-def test_adaptive_survival_is_the_lipschitz_constant():
-    assert RussianRoulette().survival(0.7) == pytest.approx(0.7)
+def test_adaptive_survival_follows_the_lipschitz_constant():
+    assert RussianRoulette().survival(0.729) == pytest.approx(0.9**4)
     assert RussianRoulette(parameter=0.2).survival() == pytest.approx(0.8)
 
 

@@ -27,6 +27,8 @@ class FactorOut(ToVector):
     Source: Dinh et al. 2017 (arXiv:1605.08803), §3.6.
     """
 
+    iterative = True
+
     def __init__(self, rest, **kwargs):
         rest = rest if isinstance(rest, Stack) else Stack(rest)
         kwargs.setdefault("dtype", rest.dtype_policy.name)
@@ -72,14 +74,14 @@ class FactorOut(ToVector):
         late, log_det = self.rest.forward_and_log_det(late, probes.fold_in(seed, 0))
         return self._joined(early, late), log_det
 
-    def invert(self, y):
+    def invert(self, y, tolerance=None):
         early, late = self._parted(y)
-        result = self.rest.inverse(late)
+        result = self.rest.invert(self.rest.prepare_output(late), tolerance)
         return InverseResult(tf.concat([early, result.x], -1), *result[1:])
 
-    def preimage(self, y):
+    def preimage(self, y, tolerance=None):
         early, late = self._parted(y)
-        return tf.concat([early, self.rest.preimage(late)], -1)
+        return tf.concat([early, self.rest.preimage(late, tolerance)], -1)
 
     def inverse_lipschitz_bound(self):
         """The rest's, and 1 for what leaves."""

@@ -66,6 +66,9 @@ class Invertible(keras.layers.Layer):
     event_ndims = None
     """Rank of one sample, where the layer's kind decides it before it is built."""
 
+    iterative = False
+    """Whether `invert` and `preimage` iterate, and so take a ``tolerance``."""
+
     parts = ()
     """The invertible layers that this one is made of."""
 
@@ -86,7 +89,7 @@ class Invertible(keras.layers.Layer):
         raise NotImplementedError
 
     def invert(self, y):
-        """`InverseResult` at a prepared ``y``, differentiable."""
+        """`InverseResult` at a prepared ``y``, differentiable; see `iterative`."""
         raise NotImplementedError
 
     def inverse_lipschitz_bound(self):
@@ -206,6 +209,15 @@ def as_tensor(x, dtype):
             "itself inside a functional model."
         )
     return tf.cast(tf.convert_to_tensor(x), dtype)
+
+
+def require_tolerance(tolerance):
+    """``tolerance``, if it is a positive number or ``None``."""
+    if tolerance is not None and not tolerance > 0.0:
+        raise ValueError(
+            f"tolerance is a positive number, or None for the solver's own; received {tolerance!r}."
+        )
+    return tolerance
 
 
 def random_seed(shape, dtype=None):

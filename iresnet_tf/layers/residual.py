@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.binding import bind
-from iresnet_tf.layers.invertible import InverseResult, Invertible
+from iresnet_tf.layers.invertible import InverseResult, Invertible, require_tolerance
 from iresnet_tf.numerics import fixed_point, residual_map
 from iresnet_tf.numerics import log_det as estimators
 
@@ -32,6 +32,8 @@ class ResidualBlock(Invertible):
 
     Source: Behrmann et al. 2019 (arXiv:1811.00995), theorem 1 and eq. 4.
     """
+
+    iterative = True
 
     def __init__(self, g, log_det=None, solver=None, recompute=False, **kwargs):
         if not isinstance(g, keras.layers.Layer):
@@ -80,7 +82,7 @@ class ResidualBlock(Invertible):
         except ValueError:
             return None
 
-    def inverse(self, y, lipschitz=None):
+    def inverse(self, y, lipschitz=None, tolerance=None):
         """``x`` with ``x + g(x) = y``, as an `InverseResult`.
 
         ``error_bound = (residual + rounding) D^|1/2 − 1/p| / (1 − L)`` with the certified
@@ -91,20 +93,36 @@ class ResidualBlock(Invertible):
         Args:
             y: ``[batch, …event]``.
             lipschitz: a bound on ``Lip(g)`` to use in place of the certified one.
+            tolerance: on the root mean square of ``x − F⁻¹(y)`` over a sample, in place of
+                the solver's own; see `Stack.inverse`.
 
         Raises:
-            ValueError: for a wrong rank or event shape.
+            ValueError: for a wrong rank or event shape, or a tolerance that is not positive.
             tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
         """
-        return self.invert(self.prepare_output(y), lipschitz)
+        return self.invert(self.prepare_output(y), require_tolerance(tolerance), lipschitz)
 
-    def invert(self, y, lipschitz=None):
-        x, found, margin = residual_map.invert(bind(self.g), y, self.solver)
+    def invert(self, y, tolerance=None, lipschitz=None):
+        tolerance = self._residual_tolerance(tolerance)
+        x, found, margin = residual_map.invert(bind(self.g), y, self.solver, tolerance)
         bound = self._error_bound(found.residual + margin, lipschitz)
         return InverseResult(x, found.iterations, found.residual, found.converged, bound)
 
-    def preimage(self, y):
-        return residual_map.invert(bind(self.g), y, self.solver)[0]
+    def preimage(self, y, tolerance=None):
+        tolerance = self._residual_tolerance(tolerance)
+        return residual_map.invert(bind(self.g), y, self.solver, tolerance)[0]
+
+    def _residual_tolerance(self, error):
+        """The largest residual that leaves a root mean square error of at most ``error``.
+
+        ``‖x − F⁻¹(y)‖₂ ≤ ‖r‖₂ / (1 − L) ≤ √D max |r| / (1 − L)``, with the ``L`` that the
+        constraints enforce; where none below 1 is known, as if it were 0.
+        """
+        lipschitz = self._lipschitz_or_none()
+        if error is None or lipschitz is None:
+            return error
+        gap = 1.0 - tf.cast(lipschitz, tf.float64)
+        return tf.cast(error, tf.float64) * tf.where(gap > 0.0, gap, 1.0)
 
     def _error_bound(self, residual, lipschitz):
         lipschitz = self.known_lipschitz() if lipschitz is None else lipschitz

@@ -4,7 +4,8 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.act_norm import ActNorm
-from iresnet_tf.layers.invertible import InverseResult, Invertible
+from iresnet_tf.layers.invertible import InverseResult, Invertible, require_tolerance
+from iresnet_tf.layers.preprocessing import Preprocessing
 from iresnet_tf.layers.residual import ResidualBlock
 from iresnet_tf.numerics import probes
 
@@ -19,6 +20,8 @@ class Stack(Invertible):
     Raises:
         ValueError: if one of the layers is not invertible.
     """
+
+    iterative = True
 
     def __init__(self, layers, **kwargs):
         for layer in layers:
@@ -76,14 +79,54 @@ class Stack(Invertible):
     def output_event_shape(self):
         return self.latent_shape
 
-    def invert(self, y):
+    def inverse(self, y, tolerance=None):
+        """``x = F⁻¹(y)`` as an `InverseResult`.
+
+        ``converged`` says that every block met its own tolerance, ``error_bound`` what is
+        certain of the whole: the bounds of many blocks multiply, and are mostly far too large.
+
+        Args:
+            y: ``[batch, …event]``.
+            tolerance: asked of the whole: on the root mean square of ``x − F⁻¹(y)`` over a
+                sample, in the units of ``x``.  It is shared out: see `share`.  By default every
+                block keeps to its solver's own.
+
+        Raises:
+            ValueError: for a wrong rank or event shape, or a tolerance that is not positive.
+            tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
+        """
+        return self.invert(self.prepare_output(y), self.share(tolerance))
+
+    def share(self, tolerance):
+        """What each block may err by at the stack's data side: ``tolerance / blocks``.
+
+        From there it is carried to the block through the preprocessing exactly, by the
+        Lipschitz constants of the inverses, as 1/n for levels; other layers count as 1, which
+        is the order of what they do, not a bound (the product of bounds would ask more than
+        float32 can give).  A block meets its share by its own constant: see `ResidualBlock`.
+        """
+        if tolerance is None:
+            return None
+        return require_tolerance(tolerance) / max(1, len(residual_blocks(self)))
+
+    def _shares(self, share):
+        """The same at the data side of every part."""
+        shares = []
+        for part in self.parts:
+            shares.append(share)
+            if share is not None and isinstance(part, Preprocessing):
+                share = share / part.inverse_lipschitz_bound()
+        return shares
+
+    def invert(self, y, tolerance=None):
         """Layer by layer; iterations add up, and each layer enlarges the error before it.
 
         The residual is the largest of the layers'.
         """
         result = InverseResult.exact(y)
-        for part in reversed(self.parts):
-            step = part.inverse(result.x)
+        for part, share in reversed(list(zip(self.parts, self._shares(tolerance)))):
+            latent = part.prepare_output(result.x)
+            step = part.invert(latent, share) if part.iterative else part.invert(latent)
             growth = tf.cast(part.inverse_lipschitz_bound(), y.dtype)
             carried = tf.math.multiply_no_nan(growth, result.error_bound)
             result = InverseResult(
@@ -95,9 +138,9 @@ class Stack(Invertible):
             )
         return result
 
-    def preimage(self, y):
-        for part in reversed(self.parts):
-            y = part.preimage(y)
+    def preimage(self, y, tolerance=None):
+        for part, share in reversed(list(zip(self.parts, self._shares(tolerance)))):
+            y = part.preimage(y, share) if part.iterative else part.preimage(y)
         return y
 
     def last_latent(self, y):

@@ -112,27 +112,29 @@ class DensityModel(FlowModel):
             self.prior.distribution(), tfb.Invert(self._bijector), name="density"
         )
 
-    def sample(self, count, temperature=1.0, seed=None):
+    def sample(self, count, temperature=1.0, seed=None, tolerance=None):
         """``F⁻¹(z)`` for ``z`` from the prior with its scale times ``temperature``.
 
         Args:
             count: number of samples.
             temperature: above 0; 1 samples the model itself.
             seed: integer or stateless seed; fresh by default.
+            tolerance: of `decode`.
 
         Returns:
             ``[count, …event]``; levels, where the data are discrete.
         """
-        return self._sampled(count, temperature, seed)
+        return self._sampled(count, temperature, seed, tolerance)
 
-    def _sampled(self, count, temperature, seed, **condition):
+    def _sampled(self, count, temperature, seed, tolerance, **condition):
         self._require_built()
         if count != int(count) or count < 1:
             raise ValueError(f"count is an integer of at least 1; received {count!r}.")
         if not 0.0 < temperature < math.inf:
             raise ValueError(f"temperature is a positive number; received {temperature!r}.")
         seed = self.flow.next_seed() if seed is None else probes.as_seed(seed)
-        x = self.decode(self.prior.sample(int(count), temperature, seed, **condition))
+        z = self.prior.sample(int(count), temperature, seed, **condition)
+        x = self.decode(z, tolerance)
         return x if self.dequantize is None else self.dequantize.to_levels(x)
 
     # Training.

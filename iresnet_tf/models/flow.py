@@ -70,10 +70,17 @@ class FlowModel(keras.Model):
         """``z = F(x)``."""
         return self.flow(self.flow.prepare(x))
 
-    def decode(self, z):
-        """``x = F⁻¹(z)``."""
+    def decode(self, z, tolerance=None):
+        """``x = F⁻¹(z)``.
+
+        Args:
+            z: ``[batch, …latent]``.
+            tolerance: asked of the root mean square error of a sample, in the units of ``x``
+                (levels, for images); by default every block keeps to its solver's own, 1e-6 in
+                the units of the block.  See `Stack.inverse`, which also reports what was met.
+        """
         self._require_built()
-        return self.flow.preimage(self.flow.prepare_output(z))
+        return self.flow.preimage(self.flow.prepare_output(z), self.flow.share(tolerance))
 
     def bijector(self):
         """``F`` as a `tfp.bijectors.Bijector`, data → latent."""

@@ -72,10 +72,10 @@ class HybridModel(DensityModel):
         """Logits of the classes, ``[batch, classes]``."""
         return self.head(self.flow.last_latent(self.encode(x)))
 
-    def sample(self, count, temperature=1.0, seed=None, labels=None):
+    def sample(self, count, temperature=1.0, seed=None, labels=None, tolerance=None):
         """As `DensityModel.sample`; ``labels`` are classes ``[count]`` for a conditional prior."""
         if labels is None:
-            return self._sampled(count, temperature, seed)
+            return self._sampled(count, temperature, seed, tolerance)
         if self.prior.kind != "conditional":
             raise ValueError(
                 f"Samples of given classes need prior='conditional'; this model's is "
@@ -89,7 +89,7 @@ class HybridModel(DensityModel):
                 f"labels are {count} classes from 0 to {self.head.classes - 1}; received "
                 f"{labels.numpy()!r}."
             )
-        return self._sampled(count, temperature, seed, labels=labels)
+        return self._sampled(count, temperature, seed, tolerance, labels=labels)
 
     def fit(self, x=None, y=None, **kwargs):
         """As `DensityModel.fit`, with integer classes ``y`` (or a dataset of pairs)."""

@@ -96,18 +96,25 @@ def _recomputed(forward, again, g, x):
     return outputs(x, *structure.tensors(g))
 
 
-def invert(g, y, solver):
+def invert(g, y, solver, tolerance=None):
     """``x`` with ``x + g(x) = y``, differentiable.
+
+    Args:
+        g: map of `iresnet_tf.numerics.linearization`.
+        y: ``[batch, …event]``.
+        solver: of `iresnet_tf.numerics.fixed_point`.
+        tolerance: in place of the solver's own.
 
     Returns:
         ``x``, the solver's `FixedPoint` report, and a bound on the rounding of
         its residual, ``[batch]``.
     """
-    return _call(_invert, (solver,), g, y)
+    tolerance = solver.tolerance if tolerance is None else tolerance
+    return _call(_invert, (solver,), g, y, tf.cast(tolerance, y.dtype))
 
 
-def _invert(solver, g, y):
-    found = solver(g, y)
+def _invert(solver, g, y, tolerance):
+    found = solver(g, y, tolerance=tolerance)
     # The sum x + g(x) − y rounds as well.
     epsilon = np.finfo(y.dtype.as_numpy_dtype).eps
     margin = rounding_error(g, found.x) + 4.0 * epsilon * (event_norm(y) + event_norm(found.x))

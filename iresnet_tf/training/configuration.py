@@ -21,7 +21,7 @@ class LogDet(_Config):
     distribution: Literal["rademacher", "gaussian"] = "rademacher"
     law: Literal["geometric", "poisson"] = "geometric"
     parameter: float | None = None
-    exact_terms: pydantic.NonNegativeInt = 2
+    exact_terms: pydantic.NonNegativeInt = 3
 
 
 class _Flow(_Config):
