@@ -92,7 +92,7 @@ class ReplicatedModel(keras.Model):
         if self.replicas > 1 and isinstance(x, tf.data.Dataset):
             x, steps = parted(x, self.distribute_strategy, kwargs.get("steps_per_epoch"))
             kwargs["steps_per_epoch"] = steps
-        elif self.replicas > 1 and self.distribute_strategy.extended._in_multi_worker_mode():
+        elif self.distribute_strategy.cluster_resolver is not None:
             raise ValueError(
                 "On several workers fit takes a batched tf.data.Dataset, the same on every worker; "
                 f"received {type(x).__name__}."

@@ -84,7 +84,7 @@ def resume(out, data_dir=None, strategy=None):
         keras.utils.set_random_seed(seed)
         with strategy.scope():
             model = _newest(shared)
-        done = int(model.optimizer.iterations)
+        done = int(model.optimizer.iterations.numpy())
         history = [line for line in shared.read_history() if line["step"] <= done]
         strategies.require_agreement(strategy, "the step that they resume from", done)
         run = strategies.folder(strategy, shared)
@@ -107,7 +107,7 @@ def open_source(preset, data_dir=None):
 
 
 def _continue(model, preset, source, run, seed, started):
-    done = int(model.optimizer.iterations)
+    done = int(model.optimizer.iterations.numpy())
     writer = tf.summary.create_file_writer(str(run.tensorboard))
     test, classes = source.examples("test", preset.evaluation_examples)
     every = max(1, preset.epochs // PICTURES_A_RUN)
