@@ -36,14 +36,14 @@ def made(kind, strategy, optimizer):
     keras.utils.set_random_seed(1)
     with strategy.scope():
         stack = []
-        for estimator in (log_det.PowerSeries(3), log_det.RussianRoulette()):
-            g = layers.Contraction.conv(4, (3, 1, 3), dtype="float64")
+        for estimator in (log_det.PowerSeries(2), log_det.RussianRoulette()):
+            g = layers.Contraction.conv(4, (3, 2), dtype="float64")
             stack += [layers.ActNorm(dtype="float64"), layers.ResidualBlock(g, estimator)]
         scale = [layers.Dequantize(4, dtype="float64"), layers.Center(dtype="float64")]
         make, options = KINDS[kind]
         model = make(stack, preprocessing=scale, seed=5, dtype="float64", **options)
         model.build((None, 4, 4, 2))
-        model.compile(optimizer)
+        model.compile(optimizer())
     return model
 
 
@@ -52,8 +52,7 @@ def trained(strategy):
     found = {}
     for kind in KINDS:
         for name, (optimizer, steps) in OPTIMIZERS.items():
-            with strategy.scope():
-                model = made(kind, strategy, optimizer())
+            model = made(kind, strategy, optimizer)
             batches = tf.data.Dataset.from_tensor_slices(data(kind, TRAINED)).batch(BATCH)
             history = model.fit(batches.repeat(), steps_per_epoch=steps, epochs=1, verbose=0)
             saved = {f"weight {w.path}": w.numpy() for w in model.weights}

@@ -21,7 +21,12 @@ from iresnet_tf.training import train as training
 from iresnet_tf.training.run_folder import RunFolder
 
 PROGRAM = pathlib.Path(__file__).with_name("strategies_program.py")
-QUIET = {"OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+ENVIRONMENT = {
+    "PYTHONPATH": str(pathlib.Path(irn.__file__).parents[1]),
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
 
 
 def start(*arguments, **environment):
@@ -30,7 +35,7 @@ def start(*arguments, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **QUIET, **environment},
+        env={**os.environ, **ENVIRONMENT, **environment},
     )
 
 

@@ -21,13 +21,13 @@ class ReplicatedModel(keras.Model):
         if self.replicas == 1:
             super().make_train_function(force)
         elif self.train_function is None or force:
-            self.train_function = self._on_replicas(self._step_of_all)
+            self.train_function = self._on_replicas(self._train_on_part)
 
     def make_test_function(self, force=False):
         if self.replicas == 1:
             super().make_test_function(force)
         elif self.test_function is None or force:
-            self.test_function = self._on_replicas(self._test_step_of_some)
+            self.test_function = self._on_replicas(self._test_on_part)
 
     def _on_replicas(self, step):
         """Runs a step on the replicas' parts of a batch; Keras's own fails on several workers."""
@@ -56,7 +56,8 @@ class ReplicatedModel(keras.Model):
 
         return function
 
-    def _step_of_all(self, batch):
+    def _train_on_part(self, batch):
+        """Refuses a part without examples: it would not do with the sums over the replicas."""
         some = tf.debugging.assert_positive(
             _size(batch),
             f"A batch has fewer examples than there are replicas, {self.replicas}. Choose another "
@@ -65,7 +66,7 @@ class ReplicatedModel(keras.Model):
         with tf.control_dependencies([some]):
             return self.train_step(_mapped(tf.identity, batch))
 
-    def _test_step_of_some(self, batch):
+    def _test_on_part(self, batch):
         """A replica without examples, of a small last batch, evaluates zeros and forgets it."""
         empty = _size(batch) == 0
         variables = [variable for metric in self.metrics for variable in metric.variables]
@@ -92,7 +93,7 @@ class ReplicatedModel(keras.Model):
         if self.replicas > 1 and isinstance(x, tf.data.Dataset):
             x, steps = parted(x, self.distribute_strategy, kwargs.get("steps_per_epoch"))
             kwargs["steps_per_epoch"] = steps
-        elif self.distribute_strategy.cluster_resolver is not None:
+        elif self.replicas > 1 and self.distribute_strategy.cluster_resolver is not None:
             raise ValueError(
                 "On several workers fit takes a batched tf.data.Dataset, the same on every worker; "
                 f"received {type(x).__name__}."

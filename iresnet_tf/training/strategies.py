@@ -163,8 +163,7 @@ def folder(strategy, run):
 
 def require_agreement(strategy, what, number):
     """Raises `ValueError` unless all workers call it with the same whole number."""
-    mean = float(strategy.reduce("MEAN", tf.identity(tf.constant(number, tf.float64)), axis=None))
-    if mean != number:
+    if _mean(strategy, number) != number:
         raise ValueError(
             f"The workers differ in {what}. Start the same command on every one of them, and to "
             "resume, let --out be one folder that all of them see."
@@ -173,20 +172,20 @@ def require_agreement(strategy, what, number):
 
 def wait(strategy):
     """Returns when all workers are here."""
-    require_agreement(strategy, "nothing", 0)
+    _mean(strategy, 0)
+
+
+def _mean(strategy, number):
+    """Of what the workers give."""
+    return float(strategy.reduce("MEAN", tf.identity(tf.constant(number, tf.float64)), axis=None))
 
 
 @contextlib.contextmanager
-def losses_explained(strategy, run):
+def lost_workers_explained(strategy, run):
     """Inside, what TensorFlow raises where another worker is gone becomes a `WorkerLostError`."""
     try:
         yield
-    except (
-        tf.errors.UnavailableError,
-        tf.errors.AbortedError,
-        tf.errors.CancelledError,
-        tf.errors.FailedPreconditionError,
-    ) as error:
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
         resolver = strategy.cluster_resolver
         if resolver is None:
             raise

@@ -40,7 +40,7 @@ def train(preset, out, seed=0, data_dir=None, strategy=None):
     started = time.time()
     strategy = strategy or strategies.get("one")
     shared = RunFolder(out)
-    with strategies.losses_explained(strategy, shared):
+    with strategies.lost_workers_explained(strategy, shared):
         run = strategies.folder(strategy, shared)
         _require_examples(preset, strategy)
         source = open_source(preset, data_dir)
@@ -76,7 +76,7 @@ def resume(out, data_dir=None, strategy=None):
     started = time.time()
     strategy = strategy or strategies.get("one")
     shared = RunFolder(out)
-    with strategies.losses_explained(strategy, shared):
+    with strategies.lost_workers_explained(strategy, shared):
         config = shared.read_config()
         preset, seed = config["preset"], config["seed"]
         _require_examples(preset, strategy)
