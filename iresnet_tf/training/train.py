@@ -144,6 +144,7 @@ def _continue(model, preset, source, run, seed, started):
         }
         pictures.set_model(trained)
         pictures.draw()
+        writer.flush()
         write_json(run.result, result)
     writer.close()
     strategies.wait(model.distribute_strategy)
