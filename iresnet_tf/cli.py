@@ -18,11 +18,19 @@ from iresnet_tf.analysis.samples import reconstructed, samples_figure
 from iresnet_tf.analysis.spectrum import spectrum
 from iresnet_tf.numerics import log_det as estimators
 from iresnet_tf.training import presets as catalogue
+from iresnet_tf.training import strategies
 from iresnet_tf.training import train as training
 from iresnet_tf.training.run_folder import RunFolder, write_json
 
 _PATH = click.Path(path_type=pathlib.Path)
 _SEED = click.IntRange(0, 2**31 - 1)
+_EXPLAINED = (
+    ValueError,
+    FileNotFoundError,
+    FileExistsError,
+    ConnectionError,
+    strategies.WorkerLostError,
+)
 _data_dir = click.option(
     "--data-dir",
     type=_PATH,
@@ -37,7 +45,7 @@ def _clear_errors(command):
     def wrapped(*args, **kwargs):
         try:
             return command(*args, **kwargs)
-        except (ValueError, FileNotFoundError, FileExistsError) as error:
+        except _EXPLAINED as error:
             raise click.ClickException(str(error)) from error
         except tf.errors.InvalidArgumentError as error:
             raise click.ClickException(error.message) from error
@@ -75,10 +83,33 @@ def presets():
 @click.option("--batch-size", type=click.IntRange(1), help="Instead of the preset's.")
 @click.option("--seed", type=_SEED, help="0 by default.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
+@click.option(
+    "--strategy",
+    type=click.Choice(strategies.NAMES),
+    default="auto",
+    show_default=True,
+    help="auto: every GPU of this machine. multi-worker: of several, one command on each.",
+)
+@click.option("--workers", metavar="HOST:PORT,…", help="All workers; or set TF_CONFIG.")
+@click.option("--worker", type=int, help="Which of --workers this is, from 0, the chief.")
 @_data_dir
 @_clear_errors
-def train(preset, overrides, out, epochs, steps, batch_size, seed, resume, data_dir):
+def train(
+    preset,
+    overrides,
+    out,
+    epochs,
+    steps,
+    batch_size,
+    seed,
+    resume,
+    strategy,
+    workers,
+    worker,
+    data_dir,
+):
     """Train PRESET into a run folder, with fields replaced (as model.width=32)."""
+    devices = (strategy, workers.split(",") if workers else None, worker)
     if epochs and steps:
         raise click.UsageError("Give --epochs or --steps, not both.")
     if resume:
@@ -88,14 +119,15 @@ def train(preset, overrides, out, epochs, steps, batch_size, seed, resume, data_
         if config.name != preset:
             raise ValueError(f"{out} is a run of {config.name}, not of {preset}.")
         _set_threads(config.intra_op_threads)
-        result = training.resume(out, data_dir)
+        result = training.resume(out, data_dir, strategies.get(*devices))
     else:
         if batch_size:
             overrides = (*overrides, f"batch_size={batch_size}")
         config = catalogue.get(preset, overrides).with_length(epochs, steps)
         _set_threads(config.intra_op_threads)
-        result = training.train(config, out, seed or 0, data_dir)
-    click.echo(json.dumps(result, indent=2))
+        result = training.train(config, out, seed or 0, data_dir, strategies.get(*devices))
+    if result is not None:
+        click.echo(json.dumps(result, indent=2))
 
 
 @main.command()

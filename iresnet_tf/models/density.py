@@ -196,7 +196,13 @@ class DensityModel(FlowModel):
         self._trackers["loss"].update_state(loss, sample_weight=self._weight(x, sample_weight))
         for name, values in parts.items():
             self._trackers[name].update_state(values, sample_weight)
-        results = {name: tracker.result() for name, tracker in self._trackers.items()}
+        results = self.get_metrics_result()
+        del results["max_gradient"]
+        return results
+
+    def get_metrics_result(self):
+        """As `keras.Model.get_metrics_result`; with ``bits_per_dim`` for discrete data."""
+        results = super().get_metrics_result()
         if self.dequantize is not None:
             nats = -(results["log_prior"] + results["log_det"])
             results["bits_per_dim"] = bits_per_dim(nats, self.dimension)

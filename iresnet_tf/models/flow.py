@@ -11,10 +11,11 @@ from iresnet_tf.bijectors import from_layer
 from iresnet_tf.layers import Dequantize, Stack, refresh, residual_blocks
 from iresnet_tf.layers.invertible import as_tensor
 from iresnet_tf.models import inputs
-from iresnet_tf.numerics import probes
+from iresnet_tf.models.replicated import ReplicatedModel
+from iresnet_tf.numerics import probes, replicas
 
 
-class FlowModel(keras.Model):
+class FlowModel(ReplicatedModel):
     """A `keras.Model` around an invertible ``F``: builds itself, inverts, certifies, saves.
 
     ``fit`` begins with the data-dependent initialisation and ends with refined spectral
@@ -145,9 +146,11 @@ class FlowModel(keras.Model):
         return super().predict(x, **kwargs)
 
     def _descend(self, tape, loss):
-        """One step of the optimizer down ``loss``, which this replica saw on its tape."""
-        gradients = tape.gradient(loss, self.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+        """One step of the optimizer down the sum of the replicas' ``loss``, each on its tape."""
+        gradients = replicas.total(tape.gradient(loss, self.trainable_variables))
+        # The optimizer clips what a replica brings, and then adds it up.
+        brought = replicas.by_the_first(gradients)
+        self.optimizer.apply_gradients(zip(brought, self.trainable_variables))
         largest = [tf.reduce_max(tf.abs(each)) for each in gradients if each is not None]
         self.max_gradient.update_state(tf.reduce_max(largest))
 

@@ -1,4 +1,4 @@
-"""Where the examples of a replica stand in the global batch."""
+"""What the replicas of a global batch know of each other."""
 
 import tensorflow as tf
 
@@ -12,18 +12,45 @@ def placed_seed(seed, batch):
         seed: stateless seed ``[2]``, equal on all replicas.
         batch: number of this replica's examples, an int32 scalar.
     """
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
+    context = _several()
+    if context is None:
         return seed
-    sizes = context.all_gather(tf.reshape(batch, [1]), axis=0)
-    before = tf.range(context.num_replicas_in_sync) < context.replica_id_in_sync_group
-    first = tf.reduce_sum(tf.where(before, sizes, 0))
+    place, count = context.replica_id_in_sync_group, context.num_replicas_in_sync
+    # In float32, which every engine adds up: whole to 2²⁴ examples.
+    own = tf.one_hot(place, count) * tf.cast(batch, tf.float32)
+    sizes = tf.cast(context.all_reduce(tf.distribute.ReduceOp.SUM, own), tf.int32)
+    first = tf.reduce_sum(tf.where(tf.range(count) < place, sizes, 0))
     return probes.placed(seed, first, tf.reduce_sum(sizes))
 
 
 def share(weight):
     """``w_replica / Σ w``: what a replica's weighted mean counts in the global one."""
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
+    context = _several()
+    if context is None:
         return tf.ones_like(weight)
     return tf.math.divide_no_nan(weight, context.all_reduce(tf.distribute.ReduceOp.SUM, weight))
+
+
+def total(tensors):
+    """``Σ`` over the replicas of each tensor of a list, where ``None`` stays so."""
+    context = _several()
+    if context is None:
+        return tensors
+    known = [each for each in tensors if each is not None]
+    summed = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, known))
+    return [None if each is None else next(summed) for each in tensors]
+
+
+def by_the_first(tensors):
+    """Tensors that all replicas share as those of the first alone: zeros on the others."""
+    context = _several()
+    if context is None:
+        return tensors
+    first = context.replica_id_in_sync_group == 0
+    return [None if each is None else each * tf.cast(first, each.dtype) for each in tensors]
+
+
+def _several():
+    """The replica's context, or ``None`` where it is alone."""
+    context = tf.distribute.get_replica_context()
+    return None if context is None or context.num_replicas_in_sync == 1 else context

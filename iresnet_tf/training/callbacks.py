@@ -44,7 +44,7 @@ class History(keras.callbacks.Callback):
         self.path = path
 
     def on_epoch_end(self, epoch, logs=None):
-        step = int(self.model.optimizer.iterations)
+        step = int(self.model.optimizer.iterations.numpy())
         line = {"epoch": epoch + 1, "step": step, **{k: float(v) for k, v in logs.items()}}
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -68,7 +68,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.run, self.save = run, save
 
     def on_epoch_end(self, epoch, logs=None):
-        self.save(self.model, self.run.checkpoint(int(self.model.optimizer.iterations)))
+        self.save(self.model, self.run.checkpoint(int(self.model.optimizer.iterations.numpy())))
         for old in self.run.latest_checkpoints()[self.KEPT :]:
             old.unlink()
 
@@ -136,7 +136,7 @@ class Scalars(keras.callbacks.Callback):
         self.writer = writer
 
     def on_epoch_end(self, epoch, logs=None):
-        step = int(self.model.optimizer.iterations)
+        step = int(self.model.optimizer.iterations.numpy())
         sigmas = [
             min(float(layer.spectral_norm()), layer.enforced_lipschitz())
             for layer in spectral_layers(self.model)
@@ -182,7 +182,7 @@ class Pictures(keras.callbacks.Callback):
 
     def draw(self):
         """Draws now, for the step that the optimizer is at."""
-        step = int(self.model.optimizer.iterations)
+        step = int(self.model.optimizer.iterations.numpy())
         shown = self.data[: self.count]
         report = reconstruction(self.model, shown)
         figures = self._figures(shown)

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import tempfile
 import warnings
 
 import keras
@@ -35,6 +36,9 @@ class RunFolder:
         self.model = self.path / "model.keras"
         self.result = self.path / "result.json"
 
+    is_kept = True
+    """Whether the run's result belongs here."""
+
     def require_new(self):
         """Raises `FileExistsError` if the path exists and is not an empty folder."""
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
@@ -46,9 +50,12 @@ class RunFolder:
     def create(self, config):
         """Makes the folder and writes its configuration; see `require_new`."""
         self.require_new()
+        self._make_folders()
+        write_json(self.config, config)
+
+    def _make_folders(self):
         for folder in (self.checkpoints, self.tensorboard, self.images):
             folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.config, config)
 
     def read_config(self):
         """``config.json`` as plain data, its preset parsed.
@@ -87,13 +94,12 @@ class RunFolder:
         """Where the checkpoint after ``step`` lies."""
         return self.checkpoints / f"step-{step:08d}.keras"
 
-    def forget_epochs_after(self, step):
-        """Drops history lines of epochs that are about to be trained again."""
-        if self.history.is_file():
-            kept = [json.dumps(line) + "\n" for line in self.read_history() if line["step"] <= step]
-            partial = self.history.with_name(f".partial-{self.history.name}")
-            partial.write_text("".join(kept))
-            os.replace(partial, self.history)
+    def reopen(self, history):
+        """Makes the folders that are missing, and ``history`` the figures of the epochs so far."""
+        self._make_folders()
+        partial = self.history.with_name(f".partial-{self.history.name}")
+        partial.write_text("".join(json.dumps(line) + "\n" for line in history))
+        os.replace(partial, self.history)
 
     def read_history(self):
         """The figures of every epoch so far; a line cut off by a kill is left out."""
@@ -103,6 +109,16 @@ class RunFolder:
     def latest_checkpoints(self):
         """Whole checkpoints, newest first."""
         return sorted(self.checkpoints.glob("step-*.keras"), reverse=True)
+
+
+class ScratchFolder(RunFolder):
+    """A run folder that goes with the process: of a worker that is not the chief."""
+
+    is_kept = False
+
+    def __init__(self):
+        self._temporary = tempfile.TemporaryDirectory(prefix="iresnet_tf-")
+        super().__init__(self._temporary.name)
 
 
 def load_model(path):

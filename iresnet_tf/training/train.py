@@ -1,71 +1,95 @@
 """From a preset to a trained, evaluated run folder."""
 
+import json
 import time
 import warnings
+import zlib
 
 import keras
 import tensorflow as tf
 
 from iresnet_tf.analysis.evaluation import evaluate
 from iresnet_tf.data import sources
-from iresnet_tf.training import callbacks
+from iresnet_tf.training import callbacks, strategies
 from iresnet_tf.training.assembly import build_model, build_optimizer
 from iresnet_tf.training.run_folder import RunFolder, load_model, save_model, write_json
 
 PICTURES_A_RUN = 2
 
 
-def train(preset, out, seed=0, data_dir=None):
+def train(preset, out, seed=0, data_dir=None, strategy=None):
     """Trains a preset in a new folder, evaluates it, and leaves the run there.
+
+    Of several workers the chief alone writes and evaluates.
 
     Args:
         preset: `presets.Preset`.
         out: the folder; must not exist yet, or be empty.
         seed: of initial weights, data order, noise and probes.
         data_dir: the TFDS directory.
+        strategy: of `strategies.get`; one device by default.
 
     Returns:
-        dict, as written to ``result.json``.
+        dict, as written to ``result.json``; ``None`` for a worker that is not the chief.
 
     Raises:
         FileExistsError: if ``out`` exists and is not an empty folder.
         ValueError: for a configuration that makes no model; nothing is written then.
+        WorkerLostError: if another worker is gone.
     """
     started = time.time()
-    run = RunFolder(out)
-    source = open_source(preset, data_dir)
-    run.require_new()
-    keras.utils.set_random_seed(seed)
-    model = build_model(preset, source, seed)
-    model.compile(build_optimizer(preset))
-    model.initialize(source.initial_examples(seed))
-    run.create({"preset": preset.model_dump(mode="json"), "seed": seed})
-    return _continue(model, preset, source, run, seed, started)
+    strategy = strategy or strategies.get("one")
+    shared = RunFolder(out)
+    with strategies.lost_workers_explained(strategy, shared):
+        run = strategies.folder(strategy, shared)
+        _require_examples(preset, strategy)
+        source = open_source(preset, data_dir)
+        run.require_new()
+        config = {"preset": preset.model_dump(mode="json"), "seed": seed}
+        number = zlib.crc32(json.dumps(config).encode())
+        strategies.require_agreement(strategy, "their configuration", number)
+        keras.utils.set_random_seed(seed)
+        with strategy.scope():
+            model = build_model(preset, source, seed)
+            model.compile(build_optimizer(preset))
+        model.initialize(source.initial_examples(seed))
+        run.create(config)
+        return _continue(model, preset, source, run, seed, started)
 
 
-def resume(out, data_dir=None):
+def resume(out, data_dir=None, strategy=None):
     """Continues an interrupted run from its newest whole checkpoint.
 
     Args:
-        out: the run's folder.
+        out: the run's folder; of several workers, one that all of them see.
         data_dir: the TFDS directory.
+        strategy: of `strategies.get`, whichever the run had before; one device by default.
 
     Returns:
-        dict, as written to ``result.json``.
+        dict, as written to ``result.json``; ``None`` for a worker that is not the chief.
 
     Raises:
         FileNotFoundError: if there is no run, or no checkpoint in it.
         ValueError: if no checkpoint can be read.
+        WorkerLostError: if another worker is gone.
     """
     started = time.time()
-    run = RunFolder(out)
-    config = run.read_config()
-    preset, seed = config["preset"], config["seed"]
-    source = open_source(preset, data_dir)
-    keras.utils.set_random_seed(seed)
-    model = _newest(run)
-    run.forget_epochs_after(int(model.optimizer.iterations))
-    return _continue(model, preset, source, run, seed, started)
+    strategy = strategy or strategies.get("one")
+    shared = RunFolder(out)
+    with strategies.lost_workers_explained(strategy, shared):
+        config = shared.read_config()
+        preset, seed = config["preset"], config["seed"]
+        _require_examples(preset, strategy)
+        source = open_source(preset, data_dir)
+        keras.utils.set_random_seed(seed)
+        with strategy.scope():
+            model = _newest(shared)
+        done = int(model.optimizer.iterations.numpy())
+        history = [line for line in shared.read_history() if line["step"] <= done]
+        strategies.require_agreement(strategy, "the step that they resume from", done)
+        run = strategies.folder(strategy, shared)
+        run.reopen(history)
+        return _continue(model, preset, source, run, seed, started)
 
 
 def open_source(preset, data_dir=None):
@@ -83,7 +107,7 @@ def open_source(preset, data_dir=None):
 
 
 def _continue(model, preset, source, run, seed, started):
-    done = int(model.optimizer.iterations)
+    done = int(model.optimizer.iterations.numpy())
     writer = tf.summary.create_file_writer(str(run.tensorboard))
     test, classes = source.examples("test", preset.evaluation_examples)
     every = max(1, preset.epochs // PICTURES_A_RUN)
@@ -104,20 +128,36 @@ def _continue(model, preset, source, run, seed, started):
         ],
     )
     save_model(model, run.model)
-    result = {
-        "preset": preset.name,
-        "seed": seed,
-        "steps": preset.steps,
-        **evaluate(model, test, classes, seed=seed),
-        "parameters": int(sum(tf.size(each) for each in model.trainable_variables)),
-        "wall_seconds": round(time.time() - started, 1),
-        # Of the process, imports and tracing included.
-        "cpu_seconds": round(time.process_time(), 1),
-    }
-    pictures.draw()
+    result = None
+    if run.is_kept:
+        # On one device: nothing here waits for another worker.
+        trained = load_model(run.model)
+        result = {
+            "preset": preset.name,
+            "seed": seed,
+            "steps": preset.steps,
+            **evaluate(trained, test, classes, seed=seed),
+            "parameters": int(sum(tf.size(each) for each in trained.trainable_variables)),
+            "wall_seconds": round(time.time() - started, 1),
+            # Of the process, imports and tracing included.
+            "cpu_seconds": round(time.process_time(), 1),
+        }
+        pictures.set_model(trained)
+        pictures.draw()
+        writer.flush()
+        write_json(run.result, result)
     writer.close()
-    write_json(run.result, result)
+    strategies.wait(model.distribute_strategy)
     return result
+
+
+def _require_examples(preset, strategy):
+    replicas = strategy.num_replicas_in_sync
+    if preset.batch_size < replicas:
+        raise ValueError(
+            f"A batch of {preset.batch_size} leaves some of the {replicas} replicas without "
+            "examples. Give a larger --batch-size, or fewer devices."
+        )
 
 
 def _validation(preset, source, run):

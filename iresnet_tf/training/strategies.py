@@ -1,0 +1,198 @@
+"""The devices and machines that a run trains on: strategies of `tf.distribute`."""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from iresnet_tf.training.rendezvous import meet
+from iresnet_tf.training.run_folder import ScratchFolder
+
+NAMES = ("auto", "one", "mirrored", "multi-worker")
+
+START_TIMEOUT = 600
+"""Seconds that a worker waits for the others when the run starts."""
+
+
+class WorkerLostError(RuntimeError):
+    """Another worker is gone, so that this one cannot go on."""
+
+
+def get(name="auto", workers=None, worker=None, timeout=START_TIMEOUT):
+    """The strategy of that name.
+
+    Args:
+        name: ``"one"`` device; ``"mirrored"``: all GPUs of this machine, or, where there is
+            none, its logical CPUs; ``"multi-worker"``: all GPUs of several machines (of each
+            as many), or a CPU of each; ``"auto"``: mirrored where this machine has several
+            GPUs, else one.
+        workers: ``"host:port"`` of every worker, the chief first, for ``"multi-worker"``;
+            by default those of the environment's ``TF_CONFIG``.
+        worker: which of ``workers`` this process is, from 0.
+        timeout: seconds to wait for the other workers.
+
+    Returns:
+        `tf.distribute.Strategy`; that of several workers when all are there.
+
+    Raises:
+        ValueError: for an unknown name, too few devices, or workers that make no cluster.
+        ConnectionError: if not all workers are there in time.
+    """
+    if name not in NAMES:
+        raise ValueError(f"A strategy is one of {NAMES}; received {name!r}.")
+    if name == "multi-worker":
+        return _multi_worker(_cluster(workers, worker), timeout)
+    if workers is not None or worker is not None:
+        raise ValueError(
+            f"Workers are for the strategy multi-worker; received {workers} and index {worker} "
+            f"with the strategy {name}. Use --strategy multi-worker, or leave --workers and "
+            "--worker out."
+        )
+    devices = [] if name == "one" else tf.config.list_logical_devices("GPU")
+    if name == "mirrored":
+        devices = devices or tf.config.list_logical_devices("CPU")
+        if len(devices) < 2:
+            raise ValueError(
+                "The strategy mirrored needs several devices of a kind; TensorFlow sees "
+                f"{', '.join(each.name for each in devices)}. Use --strategy one or auto, or make "
+                "more GPUs visible."
+            )
+    if len(devices) < 2:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy([each.name for each in devices])
+
+
+class Cluster(NamedTuple):
+    """All workers by their jobs, as in ``TF_CONFIG``, and which of them this process is."""
+
+    jobs: dict
+    job: str
+    index: int
+
+
+def _cluster(workers, worker):
+    described = os.environ.get("TF_CONFIG")
+    if workers is None and worker is None:
+        if not described:
+            raise ValueError(
+                "The strategy multi-worker needs its workers: give --workers HOST:PORT,HOST:PORT "
+                "and --worker INDEX, or set TF_CONFIG; received neither."
+            )
+        return _from_environment(described)
+    if described:
+        raise ValueError(
+            f"The workers are given twice, by --workers and by TF_CONFIG={described!r}. Leave "
+            "one out."
+        )
+    if workers is None or worker is None or not 0 <= worker < len(workers):
+        raise ValueError(
+            "Which worker this is goes with the list of all: --workers HOST:PORT,HOST:PORT and "
+            f"--worker, an index into it from 0; received {workers} and {worker}."
+        )
+    return _checked(Cluster({"worker": list(workers)}, "worker", worker), "--workers")
+
+
+def _from_environment(described):
+    try:
+        fields = json.loads(described)
+        task = fields["task"]
+        cluster = Cluster(dict(fields["cluster"]), task["type"], int(task["index"]))
+        known = set(cluster.jobs) <= {"chief", "worker"} and cluster.job in cluster.jobs
+        if not known or not 0 <= cluster.index < len(cluster.jobs[cluster.job]):
+            raise ValueError("the task is none of the cluster's workers, or it has other jobs")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"TF_CONFIG describes no cluster of workers ({type(error).__name__}: {error}). It is "
+            'like {"cluster": {"worker": ["host:port", "host:port"]}, "task": {"type": "worker", '
+            f'"index": 0}}}}; received {described!r}.'
+        ) from None
+    return _checked(cluster, "TF_CONFIG")
+
+
+def _checked(cluster, origin):
+    addresses = _addresses(cluster)
+    right = all(
+        isinstance(each, str) and each.rpartition(":")[0] and each.rpartition(":")[2].isdecimal()
+        for each in addresses
+    )
+    if not right or len(set(addresses)) < len(addresses) or len(addresses) < 2:
+        raise ValueError(
+            f"{origin} lists the host:port of at least two workers, each once; received "
+            f"{addresses}."
+        )
+    return cluster
+
+
+def _addresses(cluster):
+    """Of all workers, the chief first."""
+    return [*cluster.jobs.get("chief", []), *cluster.jobs.get("worker", [])]
+
+
+def _multi_worker(cluster, timeout):
+    before = len(cluster.jobs.get("chief", [])) if cluster.job == "worker" else 0
+    meet(_addresses(cluster), before + cluster.index, timeout)
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec(cluster.jobs),
+        task_type=cluster.job,
+        task_id=cluster.index,
+        num_accelerators={"GPU": gpus} if gpus else {},
+        rpc_layer="grpc",
+    )
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    if threading.current_thread() is threading.main_thread():
+        # TensorFlow has taken it for a notice of preemption, and goes on.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return strategy
+
+
+# What a run does with a strategy.
+
+
+def folder(strategy, run):
+    """Where this process writes: the run's folder for the chief, for the others a scratch one.
+
+    All do the same, then, and what they have to do together they do together.
+    """
+    return run if strategy.extended.should_checkpoint else ScratchFolder()
+
+
+def require_agreement(strategy, what, number):
+    """Raises `ValueError` unless all workers call it with the same whole number."""
+    if _mean(strategy, number) != number:
+        raise ValueError(
+            f"The workers differ in {what}. Start the same command on every one of them, and to "
+            "resume, let --out be one folder that all of them see."
+        )
+
+
+def wait(strategy):
+    """Returns when all workers are here."""
+    _mean(strategy, 0)
+
+
+def _mean(strategy, number):
+    """Of what the workers give."""
+    return float(strategy.reduce("MEAN", tf.identity(tf.constant(number, tf.float64)), axis=None))
+
+
+@contextlib.contextmanager
+def lost_workers_explained(strategy, run):
+    """Inside, what TensorFlow raises where another worker is gone becomes a `WorkerLostError`."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        resolver = strategy.cluster_resolver
+        if resolver is None:
+            raise
+        reason = " ".join(error.message.split("Collective ops is aborted by:")[-1].split())
+        raise WorkerLostError(
+            f"Another worker of this run is gone, so {resolver.task_type} {resolver.task_id} stops "
+            f"too. See that worker's own messages; then start the same command with --resume on "
+            f"every worker: the run goes on from the newest checkpoint in {run.checkpoints}. "
+            f"(TensorFlow: {reason[:500]})"
+        ) from error
