@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from iresnet_tf.layers.invertible import as_tensor
+from iresnet_tf.models.accumulation import accumulated
 from iresnet_tf.models.distribution import FlowDistribution
 from iresnet_tf.models.flow import FlowModel, seed_value
 from iresnet_tf.models.prior import DiagonalNormal
@@ -68,10 +69,19 @@ class DensityModel(FlowModel):
             aggregation="only_first_replica",
         )
 
-    def compile(self, optimizer="adam", jit_compile=False, **kwargs):
+    def compile(self, optimizer="adam", jit_compile=False, accumulation_steps=1, **kwargs):
         """As `keras.Model.compile`, without a loss: the model has its own.
 
-        ``jit_compile`` is off unless asked for: on a CPU it makes a step slower.
+        Args:
+            optimizer: as Keras's.
+            jit_compile: off unless asked for: on a CPU it makes a step slower.
+            accumulation_steps: parts of a batch whose gradients are taken in turn and added up
+                before the one step of the optimizer: the same step to rounding, with the memory
+                of a part.
+            **kwargs: of `keras.Model.compile`.
+
+        Raises:
+            ValueError: for a loss or metrics, or ``accumulation_steps`` below 1.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.get(name) is not None:
@@ -79,7 +89,16 @@ class DensityModel(FlowModel):
                     f"{type(self).__name__} brings its own loss (the mean negative "
                     f"log-likelihood) and metrics; received {name}={kwargs[name]!r}. Leave it out."
                 )
+        if accumulation_steps != int(accumulation_steps) or accumulation_steps < 1:
+            raise ValueError(
+                f"accumulation_steps is an integer of at least 1; received {accumulation_steps!r}."
+            )
+        self.accumulation_steps = int(accumulation_steps)
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        return config and {**config, "accumulation_steps": self.accumulation_steps}
 
     @property
     def metrics(self):
@@ -159,13 +178,32 @@ class DensityModel(FlowModel):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         seed = tf.stack([self.noise_seed, tf.cast(self.optimizer.iterations, tf.int32)])
         seed = replicas.placed_seed(seed, tf.shape(x)[0])
-        # The optimizer adds up the gradients of the replicas.
-        share = replicas.share(self._weight(x, sample_weight))
-        with tf.GradientTape() as tape:
-            loss, parts = self._objective(x, y, sample_weight, seed, training=True)
-            scaled = self.optimizer.scale_loss(loss * share)
-        self._descend(tape, scaled)
-        report = self._report(x, loss, parts, sample_weight)
+        batch, total = (x, y, sample_weight), self._weight(x, sample_weight)
+        # What this replica's mean counts in the global one.
+        share = replicas.share(total)
+
+        def differentiate(part, part_seed):
+            x, y, sample_weight = part
+            weight = tf.math.divide_no_nan(self._weight(x, sample_weight), total)
+            with tf.GradientTape() as tape:
+                loss, figures = self._objective(x, y, sample_weight, part_seed, training=True)
+                loss *= weight
+                scaled = self.optimizer.scale_loss(loss * share)
+            return loss, figures, tape.gradient(scaled, self.trainable_variables)
+
+        if self.accumulation_steps == 1:
+            loss, figures, gradients = differentiate(batch, seed)
+        else:
+            loss, figures, gradients = accumulated(
+                differentiate,
+                batch,
+                seed,
+                self.accumulation_steps,
+                self.trainable_variables,
+                self._reported(),
+            )
+        self._descend(gradients)
+        report = self._report(x, loss, figures, sample_weight)
         return {**report, "max_gradient": self.max_gradient.result()}
 
     def test_step(self, data):
@@ -189,8 +227,9 @@ class DensityModel(FlowModel):
 
     def _weight(self, x, sample_weight):
         """What the batch counts."""
-        weight = tf.shape(x)[0] if sample_weight is None else tf.reduce_sum(sample_weight)
-        return tf.cast(weight, self.compute_dtype)
+        if sample_weight is None:
+            return tf.cast(tf.shape(x)[0], self.compute_dtype)
+        return tf.reduce_sum(tf.cast(sample_weight, self.compute_dtype))
 
     def _report(self, x, loss, parts, sample_weight):
         self._trackers["loss"].update_state(loss, sample_weight=self._weight(x, sample_weight))

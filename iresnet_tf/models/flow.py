@@ -145,9 +145,9 @@ class FlowModel(ReplicatedModel):
         self._build_for(x)
         return super().predict(x, **kwargs)
 
-    def _descend(self, tape, loss):
-        """One step of the optimizer down the sum of the replicas' ``loss``, each on its tape."""
-        gradients = replicas.total(tape.gradient(loss, self.trainable_variables))
+    def _descend(self, gradients):
+        """One step of the optimizer down the sum of the replicas' gradients."""
+        gradients = replicas.total(gradients)
         # The optimizer clips what a replica brings, and then adds it up.
         brought = replicas.by_the_first(gradients)
         self.optimizer.apply_gradients(zip(brought, self.trainable_variables))

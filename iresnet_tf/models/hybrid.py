@@ -91,6 +91,20 @@ class HybridModel(DensityModel):
             )
         return self._sampled(count, temperature, seed, tolerance, labels=labels)
 
+    def compile(self, optimizer="adam", jit_compile=False, accumulation_steps=1, **kwargs):
+        """As `DensityModel.compile`, but with whole batches.
+
+        Raises:
+            ValueError: for ``accumulation_steps`` above 1.
+        """
+        if accumulation_steps != 1:
+            raise ValueError(
+                "The head normalises by the statistics of the batch, which its parts do not have; "
+                f"received accumulation_steps={accumulation_steps!r}. To save memory, build the "
+                "blocks with recompute=True."
+            )
+        super().compile(optimizer, jit_compile, **kwargs)
+
     def fit(self, x=None, y=None, **kwargs):
         """As `DensityModel.fit`, with integer classes ``y`` (or a dataset of pairs)."""
         if y is None and not isinstance(x, tf.data.Dataset):

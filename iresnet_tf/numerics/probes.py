@@ -34,6 +34,13 @@ def placed(seed, first, total):
     return tf.concat([unplaced(seed), tf.stack([first, total])], 0)
 
 
+def within(seed, first, total):
+    """The seed of a part, from ``first`` on, of the ``total`` examples that ``seed`` is of."""
+    if seed.shape == (2,):
+        return placed(seed, first, total)
+    return placed(seed, seed[2] + first, seed[3])
+
+
 def unplaced(seed):
     """The seed of what all examples of a batch share."""
     return seed if seed.shape == (2,) else seed[:2]

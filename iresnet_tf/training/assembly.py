@@ -106,6 +106,13 @@ def build_optimizer(preset):
     )
 
 
+def compile_options(preset):
+    """What the preset's model is compiled with beside the optimizer."""
+    if preset.task.kind != "density":
+        return {}
+    return {"accumulation_steps": preset.optimizer.accumulation_steps}
+
+
 def build_schedule(options, steps):
     """Linear warm-up to the learning rate, then what the configuration says.
 

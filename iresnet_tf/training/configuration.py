@@ -132,6 +132,9 @@ class Optimizer(_Config):
         0.0, description="decoupled: the fraction taken off the weights is this times the rate"
     )
     clip_norm: pydantic.PositiveFloat | None = None
+    accumulation_steps: pydantic.PositiveInt = pydantic.Field(
+        1, description="less memory, of a density: a batch's gradient from so many parts in turn"
+    )
     ema: float | None = pydantic.Field(None, gt=0.0, lt=1.0)
 
 
@@ -169,6 +172,16 @@ class Preset(_Config):
             raise ValueError(
                 f"model.coeff=none leaves no inverse and no log-determinant to a {self.task.kind} "
                 "model; it takes a coefficient between 0 and 1"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _refuse_parts_of_a_batch_that_is_normalised(self):
+        if self.optimizer.accumulation_steps > 1 and self.task.kind != "density":
+            raise ValueError(
+                f"optimizer.accumulation_steps={self.optimizer.accumulation_steps} takes a batch "
+                f"in parts, whose statistics are not those that the head of a {self.task.kind} "
+                "normalises by; it takes 1, and model.recompute=true to save memory"
             )
         return self
 

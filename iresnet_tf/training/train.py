@@ -11,7 +11,7 @@ import tensorflow as tf
 from iresnet_tf.analysis.evaluation import evaluate
 from iresnet_tf.data import sources
 from iresnet_tf.training import callbacks, strategies
-from iresnet_tf.training.assembly import build_model, build_optimizer
+from iresnet_tf.training.assembly import build_model, build_optimizer, compile_options
 from iresnet_tf.training.run_folder import RunFolder, load_model, save_model, write_json
 
 PICTURES_A_RUN = 2
@@ -51,7 +51,7 @@ def train(preset, out, seed=0, data_dir=None, strategy=None):
         keras.utils.set_random_seed(seed)
         with strategy.scope():
             model = build_model(preset, source, seed)
-            model.compile(build_optimizer(preset))
+            model.compile(build_optimizer(preset), **compile_options(preset))
         model.initialize(source.initial_examples(seed))
         run.create(config)
         return _continue(model, preset, source, run, seed, started)
