@@ -1,5 +1,6 @@
 """The ``iresnet`` command."""
 
+import contextlib
 import functools
 import json
 import pathlib
@@ -10,16 +11,19 @@ import tensorflow as tf
 
 from iresnet_tf.analysis import interpolation, plots
 from iresnet_tf.analysis.certificate import certify as make_certificate
+from iresnet_tf.analysis.evaluation import estimator_replaced, reconstruction
 from iresnet_tf.analysis.evaluation import evaluate as evaluate_model
-from iresnet_tf.analysis.evaluation import reconstruction
 from iresnet_tf.analysis.inverse_study import inverse_study
 from iresnet_tf.analysis.log_det_study import log_det_study
+from iresnet_tf.analysis.out_of_distribution import out_of_distribution
 from iresnet_tf.analysis.samples import reconstructed, samples_figure
 from iresnet_tf.analysis.spectrum import spectrum
+from iresnet_tf.data.outliers import outliers
 from iresnet_tf.numerics import log_det as estimators
 from iresnet_tf.training import presets as catalogue
 from iresnet_tf.training import strategies
 from iresnet_tf.training import train as training
+from iresnet_tf.training.pretrained import load
 from iresnet_tf.training.run_folder import RunFolder, write_json
 
 _PATH = click.Path(path_type=pathlib.Path)
@@ -214,12 +218,19 @@ def interpolate(run, pairs, steps, out, data_dir):
 
 @main.command()
 @click.argument("run", type=_PATH)
-@click.argument("study", type=click.Choice(["spectrum", "log-det", "inverse"]))
-@click.option("--examples", type=click.IntRange(1), default=16, show_default=True)
+@click.argument("study", type=click.Choice(["spectrum", "log-det", "inverse", "ood"]))
+@click.option("--examples", type=click.IntRange(2), help="16; 500 of each set for ood.")
+@click.option(
+    "--against",
+    multiple=True,
+    default=("noise", "constant"),
+    show_default=True,
+    help="ood: noise, constant, or the name of a data set, made of the model's shape and levels.",
+)
 @click.option("--out", type=_PATH, help="The PNG to write; by default RUN/analysis/STUDY.png.")
 @_data_dir
 @_clear_errors
-def analyze(run, study, examples, out, data_dir):
+def analyze(run, study, examples, against, out, data_dir):
     """The paper's studies of RUN: a picture, and its numbers as JSON beside it."""
     if out is not None:
         _require_new_png(out)
@@ -227,13 +238,33 @@ def analyze(run, study, examples, out, data_dir):
     out = run / "analysis" / f"{study}.png" if out is None else out
     if study == "spectrum":
         figure, numbers = spectrum(model)
+    elif study == "ood":
+        inside = source.examples("test", examples or 500)[0]
+        typical = source.initial_examples(0, len(inside)).numpy()
+        others = {name: outliers(name, inside, source.levels, data_dir) for name in against}
+        figure, numbers = out_of_distribution(model, typical, inside, others)
     else:
-        x = source.examples("test", examples)[0]
+        x = source.examples("test", examples or 16)[0]
         make = {"log-det": log_det_study, "inverse": inverse_study}[study]
         figure, numbers = make(model, x)
     _write(figure, out)
     write_json(out.with_suffix(".json"), numbers)
     click.echo(f"wrote {out.with_suffix('.json')}")
+
+
+@main.command()
+@click.argument("run", type=_PATH)
+@click.option("--out", required=True, type=_PATH, help="The folder of the SavedModel; new.")
+@click.option("--log-det", "log_det", help="As for evaluate; by default the model's own.")
+@_clear_errors
+def export(run, out, log_det):
+    """Export RUN (or a model file or pretrained name) as a SavedModel that needs no package."""
+    model = load(run)
+    with contextlib.ExitStack() as stack:
+        if log_det is not None:
+            stack.enter_context(estimator_replaced(model.flow, _estimator(log_det)))
+        model.export(out)
+    click.echo(f"wrote {out}")
 
 
 @main.command()

@@ -83,7 +83,7 @@ def likelihood(model, x, estimator=None, passes=None, batch_size=128, seed=0):
     discrete = model.dequantize is not None
     random = discrete or not isinstance(estimator, estimators.Exact)
     passes = passes or (5 if random else 1)
-    nats = _nats(model, x, estimator, passes, batch_size, seed)
+    nats = negative_log_likelihoods(model, x, estimator, passes, batch_size, seed)
     unit = (1.0 / (model.dimension * math.log(2.0))) if discrete else 1.0
     bound = truncation_bound(block_constants(model.flow), estimator)
     figure = {
@@ -180,28 +180,14 @@ def estimator_replaced(flow, estimator):
             block.log_det = own
 
 
-def reconstruction(model, x, seed=0):
-    """``max |F⁻¹(F(x)) − x|`` over a batch, in the units of the data: levels, for images.
+def negative_log_likelihoods(model, x, estimator=None, passes=1, batch_size=128, seed=0):
+    """``−log p(x + u)`` of every example in every pass, ``[passes, n]``, nats, float64.
 
-    Returns:
-        dict: ``max_abs_error``, ``iterations`` (evaluations of ``g``, all blocks,
-        worst sample), ``converged``, and ``error_bound`` (2-norm, worst sample,
-        of the inverse at the latent point as it was computed, carried through every
-        layer).  ``None`` stands for what is not finite, or not certified.
+    Args:
+        model, x, estimator, batch_size, seed: see `likelihood`.
+        passes: repetitions, each with its own noise ``u`` and probes.
     """
-    x = dequantized(model, tf.convert_to_tensor(x), probes.as_seed(seed))
-    result = model.flow.inverse(model.encode(x))
-    bound = float(tf.reduce_max(result.error_bound))
-    return {
-        "max_abs_error": _finite(float(tf.reduce_max(tf.abs(result.x - x)))),
-        "iterations": int(tf.reduce_max(result.iterations)),
-        "converged": bool(tf.reduce_all(result.converged)),
-        "error_bound": _finite(bound),
-    }
-
-
-def _nats(model, x, estimator, passes, batch_size, seed):
-    """``−log p`` of every example in every pass, ``[passes, n]``, float64."""
+    estimator = choose_estimator(model) if estimator is None else estimator
     with estimator_replaced(model.flow, estimator):
 
         @tf.function(autograph=False, reduce_retracing=True)
@@ -221,6 +207,26 @@ def _nats(model, x, estimator, passes, batch_size, seed):
             ]
             rows.append(-np.concatenate([part.numpy() for part in parts]))
     return np.stack(rows).astype(np.float64)
+
+
+def reconstruction(model, x, seed=0):
+    """``max |F⁻¹(F(x)) − x|`` over a batch, in the units of the data: levels, for images.
+
+    Returns:
+        dict: ``max_abs_error``, ``iterations`` (evaluations of ``g``, all blocks,
+        worst sample), ``converged``, and ``error_bound`` (2-norm, worst sample,
+        of the inverse at the latent point as it was computed, carried through every
+        layer).  ``None`` stands for what is not finite, or not certified.
+    """
+    x = dequantized(model, tf.convert_to_tensor(x), probes.as_seed(seed))
+    result = model.flow.inverse(model.encode(x))
+    bound = float(tf.reduce_max(result.error_bound))
+    return {
+        "max_abs_error": _finite(float(tf.reduce_max(tf.abs(result.x - x)))),
+        "iterations": int(tf.reduce_max(result.iterations)),
+        "converged": bool(tf.reduce_all(result.converged)),
+        "error_bound": _finite(bound),
+    }
 
 
 def dequantized(model, x, seed):

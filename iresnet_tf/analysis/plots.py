@@ -210,6 +210,23 @@ def convergence(iterations, curves, block=None):
     return figure
 
 
+def roc_curves(curves):
+    """ROC curves, a panel a score and a line a set: see `out_of_distribution`."""
+    scores = sorted({curve["score"] for curve in curves})
+    figure = _figure((5.2 * len(scores), 4.8))
+    for axes, score in zip(np.atleast_1d(figure.subplots(1, len(scores))), scores):
+        for curve in (each for each in curves if each["score"] == score):
+            label = f"{curve['against']} (AUC {curve['auc']:.3f})"
+            axes.plot(curve["false_positive_rate"], curve["true_positive_rate"], label=label)
+        axes.plot([0, 1], [0, 1], ":", color="#888888", linewidth=1)
+        axes.set(xlabel="of the model's own test data, flagged", ylabel="of the others, flagged")
+        axes.set_title(score, color=_INK)
+        axes.set_aspect("equal")
+        axes.legend(frameon=False, loc="lower right")
+    figure.tight_layout()
+    return figure
+
+
 def as_array(figure):
     """The figure's pixels, ``uint8 [1, height, width, 3]``, for TensorBoard."""
     canvas = FigureCanvasAgg(figure)

@@ -14,7 +14,7 @@ from iresnet_tf.layers.spectral import refresh, spectral_layers
 from iresnet_tf.layers.spectral_conv2d import SpectralConv2D
 from iresnet_tf.layers.spectral_dense import SpectralDense
 from iresnet_tf.layers.squeeze import Squeeze
-from iresnet_tf.layers.stack import Stack, act_norms, residual_blocks
+from iresnet_tf.layers.stack import Stack, act_norms, lipschitz_bounds, residual_blocks
 
 __all__ = [
     "ActNorm",
@@ -39,6 +39,7 @@ __all__ = [
     "Stack",
     "Standardize",
     "act_norms",
+    "lipschitz_bounds",
     "refresh",
     "residual_blocks",
     "spectral_layers",

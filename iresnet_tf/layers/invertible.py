@@ -9,6 +9,11 @@ import tensorflow as tf
 from iresnet_tf.numerics import probes
 from iresnet_tf.numerics.rounding import event_norm
 
+REMEDY = (
+    "Clean the data, or lower the learning rate or clip the gradients (global_clipnorm=1 of the "
+    "optimizer) if this happened while training."
+)
+
 
 class InverseResult(NamedTuple):
     """A preimage and how well it is known, per sample.
@@ -196,8 +201,7 @@ class Invertible(keras.layers.Layer):
             )
         return tf.debugging.assert_all_finite(
             x,
-            f"{self.name} received NaN or Inf in a batch of shape {tuple(x.shape)}. Clean the "
-            "data, or lower the learning rate if this happened while training.",
+            f"{self.name} received NaN or Inf in a batch of shape {tuple(x.shape)}. {REMEDY}",
         )
 
 

@@ -1,10 +1,12 @@
 """Invertible layers in a row."""
 
+import collections
+
 import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.act_norm import ActNorm
-from iresnet_tf.layers.invertible import InverseResult, Invertible, require_tolerance
+from iresnet_tf.layers.invertible import REMEDY, InverseResult, Invertible, require_tolerance
 from iresnet_tf.layers.preprocessing import Preprocessing
 from iresnet_tf.layers.residual import ResidualBlock
 from iresnet_tf.numerics import probes
@@ -72,7 +74,12 @@ class Stack(Invertible):
     def transform(self, x, seed):
         total = tf.zeros(tf.shape(x)[:1], x.dtype)
         for index, part in enumerate(self.parts):
-            x, log_det = part.forward_and_log_det(x, probes.fold_in(seed, index))
+            x = tf.cast(x, part.compute_dtype)
+            x, log_det = part.transform(x, probes.fold_in(seed, index))
+            # What a layer returns rather than what the next receives: the culprit is named.
+            x = tf.debugging.assert_all_finite(
+                x, f"{part.name} returned NaN or Inf for a finite batch. {REMEDY}"
+            )
             total += log_det
         return x, total
 
@@ -178,15 +185,41 @@ class Stack(Invertible):
         return cls(**{**config, "layers": layers})
 
 
-def residual_blocks(layer):
-    """Every residual block of an invertible layer in order, as often as data pass it."""
-    return [each for each in _innermost(layer) if isinstance(each, ResidualBlock)]
+def residual_blocks(model_or_layer):
+    """Every residual block in order: of an invertible layer as often as data pass it.
+
+    Args:
+        model_or_layer: an invertible layer, or any Keras model or layer that holds some.
+    """
+    return [each for each in _innermost(model_or_layer) if isinstance(each, ResidualBlock)]
 
 
-def act_norms(layer):
-    """Every ActNorm of an invertible layer in order, as often as data pass it."""
-    return [each for each in _innermost(layer) if isinstance(each, ActNorm)]
+def act_norms(model_or_layer):
+    """Every ActNorm in order: see `residual_blocks`."""
+    return [each for each in _innermost(model_or_layer) if isinstance(each, ActNorm)]
+
+
+def lipschitz_bounds(model_or_layer):
+    """Certified ``Lip(g)`` of every residual block, by name; ``inf`` where it is not known.
+
+    A name that occurs again, because its block does or by coincidence, is numbered.
+
+    Args:
+        model_or_layer: see `residual_blocks`.
+    """
+    bounds, seen = {}, collections.Counter()
+    for block in residual_blocks(model_or_layer):
+        seen[block.name] += 1
+        again = f" ({seen[block.name]})" if seen[block.name] > 1 else ""
+        bounds[block.name + again] = block.known_lipschitz()
+    return bounds
 
 
 def _innermost(layer):
-    return [each for part in layer.parts for each in _innermost(part)] if layer.parts else [layer]
+    if not isinstance(layer, Invertible):
+        inner = layer._flatten_layers(include_self=False, recursive=False)
+    elif layer.parts:
+        inner = layer.parts
+    else:
+        return [layer]
+    return [each for part in inner for each in _innermost(part)]

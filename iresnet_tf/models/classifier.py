@@ -50,6 +50,10 @@ class Classifier(FlowModel):
     def call(self, x, training=False):
         return self.head(self.flow.last_latent(self.flow(x, training=training)), training=training)
 
+    def classify(self, x):
+        """Logits of the classes, ``[batch, classes]``."""
+        return self.head(self.flow.last_latent(self.encode(x)))
+
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         share = replicas.share(tf.cast(tf.shape(x)[0], self.compute_dtype))

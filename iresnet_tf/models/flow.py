@@ -1,16 +1,19 @@
 """What every model of this package is: an invertible stack inside a `keras.Model`."""
 
-import collections
+import contextlib
 import copy
+import re
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.bijectors import from_layer
-from iresnet_tf.layers import Dequantize, Stack, refresh, residual_blocks
-from iresnet_tf.layers.invertible import as_tensor
-from iresnet_tf.models import inputs
+from iresnet_tf.layers import Dequantize, Stack, lipschitz_bounds, refresh
+from iresnet_tf.layers.finiteness import layers_not_finite
+from iresnet_tf.layers.invertible import REMEDY, as_tensor
+from iresnet_tf.models import inputs, serving
+from iresnet_tf.models.block_table import print_blocks
 from iresnet_tf.models.replicated import ReplicatedModel
 from iresnet_tf.numerics import probes, replicas
 
@@ -121,7 +124,9 @@ class FlowModel(ReplicatedModel):
         if isinstance(validation, tuple) and len(validation) == 3:
             held_out, targets, weights = validation
             kwargs["validation_data"] = held_out, inputs.targets_beside(targets, weights), weights
-        history = super().fit(x, inputs.targets_beside(y, kwargs.get("sample_weight")), **kwargs)
+        targets = inputs.targets_beside(y, kwargs.get("sample_weight"))
+        with self._named_failures():
+            history = super().fit(x, targets, **kwargs)
         refresh(self)
         return history
 
@@ -154,6 +159,20 @@ class FlowModel(ReplicatedModel):
         largest = [tf.reduce_max(tf.abs(each)) for each in gradients if each is not None]
         self.max_gradient.update_state(tf.reduce_max(largest))
 
+    @contextlib.contextmanager
+    def _named_failures(self):
+        """A step that met NaN or Inf fails with the layer's name alone, not with the graph's."""
+        try:
+            yield
+        except tf.errors.InvalidArgumentError as error:
+            named = r"\S+ (received|returned) NaN or Inf.*?" + re.escape(REMEDY)
+            found = re.search(named, error.message)
+            if found is None:
+                raise
+            spoiled = layers_not_finite(self)
+            weights = f" Weights that are not finite: of {', '.join(spoiled)}." if spoiled else ""
+            raise tf.errors.InvalidArgumentError(None, None, found[0] + weights) from None
+
     def _noisy(self, x, seed):
         x = as_tensor(x, self.compute_dtype)
         if self.dequantize is None:
@@ -169,17 +188,36 @@ class FlowModel(ReplicatedModel):
         return int(np.prod(self.flow.event_shape))
 
     def lipschitz_bounds(self):
-        """Certified ``Lip(g)`` of every residual block; ``inf`` where it is not known.
+        """Certified ``Lip(g)`` of every block: see `iresnet_tf.layers.lipschitz_bounds`."""
+        self._require_built()
+        return lipschitz_bounds(self.flow)
 
-        A name that occurs again, because its block does or by coincidence, is numbered.
+    def summary(
+        self, line_length=None, positions=None, print_fn=None, expand_nested=False, **kwargs
+    ):
+        """As `keras.Model.summary`, then a row for every block.
+
+        It has the block's event shape and the channels of ``g``, trainable parameters and the
+        certified bound on ``Lip(g)``; with ``expand_nested`` also every constrained layer.
+        """
+        options = {"line_length": line_length, "print_fn": print_fn, "expand_nested": expand_nested}
+        super().summary(positions=positions, **options, **kwargs)
+        if self.built:
+            print_blocks(self, **options)
+
+    def export(self, filepath):
+        """Writes a SavedModel that runs without this package, into a new folder.
+
+        Its signatures are ``encode``, ``decode``, ``log_prob``, ``sample`` and ``classify``,
+        those that apply, for batches of any size; ``signatures.json`` beside them says what
+        each takes and returns.  Begins with refined spectral vectors.
+
+        Raises:
+            FileExistsError: if the path exists; nothing is changed then.
+            ValueError: if the model is not built.
         """
         self._require_built()
-        bounds, seen = {}, collections.Counter()
-        for block in residual_blocks(self.flow):
-            seen[block.name] += 1
-            again = f" ({seen[block.name]})" if seen[block.name] > 1 else ""
-            bounds[block.name + again] = block.known_lipschitz()
-        return bounds
+        serving.export(self, filepath)
 
     def save(self, filepath, **kwargs):
         """As `keras.Model.save`; begins with refined spectral vectors."""

@@ -1,6 +1,8 @@
-"""The moving average of the weights, where a run keeps one."""
+"""The moving average of the weights, where the optimizer keeps one."""
 
 import contextlib
+
+import keras
 
 from iresnet_tf.layers import refresh
 
@@ -11,6 +13,14 @@ def averaged_weights(model):
 
     The spectral vectors are refined for them; afterwards every weight and vector is what
     it was, to the bit.  Without a moving average nothing is exchanged.
+
+    Args:
+        model: a Keras model, compiled with an optimizer of ``use_ema=True``.
+
+    Example::
+
+        with irn.callbacks.averaged_weights(model):
+            model.save("averaged.keras")
     """
     if not model.optimizer.use_ema:
         yield
@@ -25,3 +35,43 @@ def averaged_weights(model):
     finally:
         for weight, value in zip(model.weights, before):
             weight.assign(value)
+
+
+class EMA(keras.callbacks.Callback):
+    """``θ̄ ← m θ̄ + (1 − m) θ``: what is validated in ``fit`` is the average ``θ̄`` of the weights.
+
+    The optimizer keeps the average; this exchanges it for the weights around every evaluation,
+    with spectral vectors refined for it, and puts back what was there, to the bit.  Keras leaves
+    the average in the model when ``fit`` ends: the vectors are refined for it then, so that the
+    constraint holds.
+
+    Raises:
+        ValueError: when training begins, if the optimizer keeps no average.
+
+    Example::
+
+        model.compile(keras.optimizers.Adam(2e-3, use_ema=True, ema_momentum=0.99))
+        model.fit(x, validation_split=0.1, callbacks=[irn.callbacks.EMA()])
+
+    Source: Polyak and Juditsky 1992 (doi:10.1137/0330046), for averaged iterates.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._exchanged = contextlib.ExitStack()
+
+    def on_train_begin(self, logs=None):
+        if not self.model.optimizer.use_ema:
+            raise ValueError(
+                "The optimizer keeps no moving average. Make it with use_ema=True, as "
+                "keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=0.99)."
+            )
+
+    def on_test_begin(self, logs=None):
+        self._exchanged.enter_context(averaged_weights(self.model))
+
+    def on_test_end(self, logs=None):
+        self._exchanged.close()
+
+    def on_train_end(self, logs=None):
+        refresh(self.model)

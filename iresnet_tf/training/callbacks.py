@@ -1,7 +1,12 @@
-"""Keras callbacks: what a run writes down and shows while it trains."""
+"""Keras callbacks: what is watched, shown and written down while a model trains.
+
+`Certificate`, `Spectra`, `Pictures`, `EMA` and `TerminateOnNaN` serve in any ``fit``; the others
+keep a run folder.
+"""
 
 import json
 import math
+import pathlib
 import warnings
 
 import keras
@@ -11,8 +16,24 @@ import tqdm
 from iresnet_tf.analysis import plots
 from iresnet_tf.analysis.evaluation import reconstruction
 from iresnet_tf.analysis.samples import reconstructed, samples_figure
-from iresnet_tf.layers import act_norms, spectral_layers
-from iresnet_tf.training.averaging import averaged_weights
+from iresnet_tf.layers import act_norms, lipschitz_bounds, spectral_layers
+from iresnet_tf.training.averaging import EMA, averaged_weights
+from iresnet_tf.training.termination import TerminateOnNaN
+
+__all__ = [
+    "EMA",
+    "BestCheckpoint",
+    "Certificate",
+    "Checkpoints",
+    "History",
+    "Pictures",
+    "Progress",
+    "Scalars",
+    "Spectra",
+    "TerminateOnNaN",
+    "Validation",
+    "averaged_weights",
+]
 
 
 class Progress(keras.callbacks.Callback):
@@ -123,9 +144,7 @@ class Scalars(keras.callbacks.Callback):
     """TensorBoard figures an epoch.
 
     Scalars: every figure of the epoch (``bits_per_dim`` or ``loss`` in nats, ``log_prior``,
-    ``log_det``, ``accuracy``, validation), ``largest_sigma`` (of the constrained layers,
-    estimated), ``learning_rate``.  Histograms: ``sigma`` of every layer,
-    ``act_norm_scale`` and ``prior_scale``.
+    ``log_det``, ``accuracy``, validation) and ``learning_rate``.  Histogram: ``prior_scale``.
 
     Args:
         writer: of `tf.summary`.
@@ -136,44 +155,77 @@ class Scalars(keras.callbacks.Callback):
         self.writer = writer
 
     def on_epoch_end(self, epoch, logs=None):
-        step = int(self.model.optimizer.iterations.numpy())
-        sigmas = [
-            min(float(layer.spectral_norm()), layer.enforced_lipschitz())
-            for layer in spectral_layers(self.model)
-        ]
-        scales = [tf.exp(norm.log_scale.value) for norm in act_norms(self.model.flow)]
-        with self.writer.as_default(step=step):
+        with self.writer.as_default(step=int(self.model.optimizer.iterations.numpy())):
             for name, value in logs.items():
                 tf.summary.scalar(name, value)
-            tf.summary.scalar("largest_sigma", max(sigmas, default=0.0))
             tf.summary.scalar("learning_rate", float(self.model.optimizer.learning_rate))
-            tf.summary.histogram("sigma", sigmas)
-            if scales:
-                tf.summary.histogram("act_norm_scale", tf.concat(scales, 0))
             if hasattr(self.model, "prior"):
                 tf.summary.histogram("prior_scale", tf.exp(self.model.prior.log_scale.value))
 
 
+class Spectra(keras.callbacks.Callback):
+    """``min(σ, c)`` of every constrained layer after an epoch, in any Keras model.
+
+    The largest stands as ``largest_sigma`` among the figures of the epoch, so history and
+    TensorBoard have it.
+
+    Args:
+        writer: of `tf.summary`, for the histograms ``sigma`` and ``act_norm_scale``; none by
+            default.
+
+    Example::
+
+        writer = tf.summary.create_file_writer("logs")
+        model.fit(x, callbacks=[irn.callbacks.Spectra(writer)])
+    """
+
+    def __init__(self, writer=None):
+        super().__init__()
+        self.writer = writer or tf.summary.create_noop_writer()
+
+    def on_epoch_end(self, epoch, logs=None):
+        sigmas = [
+            min(float(layer.spectral_norm()), layer.enforced_lipschitz())
+            for layer in spectral_layers(self.model)
+        ]
+        scales = [tf.exp(norm.log_scale.value) for norm in act_norms(self.model)]
+        logs["largest_sigma"] = max(sigmas, default=0.0)
+        with self.writer.as_default(step=int(self.model.optimizer.iterations.numpy())):
+            tf.summary.histogram("sigma", sigmas)
+            if scales:
+                tf.summary.histogram("act_norm_scale", tf.concat(scales, 0))
+
+
 class Pictures(keras.callbacks.Callback):
-    """Pictures of the run, in its folder and in TensorBoard, every few epochs.
+    """Pictures of a model of this package while it trains: PNG files, TensorBoard, or both.
 
     Images: data, reconstructions and, where the model generates, samples.  2-D points: the
     density and samples.  Beside them the scalars ``inverse_iterations`` and
     ``reconstruction_error`` of a reconstruction.
 
     Args:
-        folder: for the PNG files.
-        writer: of `tf.summary`.
         data: test examples to show.
-        levels: number of levels of the data; ``None`` for 2-D points.
+        folder: for the PNG files; made if it is not there.
+        writer: of `tf.summary`.
+        levels: number of levels of images; by default the model's own.
         every: epochs between pictures.
         count: images shown.
+
+    Raises:
+        ValueError: for neither folder nor writer; when it draws, for images of unknown levels.
+
+    Example::
+
+        model.fit(x, epochs=50, callbacks=[irn.callbacks.Pictures(test, "pictures", every=10)])
     """
 
-    def __init__(self, folder, writer, data, levels, every=10, count=64):
+    def __init__(self, data, folder=None, writer=None, levels=None, every=1, count=64):
         super().__init__()
-        self.folder, self.writer, self.data, self.levels = folder, writer, data, levels
-        self.every, self.count = every, count
+        if folder is None and writer is None:
+            raise ValueError("Pictures go to a folder, a writer of tf.summary, or both; got none.")
+        self.data, self.levels, self.every, self.count = data, levels, every, count
+        self.folder = None if folder is None else pathlib.Path(folder)
+        self.writer = writer or tf.summary.create_noop_writer()
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0:
@@ -184,23 +236,32 @@ class Pictures(keras.callbacks.Callback):
         """Draws now, for the step that the optimizer is at."""
         step = int(self.model.optimizer.iterations.numpy())
         shown = self.data[: self.count]
-        report = reconstruction(self.model, shown)
         figures = self._figures(shown)
+        report = reconstruction(self.model, shown)
         with self.writer.as_default(step=step):
             tf.summary.scalar("inverse_iterations", report["iterations"])
             error = report["max_abs_error"]
             tf.summary.scalar("reconstruction_error", math.inf if error is None else error)
             for name, figure in figures.items():
-                figure.savefig(self.folder / f"{name}-{step:08d}.png")
+                if self.folder is not None:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    figure.savefig(self.folder / f"{name}-{step:08d}.png")
                 tf.summary.image(name, plots.as_array(figure))
 
     def _figures(self, shown):
-        if self.levels is None:
+        own = self.model.dequantize
+        levels = self.levels if own is None else own.levels
+        if levels is None and shown.shape[1:] == (2,):
             return {"density": samples_figure(self.model, self.data, 2000)}
+        if levels is None or len(shown.shape) != 4:
+            raise ValueError(
+                "Pictures are of points of the plane, or of images with levels: Pictures(data, "
+                f"…, levels=256); received data of shape {tuple(shown.shape)}, levels {levels}."
+            )
         restored = reconstructed(self.model, shown)
         figures = {
-            "data": plots.image_grid(shown, self.levels),
-            "reconstructions": plots.image_grid(restored, self.levels),
+            "data": plots.image_grid(shown, levels),
+            "reconstructions": plots.image_grid(restored, levels),
         }
         if hasattr(self.model, "sample"):
             figures["samples"] = samples_figure(self.model, self.data, self.count)
@@ -208,20 +269,31 @@ class Pictures(keras.callbacks.Callback):
 
 
 class Certificate(keras.callbacks.Callback):
-    """Certifies every block after an epoch; warns, or stops, where one is no contraction.
+    """Certifies every residual block of any Keras model: ``Lip(g) < 1``, or a warning, or a stop.
+
+    The largest certified bound stands as ``certified_lipschitz`` among the figures of the
+    epoch: ``inf`` where a block's constant is not known.
 
     Args:
-        stop: whether to stop training instead of warning.
+        stop: whether to stop training, beside the warning, where a block is not certified.
+        every: epochs between certificates.
+
+    Example::
+
+        model.fit(x, callbacks=[irn.callbacks.Certificate(stop=True)])
     """
 
-    def __init__(self, stop=False):
+    def __init__(self, stop=False, every=1):
         super().__init__()
-        self.stop = stop
+        self.stop, self.every = stop, every
 
     def on_epoch_end(self, epoch, logs=None):
-        loose = {
-            name: bound for name, bound in self.model.lipschitz_bounds().items() if bound >= 1.0
-        }
+        if (epoch + 1) % self.every:
+            return
+        bounds = lipschitz_bounds(self.model)
+        logs["certified_lipschitz"] = max(bounds.values(), default=0.0)
+        # Also true of a bound that is not a number.
+        loose = {name: bound for name, bound in bounds.items() if not bound < 1.0}
         if not loose:
             return
         warnings.warn(f"Epoch {epoch + 1}: not certified a contraction: {loose}", stacklevel=2)

@@ -111,7 +111,7 @@ def _continue(model, preset, source, run, seed, started):
     writer = tf.summary.create_file_writer(str(run.tensorboard))
     test, classes = source.examples("test", preset.evaluation_examples)
     every = max(1, preset.epochs // PICTURES_A_RUN)
-    pictures = callbacks.Pictures(run.images, writer, test, source.levels, every)
+    pictures = callbacks.Pictures(test, run.images, writer, source.levels, every)
     model.fit(
         source.stream(preset.batch_size, seed, done, preset.data.augmentation),
         initial_epoch=done // preset.steps_per_epoch,
@@ -121,6 +121,7 @@ def _continue(model, preset, source, run, seed, started):
         callbacks=[
             callbacks.Progress(preset.steps, done),
             *_validation(preset, source, run),
+            callbacks.Spectra(writer),
             callbacks.History(run.history),
             callbacks.Scalars(writer),
             callbacks.Checkpoints(run, save_model),

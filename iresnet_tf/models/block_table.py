@@ -1,0 +1,56 @@
+"""The blocks of a model as a table beneath Keras's summary."""
+
+import math
+import shutil
+
+import rich.console
+import rich.table
+
+from iresnet_tf.layers import residual_blocks, spectral_layers
+
+WIDTH = 88
+"""Columns of Keras's own summary, where the terminal has as many."""
+
+
+def print_blocks(model, line_length=None, print_fn=None, expand_nested=False):
+    """Residual block, its shape, the branch ``g`` with its layers, parameters, certified bound.
+
+    Args:
+        model: a built model with a ``flow``.
+        line_length, print_fn: as for `keras.Model.summary`.
+        expand_nested: whether every constrained layer has a row of its own, with its certified
+            norm.
+    """
+    width = line_length or min(WIDTH, shutil.get_terminal_size().columns - 4)
+    table = rich.table.Table(width=width)
+    table.add_column("Block", ratio=5)
+    table.add_column("g", ratio=5)
+    table.add_column("Param #", justify="right", ratio=2)
+    table.add_column("Lip(g) ≤", justify="right", ratio=2)
+    blocks = residual_blocks(model.flow)
+    for block, bound in zip(blocks, model.lipschitz_bounds().values()):
+        inner = spectral_layers(block)
+        table.add_row(block.name, _branch(block, inner), _count(block), f"{bound:.4f}")
+        for layer in inner if expand_nested else ():
+            shape = "×".join(map(str, layer.kernel.shape))
+            norm = f"{layer.lipschitz_bound():.4f}"
+            table.add_row(f"  └ {layer.name}", shape, _count(layer), norm)
+    console = rich.console.Console(
+        width=width, highlight=False, **({"color_system": None} if print_fn else {})
+    )
+    if print_fn is None:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    print_fn(captured.get())
+
+
+def _branch(block, inner):
+    """As ``8×8×1 → 64 → 64 → 1``: the event, then the channels of every constrained layer."""
+    event = "×".join(map(str, block.event_shape))
+    return " → ".join([event, *(str(layer.kernel.shape[-1]) for layer in inner)])
+
+
+def _count(layer):
+    return f"{sum(math.prod(weight.shape) for weight in layer.trainable_weights):,}"
