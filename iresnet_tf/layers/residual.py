@@ -17,7 +17,8 @@ class ResidualBlock(Invertible):
 
     Args:
         g: a `Contraction`, or any Keras layer that maps a sample to its own shape.
-            Several blocks may share one.
+            Several blocks may share one.  With a conditional one, ``g(x; c)``, the block is
+            an invertible map of ``x`` for every context ``c``, and so certified.
         log_det: estimator of ``log |det(I + J_g)|``; `PowerSeries(terms=10)` by
             default.
         solver: of the inverse; `Anderson(tolerance=1e-6)` by default.
@@ -54,6 +55,11 @@ class ResidualBlock(Invertible):
             return len(self.event_shape)
         return getattr(self.g, "event_ndims", None)
 
+    @property
+    def context_shape(self):
+        """Shape of one context, where ``g`` is conditional."""
+        return getattr(self.g, "context_shape", None)
+
     def build(self, input_shape):
         if None in tuple(input_shape[1:]):
             raise ValueError(
@@ -63,14 +69,14 @@ class ResidualBlock(Invertible):
             self.g.build(tuple(input_shape))
         super().build(input_shape)
 
-    def call(self, x):
-        return residual_map.add(bind(self.g), x, self.recompute)
+    def call(self, x, context=None):
+        g = bind(self.g, **self.condition(context, x))
+        return residual_map.add(g, x, self.recompute)
 
-    def transform(self, x, seed):
+    def transform(self, x, seed, context=None):
         lipschitz = self._lipschitz_or_none()
-        return residual_map.transform(
-            bind(self.g), x, self.log_det, seed, lipschitz, self.recompute
-        )
+        g = bind(self.g, context)
+        return residual_map.transform(g, x, self.log_det, seed, lipschitz, self.recompute)
 
     def _lipschitz_or_none(self):
         if not hasattr(self.g, "enforced_lipschitz"):
@@ -80,7 +86,7 @@ class ResidualBlock(Invertible):
         except ValueError:
             return None
 
-    def inverse(self, y, lipschitz=None):
+    def inverse(self, y, lipschitz=None, context=None):
         """``x`` with ``x + g(x) = y``, as an `InverseResult`.
 
         ``error_bound = (residual + rounding) D^|1/2 − 1/p| / (1 − L)`` with the certified
@@ -91,20 +97,21 @@ class ResidualBlock(Invertible):
         Args:
             y: ``[batch, …event]``.
             lipschitz: a bound on ``Lip(g)`` to use in place of the certified one.
+            context: see `forward_and_log_det`.
 
         Raises:
-            ValueError: for a wrong rank or event shape.
-            tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
+            ValueError, tf.errors.InvalidArgumentError: as `forward_and_log_det`.
         """
-        return self.invert(self.prepare_output(y), lipschitz)
+        y = self.prepare_output(y)
+        return self.invert(y, lipschitz, **self.condition(context, y))
 
-    def invert(self, y, lipschitz=None):
-        x, found, margin = residual_map.invert(bind(self.g), y, self.solver)
+    def invert(self, y, lipschitz=None, context=None):
+        x, found, margin = residual_map.invert(bind(self.g, context), y, self.solver)
         bound = self._error_bound(found.residual + margin, lipschitz)
         return InverseResult(x, found.iterations, found.residual, found.converged, bound)
 
-    def preimage(self, y):
-        return residual_map.invert(bind(self.g), y, self.solver)[0]
+    def preimage(self, y, context=None):
+        return residual_map.invert(bind(self.g, context), y, self.solver)[0]
 
     def _error_bound(self, residual, lipschitz):
         lipschitz = self.known_lipschitz() if lipschitz is None else lipschitz

@@ -16,8 +16,11 @@ class Stack(Invertible):
     Args:
         layers: invertible layers, data side first.
 
+    Every conditional one among them receives the stack's context.
+
     Raises:
-        ValueError: if one of the layers is not invertible.
+        ValueError: if one of the layers is not invertible, or two take contexts of different
+            shapes.
     """
 
     def __init__(self, layers, **kwargs):
@@ -31,6 +34,18 @@ class Stack(Invertible):
             kwargs.setdefault("dtype", layers[0].dtype_policy.name)
         super().__init__(**kwargs)
         self.parts = list(layers)
+        shapes = {part.context_shape for part in self.parts if part.is_conditional}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"The layers of a stack share one context; received layers whose contexts have "
+                f"the shapes {sorted(shapes)}. Give them one context_shape, and take its part of "
+                "the context in each conditioner."
+            )
+
+    @property
+    def context_shape(self):
+        """Shape of one context, where a layer is conditional."""
+        return next((part.context_shape for part in self.parts if part.is_conditional), None)
 
     @property
     def event_ndims(self):
@@ -49,41 +64,43 @@ class Stack(Invertible):
             shape = tuple(part.compute_output_shape(shape))
         self.latent_shape = shape[1:]
 
-    def call(self, x, training=False):
+    def call(self, x, training=False, context=None):
+        self.condition(context, x)
         for part in self.parts:
-            takes_training = part._call_has_training_arg
-            x = part(x, training=training) if takes_training else part(x)
+            options = {"training": training} if part._call_has_training_arg else {}
+            x = part(x, **options, **_given(part, context))
         return x
 
     def is_initialized(self):
         return all(part.is_initialized() for part in self.parts)
 
-    def initialize(self, x):
+    def initialize(self, x, context=None):
         """Layer after layer, each from what the layers before it make of ``x``."""
         x = self.prepare(x)
         for part in self.parts:
             if not part.is_initialized():
-                part.initialize(x)
-            x = part(x)
+                part.initialize(x, **_given(part, context))
+            x = part(x, **_given(part, context))
 
-    def transform(self, x, seed):
+    def transform(self, x, seed, context=None):
         total = tf.zeros(tf.shape(x)[:1], x.dtype)
         for index, part in enumerate(self.parts):
-            x, log_det = part.forward_and_log_det(x, probes.fold_in(seed, index))
+            part_seed = probes.fold_in(seed, index)
+            x, log_det = part.forward_and_log_det(x, part_seed, **_given(part, context))
             total += log_det
         return x, total
 
     def output_event_shape(self):
         return self.latent_shape
 
-    def invert(self, y):
+    def invert(self, y, context=None):
         """Layer by layer; iterations add up, and each layer enlarges the error before it.
 
         The residual is the largest of the layers'.
         """
         result = InverseResult.exact(y)
         for part in reversed(self.parts):
-            step = part.inverse(result.x)
+            step = part.inverse(result.x, **_given(part, context))
             growth = tf.cast(part.inverse_lipschitz_bound(), y.dtype)
             carried = tf.math.multiply_no_nan(growth, result.error_bound)
             result = InverseResult(
@@ -95,9 +112,9 @@ class Stack(Invertible):
             )
         return result
 
-    def preimage(self, y):
+    def preimage(self, y, context=None):
         for part in reversed(self.parts):
-            y = part.preimage(y)
+            y = part.preimage(y, **_given(part, context))
         return y
 
     def last_latent(self, y):
@@ -133,6 +150,11 @@ class Stack(Invertible):
     def from_config(cls, config):
         layers = [keras.saving.deserialize_keras_object(each) for each in config["layers"]]
         return cls(**{**config, "layers": layers})
+
+
+def _given(part, context):
+    """The keyword of a conditional part."""
+    return {"context": context} if part.is_conditional else {}
 
 
 def residual_blocks(layer):

@@ -1,0 +1,170 @@
+"""Flows as surrogate posteriors: ELBO of a residual flow beside TFP's RealNVP and MAF.
+
+    ELBO = E_q[log p(x, y) − log q(x)] = log p(y) − KL(q ‖ p(·|y))
+
+    python benchmarks/variational.py --out variational.json
+
+Every flow has about as many parameters and is fitted by `tfp.vi.fit_surrogate_posterior` with the
+same optimizer, steps and draws a step.  The ELBO is of fresh draws, ``log p(y)`` is known.
+"""
+
+import argparse
+import math
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import scipy.integrate
+import scipy.stats
+import tensorflow as tf
+import tensorflow_probability as tfp
+import tf_keras
+from measuring import set_threads, show
+
+import iresnet_tf as irn
+from iresnet_tf.models import architectures
+
+tfd, tfb = tfp.distributions, tfp.bijectors
+
+EFFECTS = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
+ERRORS = np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
+
+
+def banana(x):
+    """``x₁ ~ N(0, 2²)``, ``x₂ | x₁ ~ N(x₁²/4, 1)``: Papamakarios et al. 2017, figure 1."""
+    first, second = tf.unstack(x, axis=-1)
+    return tfd.Normal(0.0, 2.0).log_prob(first) + tfd.Normal(first**2 / 4.0, 1.0).log_prob(second)
+
+
+def eight_schools(x):
+    """Rubin 1981, non-centred: ``x = (m, log τ, t₁ … t₈)``, school ``j``'s effect ``5 m + τ t_j``.
+
+    ``m, t_j ~ N(0, 1)``, ``τ ~ HalfCauchy(5)``.
+    """
+    mean, log_scale, offsets = 5.0 * x[..., :1], x[..., 1], x[..., 2:]
+    scale = tf.exp(log_scale)
+    prior = tfd.Normal(0.0, 1.0).log_prob(x[..., :1])[..., 0] + log_scale
+    prior += tfd.HalfCauchy(0.0, 5.0).log_prob(scale)
+    prior += tf.reduce_sum(tfd.Normal(0.0, 1.0).log_prob(offsets), -1)
+    effects = tfd.Normal(mean + scale[..., tf.newaxis] * offsets, tf.constant(ERRORS, x.dtype))
+    return prior + tf.reduce_sum(effects.log_prob(tf.constant(EFFECTS, x.dtype)), -1)
+
+
+def eight_schools_evidence():
+    """``log p(y)``: given τ all is normal, so one integral is left."""
+
+    def given(scale):
+        # y ~ N(0, diag(σ² + τ²) + 5² 1 1ᵀ)
+        covariance = np.diag(ERRORS**2 + scale**2) + 25.0
+        normal = scipy.stats.multivariate_normal(cov=covariance)
+        return normal.pdf(EFFECTS) * scipy.stats.halfcauchy(scale=5.0).pdf(scale)
+
+    halves = [scipy.integrate.quad(given, *ends)[0] for ends in ((0.0, 20.0), (20.0, np.inf))]
+    return math.log(sum(halves))
+
+
+TARGETS = {
+    # log density, dimension, log p(y)
+    "banana": (banana, 2, lambda: 0.0),
+    "eight schools": (eight_schools, 10, eight_schools_evidence),
+}
+
+
+def residual(dimension, blocks, width, invert=False):
+    """``z ↦ x`` is the flow itself, or its inverse."""
+    layers = architectures.vector_flow(blocks, width, 2, log_det=irn.log_det.Exact())
+    stack = irn.layers.Stack(layers)
+    stack.build((None, dimension))
+    bijector = irn.bijectors.from_layer(stack)
+    return tfb.Invert(bijector) if invert else bijector
+
+
+def real_nvp(dimension, couplings, width):
+    kept = dimension // 2
+
+    def coupling():
+        network = tf_keras.Sequential(
+            [
+                *(tf_keras.layers.Dense(width, ACTIVATION) for _ in range(2)),
+                tf_keras.layers.Dense(2 * (dimension - kept)),
+            ]
+        )
+        network.build((None, kept))
+
+        def shift_and_log_scale(x, output_units, **_):
+            return tf.split(network(x), 2, axis=-1)
+
+        nvp = tfb.RealNVP(kept, shift_and_log_scale_fn=shift_and_log_scale)
+        # For `tf.Module`: it does not look into closures.
+        nvp._network = network
+        return nvp
+
+    return _between(coupling, couplings, dimension)
+
+
+def masked_autoregressive(dimension, layers, width, invert=False):
+    def layer():
+        network = tfb.AutoregressiveNetwork(
+            2, event_shape=[dimension], hidden_units=[width, width], activation=ACTIVATION
+        )
+        network.build((None, dimension))
+        flow = tfb.MaskedAutoregressiveFlow(network)
+        return tfb.Invert(flow) if invert else flow
+
+    return _between(layer, layers, dimension)
+
+
+ACTIVATION = "relu"
+
+
+def _between(make, count, dimension):
+    """``count`` of them with the order of the coordinates reversed in between."""
+    parts = [make()]
+    for _ in range(count - 1):
+        parts += [tfb.Permute(list(range(dimension))[::-1]), make()]
+    return tfb.Chain(parts)
+
+
+FLOWS = {
+    "residual": residual,
+    "residual, inverse": lambda *sizes: residual(*sizes, invert=True),
+    "RealNVP": real_nvp,
+    "MAF": masked_autoregressive,
+    "inverse MAF": lambda *sizes: masked_autoregressive(*sizes, invert=True),
+}
+
+
+def parameters(bijector):
+    return sum(tf.size(each).numpy() for each in bijector.trainable_variables)
+
+
+def fitted(target, bijector, dimension, steps, draws, rate, seed, jit):
+    """The surrogate after training, its losses."""
+    surrogate = tfd.TransformedDistribution(tfd.Sample(tfd.Normal(0.0, 1.0), dimension), bijector)
+    schedule = tf_keras.optimizers.schedules.CosineDecay(rate, steps)
+    losses = tfp.vi.fit_surrogate_posterior(
+        target,
+        surrogate,
+        tf_keras.optimizers.Adam(schedule),
+        steps,
+        sample_size=draws,
+        seed=seed,
+        jit_compile=jit,
+    )
+    return surrogate, losses
+
+
+def elbo(target, surrogate, draws, seed, batch=10_000):
+    """Mean and standard error of ``log p(x, y) − log q(x)`` of fresh draws."""
+
+    @tf.function
+    def ratios(batch_seed):
+        x, log_q = surrogate.experimental_sample_and_log_prob(batch, seed=batch_seed)
+        return target(x) - log_q
+
+    values = np.concatenate(
+        [ratios(tf.constant([seed, part])).numpy() for part in range(draws // batch)]
+    ).astype(np.float64)
+    return values.mean(), values.std(ddof=1) / math.sqrt(len(values))
