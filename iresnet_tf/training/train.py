@@ -1,5 +1,6 @@
 """From a preset to a trained, evaluated run folder."""
 
+import pathlib
 import time
 import warnings
 
@@ -7,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.analysis.evaluation import evaluate
-from iresnet_tf.data import sources
+from iresnet_tf.data import sources, tables
 from iresnet_tf.training import callbacks
 from iresnet_tf.training.assembly import build_model, build_optimizer
 from iresnet_tf.training.run_folder import RunFolder, load_model, save_model, write_json
@@ -33,6 +34,7 @@ def train(preset, out, seed=0, data_dir=None):
     """
     started = time.time()
     run = RunFolder(out)
+    preset = _with_digest(preset)
     source = open_source(preset, data_dir)
     run.require_new()
     keras.utils.set_random_seed(seed)
@@ -79,7 +81,18 @@ def open_source(preset, data_dir=None):
         pad_to=data.pad_to,
         bits=data.bits,
         only_class=data.only_class,
+        table=None if data.table is None else data.table.model_dump(),
     )
+
+
+def _with_digest(preset):
+    """The preset with its table's digest noted, where it has a table."""
+    table = preset.data.table
+    if table is None or table.file is None or not pathlib.Path(table.file).is_file():
+        return preset
+    table = table.model_copy(update={"sha256": tables.digest(table.file)})
+    data = preset.data.model_copy(update={"table": table})
+    return preset.model_copy(update={"data": data})
 
 
 def _continue(model, preset, source, run, seed, started):
