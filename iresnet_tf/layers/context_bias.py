@@ -52,7 +52,7 @@ class ContextBias(keras.layers.Layer):
         offset = tf.matmul(tf.cast(context, kernel.dtype), kernel)
         return Shift(tf.reshape(offset, [-1, *[1] * (self.input_rank - 2), kernel.shape[1]]))
 
-    def call(self, x, context):
+    def call(self, x, context=None):
         return self.bind(context)(x)
 
     def lipschitz_bound(self):
@@ -63,8 +63,8 @@ class ContextBias(keras.layers.Layer):
         """1, in ``x``."""
         return 1.0
 
-    def compute_output_spec(self, x, context=None):
-        return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
     def get_config(self):
         return {
