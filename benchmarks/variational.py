@@ -11,6 +11,8 @@ same optimizer, steps and draws a step.  The ELBO is of fresh draws, ``log p(y)`
 import argparse
 import math
 import os
+import sys
+import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -65,58 +67,55 @@ def eight_schools_evidence():
     return math.log(sum(halves))
 
 
+def turned_banana(x):
+    """The same turned by 45°, so that no coordinate is a function of another and noise."""
+    first, second = tf.unstack(x, axis=-1)
+    return banana(tf.stack([first + second, second - first], -1) / math.sqrt(2.0))
+
+
 TARGETS = {
     # log density, dimension, log p(y)
     "banana": (banana, 2, lambda: 0.0),
+    "turned banana": (turned_banana, 2, lambda: 0.0),
     "eight schools": (eight_schools, 10, eight_schools_evidence),
 }
 
 
-def residual(dimension, blocks, width, invert=False):
-    """``z ↦ x`` is the flow itself, or its inverse."""
-    layers = architectures.vector_flow(blocks, width, 2, log_det=irn.log_det.Exact())
+def residual(dimension, blocks, width):
+    layers = architectures.vector_flow(blocks, width, 2, coeff=0.97, log_det=irn.log_det.Exact())
     stack = irn.layers.Stack(layers)
     stack.build((None, dimension))
-    bijector = irn.bijectors.from_layer(stack)
-    return tfb.Invert(bijector) if invert else bijector
+    return irn.bijectors.from_layer(stack)
 
 
 def real_nvp(dimension, couplings, width):
     kept = dimension // 2
 
     def coupling():
-        network = tf_keras.Sequential(
-            [
-                *(tf_keras.layers.Dense(width, ACTIVATION) for _ in range(2)),
-                tf_keras.layers.Dense(2 * (dimension - kept)),
-            ]
-        )
+        hidden = [tf_keras.layers.Dense(width, "relu") for _ in range(2)]
+        network = tf_keras.Sequential([*hidden, tf_keras.layers.Dense(2 * (dimension - kept))])
         network.build((None, kept))
 
         def shift_and_log_scale(x, output_units, **_):
             return tf.split(network(x), 2, axis=-1)
 
         nvp = tfb.RealNVP(kept, shift_and_log_scale_fn=shift_and_log_scale)
-        # For `tf.Module`: it does not look into closures.
+        # For `tf.Module`, which does not look into closures.
         nvp._network = network
         return nvp
 
     return _between(coupling, couplings, dimension)
 
 
-def masked_autoregressive(dimension, layers, width, invert=False):
+def masked_autoregressive(dimension, layers, width):
     def layer():
         network = tfb.AutoregressiveNetwork(
-            2, event_shape=[dimension], hidden_units=[width, width], activation=ACTIVATION
+            2, event_shape=[dimension], hidden_units=[width, width], activation="relu"
         )
         network.build((None, dimension))
-        flow = tfb.MaskedAutoregressiveFlow(network)
-        return tfb.Invert(flow) if invert else flow
+        return tfb.MaskedAutoregressiveFlow(network)
 
     return _between(layer, layers, dimension)
-
-
-ACTIVATION = "relu"
 
 
 def _between(make, count, dimension):
@@ -127,33 +126,41 @@ def _between(make, count, dimension):
     return tfb.Chain(parts)
 
 
+def inverted(make):
+    return lambda *sizes: tfb.Invert(make(*sizes))
+
+
 FLOWS = {
-    "residual": residual,
-    "residual, inverse": lambda *sizes: residual(*sizes, invert=True),
-    "RealNVP": real_nvp,
-    "MAF": masked_autoregressive,
-    "inverse MAF": lambda *sizes: masked_autoregressive(*sizes, invert=True),
+    # name: (its bijector z ↦ x, layers and width for each target)
+    "residual, x = F(z)": (
+        residual,
+        {"banana": (4, 24), "turned banana": (4, 24), "eight schools": (4, 24)},
+    ),
+    "residual, x = F⁻¹(z)": (
+        inverted(residual),
+        {"banana": (4, 24), "turned banana": (4, 24), "eight schools": (4, 24)},
+    ),
+    "RealNVP": (real_nvp, {"banana": (4, 24), "turned banana": (4, 24), "eight schools": (4, 26)}),
+    "MAF": (
+        masked_autoregressive,
+        {"banana": (4, 23), "turned banana": (4, 23), "eight schools": (4, 21)},
+    ),
 }
 
 
-def parameters(bijector):
-    return sum(tf.size(each).numpy() for each in bijector.trainable_variables)
-
-
-def fitted(target, bijector, dimension, steps, draws, rate, seed, jit):
-    """The surrogate after training, its losses."""
+def fitted(target, bijector, dimension, steps, draws, rate, seed):
+    """The surrogate posterior after training."""
     surrogate = tfd.TransformedDistribution(tfd.Sample(tfd.Normal(0.0, 1.0), dimension), bijector)
     schedule = tf_keras.optimizers.schedules.CosineDecay(rate, steps)
-    losses = tfp.vi.fit_surrogate_posterior(
+    tfp.vi.fit_surrogate_posterior(
         target,
         surrogate,
         tf_keras.optimizers.Adam(schedule),
         steps,
         sample_size=draws,
         seed=seed,
-        jit_compile=jit,
     )
-    return surrogate, losses
+    return surrogate
 
 
 def elbo(target, surrogate, draws, seed, batch=10_000):
@@ -168,3 +175,60 @@ def elbo(target, surrogate, draws, seed, batch=10_000):
         [ratios(tf.constant([seed, part])).numpy() for part in range(draws // batch)]
     ).astype(np.float64)
     return values.mean(), values.std(ddof=1) / math.sqrt(len(values))
+
+
+def measure(name, flow, seed, options):
+    """ELBO, its standard error, CPU seconds of the training, parameters."""
+    target, dimension, _ = TARGETS[name]
+    make, sizes = FLOWS[flow]
+    keras.utils.set_random_seed(seed)
+    start = time.process_time()
+    bijector = make(dimension, *sizes[name])
+    surrogate = fitted(
+        target, bijector, dimension, options.steps, options.draws, options.rate, seed
+    )
+    seconds = time.process_time() - start
+    mean, error = elbo(target, surrogate, options.evaluation_draws, seed)
+    print(f"{name}, {flow}, seed {seed}: {mean:.5f} ± {error:.5f}", file=sys.stderr, flush=True)
+    return mean, error, seconds, sum(int(tf.size(v)) for v in bijector.trainable_variables)
+
+
+def row(name, flow, results):
+    """The seed of median ELBO, its distance from ``log p(y)``, and the KLs of all seeds."""
+    mean, error, seconds, parameters = sorted(results)[len(results) // 2]
+    evidence = TARGETS[name][2]()
+    return {
+        "target": name,
+        "flow": flow,
+        "parameters": parameters,
+        "ELBO": f"{mean:.4f}",
+        "standard error": f"{error:.4f}",
+        "KL": f"{evidence - mean:.4f}",
+        "KL of each seed": " ".join(f"{evidence - each[0]:.4f}" for each in results),
+        "CPU seconds": round(seconds),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--targets", nargs="*", choices=TARGETS, default=list(TARGETS))
+    parser.add_argument("--flows", nargs="*", choices=FLOWS, default=list(FLOWS))
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--draws", type=int, default=100, help="of each step")
+    parser.add_argument("--rate", type=float, default=1e-2, help="of Adam, with a cosine to zero")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--evaluation-draws", type=int, default=100_000)
+    parser.add_argument("--out", help="JSON to write")
+    options = parser.parse_args()
+    set_threads(1)
+    cases = [(name, flow) for name in options.targets for flow in options.flows]
+    results = {case: [] for case in cases}
+    # Seed after seed, so that an interrupted run has compared all flows.
+    for seed in range(options.seeds):
+        for case in cases:
+            results[case].append(measure(*case, seed, options))
+    show([row(*case, results[case]) for case in cases], options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -282,7 +282,7 @@ def test_fitting_without_contexts_is_refused():
 
 
 def linear_gaussian(count, seed):
-    """``θ ~ N(0, I)``, ``c | θ ~ N(A θ, σ² I)``: pairs, and the posterior's mean map and covariance.
+    """``θ ~ N(0, I)``, ``c | θ ~ N(A θ, σ² I)``: pairs, the posterior's mean map, its covariance.
 
     ``Σ = (I + AᵀA/σ²)⁻¹``, mean ``Σ Aᵀ c / σ²``.
     """
