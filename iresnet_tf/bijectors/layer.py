@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability.python.internal import cache_util
@@ -152,7 +153,12 @@ class LayerBijector(tfp.bijectors.Bijector):
 
     @staticmethod
     def _as_batch(x, event_ndims, built_for):
-        """``[…, …event] → [batch, …event]`` and the way back."""
+        """``[…, …event] → [batch, …event]`` and the way back.
+
+        A sample whose square overflows, or that is not finite, comes back as NaN, as from any
+        bijector of TFP, while the layer itself would refuse the batch: a sampler's proposals
+        may diverge, and are rejected.
+        """
         leading = tf.shape(x)[: tf.rank(x) - event_ndims]
         event = tf.TensorShape([None] * event_ndims)
         if x.shape.rank is not None:
@@ -160,9 +166,12 @@ class LayerBijector(tfp.bijectors.Bijector):
         if built_for is not None and not event.is_fully_defined():
             event = tf.TensorShape(built_for)
         flat = tf.reshape(x, [-1, *event])
+        within = tf.abs(flat) < np.sqrt(x.dtype.max)
+        within = tf.reduce_all(within, list(range(1, event_ndims + 1)))
+        flat = _where(within, flat, 0.0)
 
         def restore(y):
-            return tf.reshape(y, tf.concat([leading, y.shape[1:]], 0))
+            return tf.reshape(_where(within, y, np.nan), tf.concat([leading, y.shape[1:]], 0))
 
         return flat, restore
 
@@ -210,6 +219,12 @@ class LayerBijector(tfp.bijectors.Bijector):
                 "layer on a batch first."
             )
         return tf.concat([leading, tf.constant(other, shape.dtype)], 0)
+
+
+def _where(chosen, x, otherwise):
+    """The chosen samples of ``x``, and the number otherwise."""
+    chosen = tf.reshape(chosen, [-1, *[1] * (x.shape.rank - 1)])
+    return tf.where(chosen, x, tf.constant(otherwise, x.dtype))
 
 
 def from_layer(layer, event_ndims=None, name=None):
