@@ -18,6 +18,7 @@ from iresnet_tf.analysis.log_det_study import log_det_study
 from iresnet_tf.analysis.out_of_distribution import out_of_distribution
 from iresnet_tf.analysis.samples import reconstructed, samples_figure
 from iresnet_tf.analysis.spectrum import spectrum
+from iresnet_tf.data import tables
 from iresnet_tf.data.outliers import outliers
 from iresnet_tf.numerics import log_det as estimators
 from iresnet_tf.training import presets as catalogue
@@ -85,6 +86,7 @@ def presets():
 @click.option("--epochs", type=click.IntRange(1), help="Instead of the preset's.")
 @click.option("--steps", type=click.IntRange(1), help="Likewise; rounded up to whole epochs.")
 @click.option("--batch-size", type=click.IntRange(1), help="Instead of the preset's.")
+@click.option("--csv", "--npy", "table", type=_PATH, help="The table, for the preset tabular.")
 @click.option("--seed", type=_SEED, help="0 by default.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option(
@@ -105,6 +107,7 @@ def train(
     epochs,
     steps,
     batch_size,
+    table,
     seed,
     resume,
     strategy,
@@ -117,7 +120,7 @@ def train(
     if epochs and steps:
         raise click.UsageError("Give --epochs or --steps, not both.")
     if resume:
-        if overrides or epochs or steps or batch_size or seed is not None:
+        if overrides or epochs or steps or batch_size or table or seed is not None:
             raise click.UsageError("--resume continues the run as it was configured.")
         config = RunFolder(out).read_config()["preset"]
         if config.name != preset:
@@ -127,6 +130,8 @@ def train(
     else:
         if batch_size:
             overrides = (*overrides, f"batch_size={batch_size}")
+        if table:
+            overrides = (*overrides, f"data.table.file={table.resolve()}")
         config = catalogue.get(preset, overrides).with_length(epochs, steps)
         _set_threads(config.intra_op_threads)
         result = training.train(config, out, seed or 0, data_dir, strategies.get(*devices))
@@ -164,17 +169,27 @@ def evaluate(run, split, log_det, passes, examples, seed, data_dir):
 @click.option("--label", type=click.IntRange(0), help="One class, of a conditional prior.")
 @click.option("--temperature", type=click.FloatRange(0.0, min_open=True), default=1.0)
 @click.option("--seed", type=_SEED, default=0, show_default=True)
-@click.option("--out", required=True, type=_PATH, help="The PNG to write.")
+@click.option("--out", required=True, type=_PATH, help="The PNG to write; of vectors, or CSV.")
 @_data_dir
 @_clear_errors
 def sample(run, count, label, temperature, seed, out, data_dir):
-    """Draw samples of RUN into a picture."""
-    _require_new_png(out)
+    """Draw samples of RUN into a picture; of vectors, where --out ends in .csv, into a table."""
+    _require_new(out, ".png", ".csv")
     _, model, source = _load(run, data_dir)
     if not hasattr(model, "sample"):
         raise ValueError(f"{run} is a classifier: it has no density to sample from.")
+    if out.suffix.lower() == ".csv":
+        if source.levels is not None:
+            raise ValueError(f"{run} is a model of images: give an --out that ends in .png.")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        names = source.columns or ("x1", "x2")
+        tables.write(out, names, model.sample(count, temperature, seed))
+        click.echo(f"wrote {out}")
+        return
     labels = None if label is None else [label] * count
-    _write(samples_figure(model, source.examples("test")[0], count, temperature, seed, labels), out)
+    test = source.examples("test")[0]
+    options = {"labels": labels, "names": source.columns}
+    _write(samples_figure(model, test, count, temperature, seed, **options), out)
 
 
 @main.command()
@@ -185,12 +200,14 @@ def sample(run, count, label, temperature, seed, out, data_dir):
 @_clear_errors
 def reconstruct(run, count, out, data_dir):
     """Show test data beside what comes back through RUN's forward map and its inverse."""
-    _require_new_png(out)
+    _require_new(out, ".png")
     _, model, source = _load(run, data_dir)
     shown = source.examples("test", count)[0]
     restored = reconstructed(model, shown)
-    if source.levels is None:
+    if source.event_shape == (2,):
         figure = plots.point_pairs(shown, restored)
+    elif source.levels is None:
+        figure = plots.columns({"data": shown, "reconstruction": restored}, source.columns)
     else:
         figure = plots.pairs(shown, restored, source.levels)
     _write(figure, out)
@@ -206,7 +223,7 @@ def reconstruct(run, count, out, data_dir):
 @_clear_errors
 def interpolate(run, pairs, steps, out, data_dir):
     """Show paths in latent space between test examples of RUN."""
-    _require_new_png(out)
+    _require_new(out, ".png")
     _, model, source = _load(run, data_dir)
     test = source.examples("test", 2 * pairs)[0]
     half = len(test) // 2
@@ -233,7 +250,7 @@ def interpolate(run, pairs, steps, out, data_dir):
 def analyze(run, study, examples, against, out, data_dir):
     """The paper's studies of RUN: a picture, and its numbers as JSON beside it."""
     if out is not None:
-        _require_new_png(out)
+        _require_new(out, ".png")
     _, model, source = _load(run, data_dir)
     out = run / "analysis" / f"{study}.png" if out is None else out
     if study == "spectrum":
@@ -304,9 +321,9 @@ def _estimator(text):
     return named[text]()
 
 
-def _require_new_png(path):
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"--out is a PNG file; received {path}.")
+def _require_new(path, *suffixes):
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"--out ends in {' or '.join(suffixes)}; received {path}.")
     if path.exists():
         raise FileExistsError(f"{path} exists already; choose another --out.")
 

@@ -104,6 +104,39 @@ def density_and_samples(log_prob, samples, data, resolution=120):
     return figure
 
 
+def columns(groups, names=None, shown=5):
+    """Histograms of the first columns, and below them every two against each other.
+
+    Args:
+        groups: label → ``[n, columns]``, drawn one over the other.
+        names: of the columns.
+        shown: number of columns drawn at most.
+    """
+    width = next(iter(groups.values())).shape[1]
+    names = [f"x{index + 1}" for index in range(width)] if names is None else names
+    size = min(width, shown)
+    figure = _figure((2.0 * size + 1.0, 2.0 * size + 1.0))
+    panels = figure.subplots(size, size, squeeze=False)
+    for (label, values), colour in zip(groups.items(), (_BLUE, _RED)):
+        for row in range(size):
+            for column in range(row):
+                panels[row, column].scatter(
+                    values[:, column], values[:, row], s=3, alpha=0.4, color=colour, linewidths=0
+                )
+            panels[row, row].hist(
+                values[:, row], 40, density=True, histtype="step", color=colour, label=label
+            )
+    for row in range(size):
+        panels[row, row].set_yticks([])
+        for column in range(size):
+            panels[row, column].set_visible(column <= row)
+        panels[-1, row].set_xlabel(names[row])
+        panels[row, 0].set_ylabel(names[row])
+    panels[0, 0].legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
 def paths(points):
     """2-D paths ``[paths, steps, 2]``, each a line from a circle to a disc."""
     figure = _figure((5.0, 5.0))

@@ -2,11 +2,12 @@
 
 import itertools
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability.python.internal import cache_util
 
-from iresnet_tf.layers.invertible import Invertible
+from iresnet_tf.layers.invertible import Invertible, as_tensor
 from iresnet_tf.layers.residual import ResidualBlock
 
 _hashes = itertools.count()
@@ -18,7 +19,8 @@ class LayerBijector(tfp.bijectors.Bijector):
 
     ``forward_log_det_jacobian`` uses the layer's estimator.  What it draws comes
     from a ``seed`` keyword argument (``bijector_kwargs`` in a distribution), or
-    afresh from the layer's generator state.
+    afresh from the layer's generator state.  A conditional layer takes another,
+    ``context``, ``[…, …context_shape]``, whose leading axes broadcast to those of the samples.
 
     TFP caches results by the identity of the input tensor.  In eager mode that
     would outlive a change of weights, freeze a stochastic log-determinant and cut
@@ -96,33 +98,52 @@ class LayerBijector(tfp.bijectors.Bijector):
         if self.layer.built and not self._layer_variables:
             self._layer_variables = tuple(weight.value for weight in self.layer.weights)
 
-    def _forward(self, x, seed=None):
+    def _forward(self, x, seed=None, context=None):
         if tf.executing_eagerly():
             flat, restore = self._as_batch(x, self.forward_min_event_ndims, self._data_shape())
-            y = self.layer.call(self.layer.prepare(flat))
+            flat = self.layer.prepare(flat)
+            y = self.layer.call(flat, **self._condition(context, x, flat))
             self._expose_variables()
             return restore(y)
-        return self._transform(x, seed)[0]
+        return self._transform(x, seed, context)[0]
 
-    def _forward_log_det_jacobian(self, x, seed=None):
-        return self._transform(x, seed)[1]
+    def _forward_log_det_jacobian(self, x, seed=None, context=None):
+        return self._transform(x, seed, context)[1]
 
-    def _transform(self, x, seed):
+    def _transform(self, x, seed, context):
         """Value and log-determinant from one evaluation of ``g``, shared within a trace."""
-        attributes = self._cache.forward_attributes(x, **({} if seed is None else {"seed": seed}))
+        options = {"seed": seed, "context": context}
+        options = {name: option for name, option in options.items() if option is not None}
+        attributes = self._cache.forward_attributes(x, **options)
         if "transform" not in attributes:
             flat, restore = self._as_batch(x, self.forward_min_event_ndims, self._data_shape())
-            y, log_det = self.layer.forward_and_log_det(flat, seed)
+            condition = self._condition(context, x, flat)
+            y, log_det = self.layer.forward_and_log_det(flat, seed, **condition)
             self._expose_variables()
             attributes["transform"] = restore(y), restore(log_det)
         return attributes["transform"]
 
-    def _inverse(self, y, seed=None):
+    def _inverse(self, y, seed=None, context=None):
         del seed
         flat, restore = self._as_batch(y, self.inverse_min_event_ndims, self._latent_shape())
-        x = self.layer.preimage(self.layer.prepare_output(flat))
+        flat = self.layer.prepare_output(flat)
+        x = self.layer.preimage(flat, **self._condition(context, y, flat))
         self._expose_variables()
         return restore(x)
+
+    def _condition(self, context, x, flat):
+        """The layer's context for the flattened batch of ``x``."""
+        shape = self.layer.context_shape
+        if context is None or shape is None:
+            return self.layer.condition(context, flat)
+        context = as_tensor(context, self.layer.compute_dtype)
+        rank = context.shape.rank - len(shape)
+        if rank < 0 or context.shape[rank:] != shape:
+            return self.layer.condition(context, flat)
+        if context.shape[:rank].num_elements() != 1:
+            leading = tf.shape(x)[: tf.rank(x) - (flat.shape.rank - 1)]
+            context = tf.broadcast_to(context, tf.concat([leading, shape], 0))
+        return self.layer.condition(tf.reshape(context, [-1, *shape]), flat)
 
     def _data_shape(self):
         return self.layer.event_shape if self.layer.built else None
@@ -132,7 +153,12 @@ class LayerBijector(tfp.bijectors.Bijector):
 
     @staticmethod
     def _as_batch(x, event_ndims, built_for):
-        """``[…, …event] → [batch, …event]`` and the way back."""
+        """``[…, …event] → [batch, …event]`` and the way back.
+
+        A sample whose square overflows, or that is not finite, comes back as NaN, as from any
+        bijector of TFP, while the layer itself would refuse the batch: a sampler's proposals
+        may diverge, and are rejected.
+        """
         leading = tf.shape(x)[: tf.rank(x) - event_ndims]
         event = tf.TensorShape([None] * event_ndims)
         if x.shape.rank is not None:
@@ -140,9 +166,12 @@ class LayerBijector(tfp.bijectors.Bijector):
         if built_for is not None and not event.is_fully_defined():
             event = tf.TensorShape(built_for)
         flat = tf.reshape(x, [-1, *event])
+        within = tf.abs(flat) < np.sqrt(x.dtype.max)
+        within = tf.reduce_all(within, list(range(1, event_ndims + 1)))
+        flat = _where(within, flat, 0.0)
 
         def restore(y):
-            return tf.reshape(y, tf.concat([leading, y.shape[1:]], 0))
+            return tf.reshape(_where(within, y, np.nan), tf.concat([leading, y.shape[1:]], 0))
 
         return flat, restore
 
@@ -190,6 +219,12 @@ class LayerBijector(tfp.bijectors.Bijector):
                 "layer on a batch first."
             )
         return tf.concat([leading, tf.constant(other, shape.dtype)], 0)
+
+
+def _where(chosen, x, otherwise):
+    """The chosen samples of ``x``, and the number otherwise."""
+    chosen = tf.reshape(chosen, [-1, *[1] * (x.shape.rank - 1)])
+    return tf.where(chosen, x, tf.constant(otherwise, x.dtype))
 
 
 def from_layer(layer, event_ndims=None, name=None):

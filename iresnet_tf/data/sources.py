@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.data import densities, digits, images
+from iresnet_tf.data import densities, digits, images, tables
 from iresnet_tf.data.augmentation import augment as augmented
 
 SPLITS = ("train", "validation", "test")
@@ -27,6 +27,7 @@ class Source:
             ``k``, so ``skip`` resumes it exactly.
         examples: ``(split, count) → (x, y)``, float32 and int32 arrays of the first ``count``
             (all if ``None``), ``y`` ``None`` without classes.
+        columns: names of the elements of a vector, where they have any.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Source:
     classes: int | None
     stream: Callable[..., tf.data.Dataset]
     examples: Callable[[str], tuple]
+    columns: tuple | None = None
 
     def initial_examples(self, seed, count=1024):
         """``count`` training examples for data-dependent initialisation."""
@@ -56,17 +58,19 @@ def get(
     pad_to=None,
     bits=None,
     only_class=None,
+    table=None,
 ):
     """The source of that name.
 
     Args:
-        name: one of `names`, or ``tfds:NAME``.
+        name: one of `names`, ``tfds:NAME``, or ``table``.
         data_dir: the TFDS directory; TFDS's own default if ``None``.
         validation_examples: the last of the training split, held out of the stream.
         size: the central square of every image is resized to ``size × size``.
         pad_to: grid that smaller images are centred on, with zeros around.
         bits: keep only that many bits of a pixel.
         only_class: keep only the examples of that class.
+        table: of a table, the keyword arguments of `table_source`.
 
     Raises:
         ValueError: for an unknown name, or an option that the data do not allow.
@@ -79,6 +83,10 @@ def get(
                 "and only_class are for images."
             )
         return _toy(name)
+    if name == "table":
+        if size or pad_to or bits or only_class is not None:
+            raise ValueError("size, pad_to, bits and only_class are for images, not for a table.")
+        return table_source(**table or {}, validation_examples=validation_examples)
     if name == "digits":
         if size:
             raise ValueError(f"size resizes images of TFDS sets; digits are 8×8, received {size}.")
@@ -150,6 +158,66 @@ def _toy(name):
         return densities.stream(density, batch_size, seed, skip)
 
     return Source(name, (2,), None, None, stream, examples)
+
+
+def table_source(file=None, sha256=None, test_fraction=0.2, split_seed=0, *, validation_examples=0):
+    """The rows of a table, ``[columns]`` each, in an order drawn once.
+
+    Args:
+        file: a CSV or ``.npy`` file, see `iresnet_tf.data.tables.load`.
+        sha256: what the file's digest has to be; whatever it is if ``None``.
+        test_fraction: of the rows, held out for the test, the first in that order.
+        split_seed: of the order.
+        validation_examples: the last rows in that order, held out of the stream.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: without a file, for one that has changed or is no table of numbers, or a
+            split that leaves a part empty.
+    """
+    if file is None:
+        raise ValueError("A table is needed: iresnet train tabular --csv FILE.")
+    table = tables.load(file)
+    if sha256 is not None and tables.digest(file) != sha256:
+        raise ValueError(
+            f"{file} has changed since the run began: its SHA-256 is not {sha256}. Restore it, "
+            "or train a new run on it."
+        )
+    rows = len(table.values)
+    order = np.random.default_rng(split_seed).permutation(rows)
+    test = round(test_fraction * rows)
+    last = rows - validation_examples
+    if not 0 < test < last:
+        raise ValueError(
+            f"{file} has {rows} rows, too few for a test fraction of {test_fraction} and "
+            f"{validation_examples} validation examples beside rows to train on."
+        )
+    parts = {"test": order[:test], "train": order[test:last], "validation": order[last:]}
+    # A column may be constant in a part: indicators of something rare are.
+    for name, values in zip(table.columns, table.values[parts["train"]].T):
+        if values.std() == 0.0:
+            raise ValueError(
+                f"{file}: column {name!r} is constant in the training rows, {values[0]:g}. Leave "
+                "it out, or draw another split: data.table.split_seed."
+            )
+
+    def examples(split, count=None):
+        if split not in SPLITS:
+            raise ValueError(f"A split is one of {SPLITS}; received {split!r}.")
+        if not len(parts[split]):
+            raise ValueError(
+                "No examples are held out for validation: see data.validation_examples."
+            )
+        return table.values[parts[split][:count]], None
+
+    def stream(batch_size, seed, skip=0, augmentation=None):
+        if augmentation is not None:
+            raise ValueError(f"A table has no images to augment; received {augmentation!r}.")
+        return shuffled(table.values[parts["train"]], None, batch_size, seed, skip)
+
+    return Source(
+        "table", (len(table.columns),), None, None, stream, examples, columns=table.columns
+    )
 
 
 def _padding(shape, size):

@@ -2,6 +2,7 @@
 
 from iresnet_tf.layers.act_norm import ActNorm
 from iresnet_tf.layers.activations import Activation, CLipSwish, LipSwish, MaxMin
+from iresnet_tf.layers.context_bias import ContextBias
 from iresnet_tf.layers.contraction import Contraction
 from iresnet_tf.layers.dense_concatenation import DenseConcatenation
 from iresnet_tf.layers.factor_out import FactorOut
@@ -21,6 +22,7 @@ __all__ = [
     "Activation",
     "CLipSwish",
     "Center",
+    "ContextBias",
     "Contraction",
     "DenseConcatenation",
     "Dequantize",

@@ -5,14 +5,26 @@ import keras
 from iresnet_tf.numerics.linearization import Automatic, Composition
 
 
-def bind(layer):
-    """The map of any Keras layer: its own, written out, or by automatic differentiation."""
+def bind(layer, context=None):
+    """The map of any Keras layer: its own, written out, or by automatic differentiation.
+
+    Args:
+        layer: the layer.
+        context: what the map of a conditional layer is to be taken at.
+    """
+    if is_conditional(layer):
+        return layer.bind(context)
     return layer.bind() if hasattr(layer, "bind") else Automatic(layer)
 
 
-def bind_row(layers):
+def bind_row(layers, context=None):
     """The composition of the layers' maps, with the weights as they are now."""
-    return Composition(tuple(map(bind, layers)))
+    return Composition(tuple(bind(layer, context) for layer in layers))
+
+
+def is_conditional(layer):
+    """Whether the map of a layer depends on a context."""
+    return getattr(layer, "is_conditional", False)
 
 
 def build_row(layers, input_shape):

@@ -4,6 +4,7 @@ import keras
 
 from iresnet_tf.layers import activations
 from iresnet_tf.layers.binding import bind_row, build_row
+from iresnet_tf.layers.context_bias import ContextBias
 from iresnet_tf.layers.dense_concatenation import DenseConcatenation
 from iresnet_tf.layers.spectral import SpectralLayer
 from iresnet_tf.layers.spectral_conv2d import SpectralConv2D
@@ -22,15 +23,21 @@ class Contraction(keras.layers.Layer):
         layers: Keras layers, applied in order.
         lipschitz: a bound on ``Lip(g)`` that the caller vouches for; needed only
             with layers whose constant is not known.
+        context_shape: shape of one context ``c``, for a ``g(x; c)`` that depends on one by its
+            `ContextBias` layers; the constant is that in ``x``, for every ``c``.
+        conditioner: any Keras layer or model ``[batch, …context_shape] → [batch, features]``,
+            whose features these layers receive; by default the context itself, a vector.
+            Several contractions may share one.
 
     Shapes: the output's equals the input's.
 
     Raises:
-        ValueError: if there is no layer, the shapes differ, ``lipschitz`` ≤ 0, or linear
-            layers bound another norm than others here contract.
+        ValueError: if there is no layer, the shapes differ, ``lipschitz`` ≤ 0, linear
+            layers bound another norm than others here contract, or one of ``context_shape``
+            and `ContextBias` comes without the other.
     """
 
-    def __init__(self, layers, lipschitz=None, **kwargs):
+    def __init__(self, layers, lipschitz=None, context_shape=None, conditioner=None, **kwargs):
         if not layers:
             raise ValueError("A contraction needs at least one layer; received none.")
         kwargs.setdefault("dtype", layers[0].dtype_policy.name)
@@ -39,6 +46,25 @@ class Contraction(keras.layers.Layer):
             raise ValueError(f"lipschitz is a positive number; received {lipschitz!r}.")
         self.parts = list(layers)
         self.lipschitz = lipschitz
+        self.context_shape = None if context_shape is None else tuple(context_shape)
+        self.conditioner = conditioner
+        if bool(self._context_biases()) != self.is_conditional or (
+            conditioner is not None and not self.is_conditional
+        ):
+            raise ValueError(
+                "A context enters a contraction by ContextBias layers, and context_shape says "
+                f"what they receive: both or neither; received context_shape={context_shape!r}, "
+                f"conditioner={conditioner!r} and {len(self._context_biases())} such layers. "
+                "Contraction.mlp and .conv put them in where they are given a context_shape."
+            )
+
+    @property
+    def is_conditional(self):
+        """Whether ``g`` depends on a context."""
+        return self.context_shape is not None
+
+    def _context_biases(self):
+        return [each for each in self._flatten_layers() if isinstance(each, ContextBias)]
 
     @classmethod
     def mlp(
@@ -61,7 +87,8 @@ class Contraction(keras.layers.Layer):
             power_iterations: steps of power iteration a training step.
             p: exponent of the norm of each layer's output, one for all or one for each (the
                 last is that of the block's input too), or ``"learned"``.
-            **kwargs: of the contraction; ``dtype`` reaches its layers too.
+            **kwargs: of the contraction; ``dtype`` reaches its layers too, and with a
+                ``context_shape`` a `ContextBias` follows each linear layer.
         """
         inner = {"coeff": coeff, "power_iterations": power_iterations, **_inner_options(kwargs)}
         widths = (*units, None)
@@ -69,7 +96,7 @@ class Contraction(keras.layers.Layer):
             SpectralDense(width, p=exponent, **inner)
             for width, exponent in zip(widths, _exponents(p, len(widths)))
         ]
-        return cls(_interleave(linear, activation, preactivation, _inner_options(kwargs)), **kwargs)
+        return cls(_interleave(linear, activation, preactivation, kwargs), **kwargs)
 
     @classmethod
     def conv(
@@ -94,7 +121,8 @@ class Contraction(keras.layers.Layer):
             power_iterations: steps of power iteration a training step.
             p: exponent of the norm of each layer's output, one for all or one for each (the
                 last is that of the block's input too), or ``"learned"``.
-            **kwargs: of the contraction; ``dtype`` reaches its layers too.
+            **kwargs: of the contraction; ``dtype`` reaches its layers too, and with a
+                ``context_shape`` a `ContextBias` follows each linear layer.
         """
         hidden = len(kernel_sizes) - 1
         widths = (filters,) * hidden if isinstance(filters, int) else tuple(filters)
@@ -109,7 +137,7 @@ class Contraction(keras.layers.Layer):
             SpectralConv2D(width, size, p=exponent, **inner)
             for width, size, exponent in zip((*widths, None), kernel_sizes, exponents)
         ]
-        return cls(_interleave(linear, activation, preactivation, _inner_options(kwargs)), **kwargs)
+        return cls(_interleave(linear, activation, preactivation, kwargs), **kwargs)
 
     @classmethod
     def dense_net(
@@ -133,7 +161,8 @@ class Contraction(keras.layers.Layer):
             coeff: bound on each linear layer's norm; the concatenations are at most 1, so
                 ``Lip(g) ≤ coeff``.
             power_iterations: steps of power iteration a training step.
-            **kwargs: of the contraction; ``dtype`` reaches its layers too.
+            **kwargs: of the contraction; ``dtype`` reaches its layers too, and with a
+                ``context_shape`` a `ContextBias` follows each linear layer.
 
         Source: Perugachi-Diaz et al. 2021 (arXiv:2102.02694), §3.
         """
@@ -146,10 +175,15 @@ class Contraction(keras.layers.Layer):
             return SpectralConv2D(width, size, **options)
 
         joined = [
-            DenseConcatenation([linear(growth, kernel_size), activations.get(activation, **inner)])
+            DenseConcatenation(
+                [
+                    *_with_context(linear(growth, kernel_size), kwargs),
+                    activations.get(activation, **inner),
+                ]
+            )
             for _ in range(depth)
         ]
-        return cls([*joined, linear(None, 1)], **kwargs)
+        return cls([*joined, *_with_context(linear(None, 1), kwargs)], **kwargs)
 
     @property
     def event_ndims(self):
@@ -158,9 +192,11 @@ class Contraction(keras.layers.Layer):
         return 3 if linear and isinstance(linear[-1], SpectralConv2D) else 1
 
     def build(self, input_shape):
-        last = self.parts[-1]
-        if hasattr(last, "set_output_channels"):
+        widths = [part for part in self.parts if hasattr(part, "set_output_channels")]
+        for last in widths[-1:]:
             last.set_output_channels(input_shape[-1])
+        if self.is_conditional:
+            self._build_conditioner()
         self._chain_norms()
         shape = build_row(self.parts, input_shape)
         if shape[1:] != tuple(input_shape[1:]):
@@ -169,6 +205,19 @@ class Contraction(keras.layers.Layer):
                 f"input; it maps {tuple(input_shape)} to {shape}. Change the last layer's width."
             )
         self.input_spec = keras.layers.InputSpec(shape=(None, *shape[1:]))
+
+    def _build_conditioner(self):
+        shape = (None, *self.context_shape)
+        if self.conditioner is not None:
+            shape = build_row([self.conditioner], shape)
+        if len(shape) != 2 or shape[1] is None:
+            raise ValueError(
+                f"{self.name} takes the context as a vector of features, [batch, features]; "
+                f"contexts of shape {self.context_shape} give {shape}. Give a conditioner that "
+                "ends so."
+            )
+        for bias in self._context_biases():
+            bias.features = shape[1]
 
     def _chain_norms(self):
         """Each linear layer measures its input as the one before measures its output."""
@@ -188,12 +237,19 @@ class Contraction(keras.layers.Layer):
         linear = [part for part in self.parts if isinstance(part, SpectralLayer)]
         return linear[-1].output_exponent() if linear else 0.5
 
-    def bind(self):
-        """The map with the weights as they are now; kernels are constrained once."""
-        return bind_row(self.parts)
+    def bind(self, context=None):
+        """The map with the weights as they are now; kernels are constrained once.
 
-    def call(self, x):
-        return self.bind()(x)
+        Args:
+            context: ``[batch, …context_shape]`` or ``[1, …context_shape]``, where ``g`` is
+                conditional.
+        """
+        if self.conditioner is not None:
+            context = self.conditioner(context)
+        return bind_row(self.parts, context)
+
+    def call(self, x, context=None):
+        return self.bind(context)(x)
 
     def lipschitz_bound(self):
         """Certified upper bound on ``Lip(g)`` with the weights as they are now.
@@ -230,12 +286,23 @@ class Contraction(keras.layers.Layer):
 
     def get_config(self):
         layers = [keras.saving.serialize_keras_object(part) for part in self.parts]
-        return {**super().get_config(), "layers": layers, "lipschitz": self.lipschitz}
+        config = {**super().get_config(), "layers": layers, "lipschitz": self.lipschitz}
+        if not self.is_conditional:
+            return config
+        conditioner = self.conditioner
+        if conditioner is not None:
+            conditioner = keras.saving.serialize_keras_object(conditioner)
+            # Keras's own mark of a shared object: other contractions may hold it.
+            conditioner["shared_object_id"] = id(self.conditioner)
+        return {**config, "context_shape": self.context_shape, "conditioner": conditioner}
 
     @classmethod
     def from_config(cls, config):
         layers = [keras.saving.deserialize_keras_object(each) for each in config["layers"]]
-        return cls(**{**config, "layers": layers})
+        conditioner = config.get("conditioner")
+        if conditioner is not None:
+            conditioner = keras.saving.deserialize_keras_object(conditioner)
+        return cls(**{**config, "layers": layers, "conditioner": conditioner})
 
 
 def _exponents(p, count):
@@ -250,10 +317,18 @@ def _inner_options(kwargs):
     return {"dtype": kwargs["dtype"]} if "dtype" in kwargs else {}
 
 
-def _interleave(linear, activation, preactivation, options):
-    layers = []
+def _interleave(linear, activation, preactivation, kwargs):
+    """An activation before each but the first, where asked for before it too; biases after."""
+    options, layers = _inner_options(kwargs), []
     for index, layer in enumerate(linear):
         if index or preactivation:
             layers.append(activations.get(activation, **options))
-        layers.append(layer)
+        layers += _with_context(layer, kwargs)
     return layers
+
+
+def _with_context(linear, kwargs):
+    """A linear layer, and a `ContextBias` after it in a conditional contraction."""
+    if kwargs.get("context_shape") is None:
+        return [linear]
+    return [linear, ContextBias(**_inner_options(kwargs))]

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.layers.binding import bind_row, build_row
+from iresnet_tf.layers.binding import bind_row, build_row, is_conditional
 from iresnet_tf.numerics.concatenation import Concatenation
 
 
@@ -44,13 +44,18 @@ class DenseConcatenation(keras.layers.Layer):
             )
         self.weight = self.add_weight(name="weight", shape=(2,), initializer="zeros")
 
-    def bind(self):
+    @property
+    def is_conditional(self):
+        """Whether ``f`` depends on a context."""
+        return any(map(is_conditional, self.parts))
+
+    def bind(self, context=None):
         """The map with the weights as they are now."""
         first, second = self._weights()
-        return Concatenation(bind_row(self.parts), first, second)
+        return Concatenation(bind_row(self.parts, context), first, second)
 
-    def call(self, x):
-        return self.bind()(x)
+    def call(self, x, context=None):
+        return self.bind(context)(x)
 
     def lipschitz_bound(self):
         """``√(η₁² + η₂² L²)`` with the certified ``L`` of ``f``."""

@@ -40,6 +40,11 @@ class FactorOut(ToVector):
         return (self.rest,)
 
     @property
+    def context_shape(self):
+        """Shape of one context, where the rest is conditional."""
+        return self.rest.context_shape
+
+    @property
     def event_ndims(self):
         """Rank of one sample, where the layer is built or the rest tells."""
         return self.rest.event_ndims if self.event_shape is None else len(self.event_shape)
@@ -59,29 +64,30 @@ class FactorOut(ToVector):
         self.early_shape = (*shape[1:-1], self.channels)
         self.late_shape = tuple(self.rest.compute_output_shape(rest_shape)[1:])
 
-    def call(self, x, training=False):
+    def call(self, x, training=False, **condition):
         early, late = self._split(x)
-        return self._joined(early, self.rest(late, training=training))
+        return self._joined(early, self.rest(late, training=training, **condition))
 
     def is_initialized(self):
         return self.rest.is_initialized()
 
-    def initialize(self, x):
-        self.rest.initialize(self._split(self.prepare(x))[1])
+    def initialize(self, x, **condition):
+        self.rest.initialize(self._split(self.prepare(x))[1], **condition)
 
-    def transform(self, x, seed):
+    def transform(self, x, seed, **condition):
         early, late = self._split(x)
-        late, log_det = self.rest.forward_and_log_det(late, probes.fold_in(seed, 0))
+        late_seed = probes.fold_in(seed, 0)
+        late, log_det = self.rest.forward_and_log_det(late, late_seed, **condition)
         return self._joined(early, late), log_det
 
-    def invert(self, y, tolerance=None):
+    def invert(self, y, **options):
         early, late = self._parted(y)
-        result = self.rest.invert(self.rest.prepare_output(late), tolerance)
+        result = self.rest.invert(self.rest.prepare_output(late), **options)
         return InverseResult(tf.concat([early, result.x], -1), *result[1:])
 
-    def preimage(self, y, tolerance=None):
+    def preimage(self, y, **options):
         early, late = self._parted(y)
-        return tf.concat([early, self.rest.preimage(late, tolerance)], -1)
+        return tf.concat([early, self.rest.preimage(late, **options)], -1)
 
     def inverse_lipschitz_bound(self):
         """The rest's, and 1 for what leaves."""

@@ -77,6 +77,12 @@ class Invertible(keras.layers.Layer):
     parts = ()
     """The invertible layers that this one is made of."""
 
+    context_shape = None
+    """Shape of one context of a conditional map ``F(x; c)``; ``None`` where it is of ``x`` alone.
+
+    A conditional layer's `transform`, `invert`, `preimage`, `initialize` and ``call`` take a
+    ``context`` beside what is named here."""
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         if self.compute_dtype not in ("float32", "float64"):
@@ -134,35 +140,73 @@ class Invertible(keras.layers.Layer):
             trainable=False,
         )
 
-    def forward_and_log_det(self, x, seed=None):
+    @property
+    def is_conditional(self):
+        """Whether the map depends on a context."""
+        return self.context_shape is not None
+
+    def forward_and_log_det(self, x, seed=None, context=None):
         """``y = F(x)`` and ``log |det ∂y/∂x|``, data → latent.
 
         Args:
             x: ``[batch, …event]``.
             seed: integer or stateless seed ``[2]`` for what is drawn; by default a
                 fresh one from the layer's saved generator state.
+            context: ``[batch, …context_shape]``, or ``[1, …context_shape]`` for all samples
+                alike, of a conditional layer; the derivative is that in ``x``.
 
         Returns:
             ``y``: ``[batch, …event]``; ``log_det``: ``[batch]``, nats.
 
         Raises:
-            ValueError: for a wrong rank or event shape.
+            ValueError: for a wrong rank or event shape, or a context where none belongs or
+                none where one does.
             tf.errors.InvalidArgumentError: for NaN or Inf in ``x``.
         """
         x = self.prepare(x)
-        return self.transform(x, self.next_seed() if seed is None else probes.as_seed(seed))
+        seed = self.next_seed() if seed is None else probes.as_seed(seed)
+        return self.transform(x, seed, **self.condition(context, x))
 
-    def inverse(self, y):
+    def inverse(self, y, context=None):
         """``x = F⁻¹(y)`` as an `InverseResult`.
 
         Args:
             y: ``[batch, …event]``.
+            context: see `forward_and_log_det`.
 
         Raises:
-            ValueError: for a wrong rank or event shape.
-            tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
+            ValueError, tf.errors.InvalidArgumentError: as `forward_and_log_det`.
         """
-        return self.invert(self.prepare_output(y))
+        y = self.prepare_output(y)
+        return self.invert(y, **self.condition(context, y))
+
+    def condition(self, context, x):
+        """The keywords that tell a conditional layer its context, checked; none for others.
+
+        Args:
+            context: see `forward_and_log_det`, or ``None``.
+            x: the prepared batch beside it.
+        """
+        if not self.is_conditional:
+            if context is not None:
+                raise ValueError(
+                    f"{self.name} does not depend on a context; received one. Leave it out, or "
+                    "give its contractions a context_shape."
+                )
+            return {}
+        wanted = f"context=[batch, {', '.join(map(str, self.context_shape))}]"
+        if context is None:
+            raise ValueError(f"{self.name} depends on a context; received none. Give {wanted}.")
+        context = as_tensor(context, self.compute_dtype)
+        rows = context.shape[:1]
+        if context.shape[1:] != self.context_shape or not (
+            rows.is_compatible_with([1]) or rows.is_compatible_with(x.shape[:1])
+        ):
+            raise ValueError(
+                f"{self.name} takes {wanted} beside a batch of samples, or [1, …] for all alike; "
+                f"received a context of shape {tuple(context.shape)} beside {tuple(x.shape)}."
+            )
+        return {"context": context}
 
     def next_seed(self):
         """A fresh stateless seed from the saved generator state, which moves on."""

@@ -17,7 +17,8 @@ class ResidualBlock(Invertible):
 
     Args:
         g: a `Contraction`, or any Keras layer that maps a sample to its own shape.
-            Several blocks may share one.
+            Several blocks may share one.  With a conditional one, ``g(x; c)``, the block is
+            an invertible map of ``x`` for every context ``c``, and so certified.
         log_det: estimator of ``log |det(I + J_g)|``; `PowerSeries(terms=10)` by
             default.
         solver: of the inverse; `Anderson(tolerance=1e-6)` by default.
@@ -56,6 +57,11 @@ class ResidualBlock(Invertible):
             return len(self.event_shape)
         return getattr(self.g, "event_ndims", None)
 
+    @property
+    def context_shape(self):
+        """Shape of one context, where ``g`` is conditional."""
+        return getattr(self.g, "context_shape", None)
+
     def build(self, input_shape):
         if None in tuple(input_shape[1:]):
             raise ValueError(
@@ -65,14 +71,14 @@ class ResidualBlock(Invertible):
             self.g.build(tuple(input_shape))
         super().build(input_shape)
 
-    def call(self, x):
-        return residual_map.add(bind(self.g), x, self.recompute)
+    def call(self, x, context=None):
+        g = bind(self.g, **self.condition(context, x))
+        return residual_map.add(g, x, self.recompute)
 
-    def transform(self, x, seed):
+    def transform(self, x, seed, context=None):
         lipschitz = self._lipschitz_or_none()
-        return residual_map.transform(
-            bind(self.g), x, self.log_det, seed, lipschitz, self.recompute
-        )
+        g = bind(self.g, context)
+        return residual_map.transform(g, x, self.log_det, seed, lipschitz, self.recompute)
 
     def _lipschitz_or_none(self):
         if not hasattr(self.g, "enforced_lipschitz"):
@@ -82,7 +88,7 @@ class ResidualBlock(Invertible):
         except ValueError:
             return None
 
-    def inverse(self, y, lipschitz=None, tolerance=None):
+    def inverse(self, y, lipschitz=None, tolerance=None, context=None):
         """``x`` with ``x + g(x) = y``, as an `InverseResult`.
 
         ``error_bound = (residual + rounding) D^|1/2 − 1/p| / (1 − L)`` with the certified
@@ -95,22 +101,26 @@ class ResidualBlock(Invertible):
             lipschitz: a bound on ``Lip(g)`` to use in place of the certified one.
             tolerance: on the root mean square of ``x − F⁻¹(y)`` over a sample, in place of
                 the solver's own; see `Stack.inverse`.
+            context: see `forward_and_log_det`.
 
         Raises:
-            ValueError: for a wrong rank or event shape, or a tolerance that is not positive.
+            ValueError: as `forward_and_log_det`, or for a tolerance that is not positive.
             tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
         """
-        return self.invert(self.prepare_output(y), require_tolerance(tolerance), lipschitz)
+        y, tolerance = self.prepare_output(y), require_tolerance(tolerance)
+        return self.invert(y, tolerance, lipschitz, **self.condition(context, y))
 
-    def invert(self, y, tolerance=None, lipschitz=None):
-        tolerance = self._residual_tolerance(tolerance)
-        x, found, margin = residual_map.invert(bind(self.g), y, self.solver, tolerance)
+    def invert(self, y, tolerance=None, lipschitz=None, context=None):
+        x, found, margin = self._solved(y, tolerance, context)
         bound = self._error_bound(found.residual + margin, lipschitz)
         return InverseResult(x, found.iterations, found.residual, found.converged, bound)
 
-    def preimage(self, y, tolerance=None):
+    def preimage(self, y, tolerance=None, context=None):
+        return self._solved(y, tolerance, context)[0]
+
+    def _solved(self, y, tolerance, context):
         tolerance = self._residual_tolerance(tolerance)
-        return residual_map.invert(bind(self.g), y, self.solver, tolerance)[0]
+        return residual_map.invert(bind(self.g, context), y, self.solver, tolerance)
 
     def _residual_tolerance(self, error):
         """The largest residual that leaves a root mean square error of at most ``error``.

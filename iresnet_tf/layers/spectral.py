@@ -103,6 +103,8 @@ class SpectralLayer(keras.layers.Layer):
             initializer=self.kernel_initializer,
             constraint=SpectralConstraint(self),
         )
+        # Of the bare variable too: an optimizer in a loop of TFP's sees that alone.
+        self.kernel.value._constraint = self.kernel.constraint
         if self.use_bias:
             self.bias = self.add_weight(
                 name="bias", shape=(kernel_shape[-1],), initializer=self.bias_initializer
@@ -250,8 +252,8 @@ class SpectralLayer(keras.layers.Layer):
             "p": self.p,
             "power_iterations": self.power_iterations,
             "use_bias": self.use_bias,
-            "kernel_initializer": _serialised(self.kernel_initializer),
-            "bias_initializer": _serialised(self.bias_initializer),
+            "kernel_initializer": serialised(self.kernel_initializer),
+            "bias_initializer": serialised(self.bias_initializer),
         }
 
 
@@ -280,7 +282,7 @@ def spectral_layers(model_or_layer):
     return [each for each in found.values() if isinstance(each, SpectralLayer) and each.built]
 
 
-def _serialised(initializer):
+def serialised(initializer):
     """Without the options left at ``None``: an older Keras may not know them."""
     config = keras.initializers.serialize(initializer)
     if not isinstance(config, dict):

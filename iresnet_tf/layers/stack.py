@@ -19,8 +19,11 @@ class Stack(Invertible):
     Args:
         layers: invertible layers, data side first.
 
+    Every conditional one among them receives the stack's context.
+
     Raises:
-        ValueError: if one of the layers is not invertible.
+        ValueError: if one of the layers is not invertible, or two take contexts of different
+            shapes.
     """
 
     iterative = True
@@ -36,6 +39,18 @@ class Stack(Invertible):
             kwargs.setdefault("dtype", layers[0].dtype_policy.name)
         super().__init__(**kwargs)
         self.parts = list(layers)
+        shapes = {part.context_shape for part in self.parts if part.is_conditional}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"The layers of a stack share one context; received layers whose contexts have "
+                f"the shapes {sorted(shapes)}. Give them one context_shape, and take its part of "
+                "the context in each conditioner."
+            )
+
+    @property
+    def context_shape(self):
+        """Shape of one context, where a layer is conditional."""
+        return next((part.context_shape for part in self.parts if part.is_conditional), None)
 
     @property
     def event_ndims(self):
@@ -54,28 +69,29 @@ class Stack(Invertible):
             shape = tuple(part.compute_output_shape(shape))
         self.latent_shape = shape[1:]
 
-    def call(self, x, training=False):
+    def call(self, x, training=False, context=None):
+        self.condition(context, x)
         for part in self.parts:
-            takes_training = part._call_has_training_arg
-            x = part(x, training=training) if takes_training else part(x)
+            options = {"training": training} if part._call_has_training_arg else {}
+            x = part(x, **options, **_given(part, context))
         return x
 
     def is_initialized(self):
         return all(part.is_initialized() for part in self.parts)
 
-    def initialize(self, x):
+    def initialize(self, x, context=None):
         """Layer after layer, each from what the layers before it make of ``x``."""
         x = self.prepare(x)
         for part in self.parts:
             if not part.is_initialized():
-                part.initialize(x)
-            x = part(x)
+                part.initialize(x, **_given(part, context))
+            x = part(x, **_given(part, context))
 
-    def transform(self, x, seed):
+    def transform(self, x, seed, context=None):
         total = tf.zeros(tf.shape(x)[:1], x.dtype)
         for index, part in enumerate(self.parts):
             x = tf.cast(x, part.compute_dtype)
-            x, log_det = part.transform(x, probes.fold_in(seed, index))
+            x, log_det = part.transform(x, probes.fold_in(seed, index), **_given(part, context))
             # What a layer returns rather than what the next receives: the culprit is named.
             x = tf.debugging.assert_all_finite(
                 x, f"{part.name} returned NaN or Inf for a finite batch. {REMEDY}"
@@ -86,7 +102,7 @@ class Stack(Invertible):
     def output_event_shape(self):
         return self.latent_shape
 
-    def inverse(self, y, tolerance=None):
+    def inverse(self, y, tolerance=None, context=None):
         """``x = F⁻¹(y)`` as an `InverseResult`.
 
         ``converged`` says that every block met its own tolerance, ``error_bound`` what is
@@ -97,12 +113,14 @@ class Stack(Invertible):
             tolerance: asked of the whole: on the root mean square of ``x − F⁻¹(y)`` over a
                 sample, in the units of ``x``.  It is shared out: see `share`.  By default every
                 block keeps to its solver's own.
+            context: see `forward_and_log_det`.
 
         Raises:
-            ValueError: for a wrong rank or event shape, or a tolerance that is not positive.
+            ValueError: as `forward_and_log_det`, or for a tolerance that is not positive.
             tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
         """
-        return self.invert(self.prepare_output(y), self.share(tolerance))
+        y = self.prepare_output(y)
+        return self.invert(y, self.share(tolerance), **self.condition(context, y))
 
     def share(self, tolerance):
         """What each block may err by at the stack's data side: ``tolerance / blocks``.
@@ -116,24 +134,24 @@ class Stack(Invertible):
             return None
         return require_tolerance(tolerance) / max(1, len(residual_blocks(self)))
 
-    def _shares(self, share):
-        """The same at the data side of every part."""
-        shares = []
+    def _backwards(self, share, context):
+        """Every part from the latent side on, with the keywords of its inverse."""
+        steps = []
         for part in self.parts:
-            shares.append(share)
+            own = {"tolerance": share} if part.iterative else {}
+            steps.append((part, {**own, **_given(part, context)}))
             if share is not None and isinstance(part, Preprocessing):
                 share = share / part.inverse_lipschitz_bound()
-        return shares
+        return reversed(steps)
 
-    def invert(self, y, tolerance=None):
+    def invert(self, y, tolerance=None, context=None):
         """Layer by layer; iterations add up, and each layer enlarges the error before it.
 
         The residual is the largest of the layers'.
         """
         result = InverseResult.exact(y)
-        for part, share in reversed(list(zip(self.parts, self._shares(tolerance)))):
-            latent = part.prepare_output(result.x)
-            step = part.invert(latent, share) if part.iterative else part.invert(latent)
+        for part, options in self._backwards(tolerance, context):
+            step = part.invert(part.prepare_output(result.x), **options)
             growth = tf.cast(part.inverse_lipschitz_bound(), y.dtype)
             carried = tf.math.multiply_no_nan(growth, result.error_bound)
             result = InverseResult(
@@ -145,9 +163,9 @@ class Stack(Invertible):
             )
         return result
 
-    def preimage(self, y, tolerance=None):
-        for part, share in reversed(list(zip(self.parts, self._shares(tolerance)))):
-            y = part.preimage(y, share) if part.iterative else part.preimage(y)
+    def preimage(self, y, tolerance=None, context=None):
+        for part, options in self._backwards(tolerance, context):
+            y = part.preimage(y, **options)
         return y
 
     def last_latent(self, y):
@@ -183,6 +201,11 @@ class Stack(Invertible):
     def from_config(cls, config):
         layers = [keras.saving.deserialize_keras_object(each) for each in config["layers"]]
         return cls(**{**config, "layers": layers})
+
+
+def _given(part, context):
+    """The keyword of a conditional part."""
+    return {"context": context} if part.is_conditional else {}
 
 
 def residual_blocks(model_or_layer):

@@ -111,12 +111,15 @@ class DensityModel(FlowModel):
 
     def log_prob(self, x, seed=None):
         """``log p(x)`` at points of data space (noise included), ``[batch]``, nats."""
+        return self._log_prob(x, seed)
+
+    def _log_prob(self, x, seed, context=None):
         x = as_tensor(x, self.compute_dtype)
         if not self.built:
             self.build(x.shape)
         if self.dequantize is not None:
             self.dequantize.require_range(x)
-        latent, log_det = self.flow.forward_and_log_det(x, seed)
+        latent, log_det = self.flow.forward_and_log_det(x, seed, context)
         return self.prior.log_prob(latent) + log_det
 
     def distribution(self):
@@ -145,16 +148,20 @@ class DensityModel(FlowModel):
         """
         return self._sampled(count, temperature, seed, tolerance)
 
-    def _sampled(self, count, temperature, seed, tolerance, **condition):
+    def _sampled(self, count, temperature, seed, tolerance, context=None, **condition):
+        """With a context ``[count, …]`` for the map, or a condition for the prior."""
+        self._require_sampling(count, temperature)
+        seed = self.flow.next_seed() if seed is None else probes.as_seed(seed)
+        z = self.prior.sample(int(count), temperature, seed, **condition)
+        x = self.decode(z, tolerance, context)
+        return x if self.dequantize is None else self.dequantize.to_levels(x)
+
+    def _require_sampling(self, count, temperature):
         self._require_built()
         if count != int(count) or count < 1:
             raise ValueError(f"count is an integer of at least 1; received {count!r}.")
         if not 0.0 < temperature < math.inf:
             raise ValueError(f"temperature is a positive number; received {temperature!r}.")
-        seed = self.flow.next_seed() if seed is None else probes.as_seed(seed)
-        z = self.prior.sample(int(count), temperature, seed, **condition)
-        x = self.decode(z, tolerance)
-        return x if self.dequantize is None else self.dequantize.to_levels(x)
 
     # Training.
 
@@ -216,14 +223,18 @@ class DensityModel(FlowModel):
     def _objective(self, x, y, sample_weight, seed, training):
         """The loss and the per-sample figures beside it."""
         del y, training
-        latent, log_det = self._latent(x, seed)
+        return self._likelihood(x, sample_weight, seed)
+
+    def _likelihood(self, x, sample_weight, seed, context=None):
+        latent, log_det = self._latent(x, seed, context)
         log_prior = self.prior.log_prob(latent)
         loss = weighted_mean(-(log_prior + log_det), sample_weight)
         return loss, {"log_prior": log_prior, "log_det": log_det}
 
-    def _latent(self, x, seed):
+    def _latent(self, x, seed, context=None):
         """``z`` and the log-determinant at ``x`` with its noise."""
-        return self.flow.forward_and_log_det(self._noisy(x, seed), probes.fold_in(seed, 1))
+        noisy = self._noisy(x, seed)
+        return self.flow.forward_and_log_det(noisy, probes.fold_in(seed, 1), context)
 
     def _weight(self, x, sample_weight):
         """What the batch counts."""

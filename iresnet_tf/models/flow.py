@@ -31,12 +31,22 @@ class FlowModel(ReplicatedModel):
             by default (it follows `keras.utils.set_random_seed`).
 
     Raises:
-        ValueError: for layers that are not invertible.
+        ValueError: for layers that are not invertible, or conditional ones.
     """
+
+    takes_context = False
+    """Whether the map depends on a context beside the data."""
 
     def __init__(self, layers, preprocessing=(), seed=None, **kwargs):
         super().__init__(**kwargs)
         self.flow = Stack([*preprocessing, *layers], name="flow", dtype=self.dtype_policy)
+        if self.flow.is_conditional != self.takes_context:
+            raise ValueError(
+                f"{type(self).__name__} takes {'' if self.takes_context else 'no '}conditional "
+                f"layers; the context_shape of these is {self.flow.context_shape}. "
+                "ConditionalDensityModel is for layers that depend on a context, the others are "
+                "for layers that do not."
+            )
         self.preprocessing_depth = len(preprocessing)
         self.noise_seed = seed_value(seed)
         # Largest |∂loss/∂w| of a step, its mean over the steps of an epoch.
@@ -70,11 +80,12 @@ class FlowModel(ReplicatedModel):
 
     # The map.
 
-    def encode(self, x):
-        """``z = F(x)``."""
-        return self.flow(self.flow.prepare(x))
+    def encode(self, x, context=None):
+        """``z = F(x)``; ``F(x; context)`` where the model takes one."""
+        x = self.flow.prepare(x)
+        return self.flow(x, **self.flow.condition(context, x))
 
-    def decode(self, z, tolerance=None):
+    def decode(self, z, tolerance=None, context=None):
         """``x = F⁻¹(z)``.
 
         Args:
@@ -82,9 +93,12 @@ class FlowModel(ReplicatedModel):
             tolerance: asked of the root mean square error of a sample, in the units of ``x``
                 (levels, for images); by default every block keeps to its solver's own, 1e-6 in
                 the units of the block.  See `Stack.inverse`, which also reports what was met.
+            context: ``[batch, …context_shape]``, where the model takes one.
         """
         self._require_built()
-        return self.flow.preimage(self.flow.prepare_output(z), self.flow.share(tolerance))
+        z = self.flow.prepare_output(z)
+        condition = self.flow.condition(context, z)
+        return self.flow.preimage(z, self.flow.share(tolerance), **condition)
 
     def bijector(self):
         """``F`` as a `tfp.bijectors.Bijector`, data → latent."""
@@ -93,13 +107,14 @@ class FlowModel(ReplicatedModel):
 
     # Training.
 
-    def initialize(self, x):
+    def initialize(self, x, context=None):
         """Data-dependent initialisation (`ActNorm`) from a batch; once in a model's life."""
         x = as_tensor(x, self.compute_dtype)
         if not self.built:
             self.build(x.shape)
         if not self.flow.is_initialized():
-            self.flow.initialize(self._noisy(x, tf.constant([0, -1])))
+            condition = self.flow.condition(context, x)
+            self.flow.initialize(self._noisy(x, tf.constant([0, -1])), **condition)
 
     def fit(self, x=None, y=None, **kwargs):
         """As `keras.Model.fit`; begins with `initialize`, ends with refined spectral vectors.
@@ -116,10 +131,10 @@ class FlowModel(ReplicatedModel):
         """
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)
-        examples = inputs.first_examples(x, 1024, kwargs.get("validation_split") or 0.0)
+        examples = self._first_examples(x, y, 1024, kwargs.get("validation_split") or 0.0)
         self._require_event_shape(x)
         with self.distribute_strategy.scope():
-            self.initialize(examples)
+            self.initialize(*examples)
         validation = kwargs.get("validation_data")
         if isinstance(validation, tuple) and len(validation) == 3:
             held_out, targets, weights = validation
@@ -133,11 +148,16 @@ class FlowModel(ReplicatedModel):
     def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """As `keras.Model.train_on_batch`; begins with `initialize`."""
         if not (self.built and self.flow.is_initialized()):
-            self.initialize(inputs.first_examples(x, len(x)))
+            self.initialize(*self._first_examples(x, y, len(x)))
         self._require_event_shape(x)
         return super().train_on_batch(
             x, inputs.targets_beside(y, sample_weight), sample_weight, **kwargs
         )
+
+    def _first_examples(self, x, y, wanted, held_out=0.0):
+        """What `initialize` takes, of about ``wanted`` training examples."""
+        del y
+        return (inputs.first_examples(x, wanted, held_out),)
 
     def evaluate(self, x=None, y=None, **kwargs):
         """As `keras.Model.evaluate`; begins with refined spectral vectors."""

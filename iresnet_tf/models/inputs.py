@@ -13,24 +13,38 @@ def first_examples(x, wanted=1, held_out=0.0):
         wanted: number of examples; whole batches of a dataset.
         held_out: fraction at the end of an array that is not for training.
     """
+    if isinstance(x, tf.data.Dataset):
+        return np.concatenate([batch for batch, _ in _first_batches(x, wanted)])
+    if not hasattr(x, "shape") or len(x.shape) == 0:
+        raise ValueError(
+            "The data are an array, a tensor or a tf.data.Dataset; received "
+            f"{type(x).__name__}. Convert them with numpy.asarray."
+        )
+    training = int(x.shape[0] * (1.0 - held_out))
+    return _numbers(x[: min(wanted, training)])
+
+
+def first_pairs(x, y, wanted=1, held_out=0.0):
+    """The same with what stands beside the examples: ``y``, or second in a dataset's elements."""
     if not isinstance(x, tf.data.Dataset):
-        if not hasattr(x, "shape") or len(x.shape) == 0:
-            raise ValueError(
-                "The data are an array, a tensor or a tf.data.Dataset; received "
-                f"{type(x).__name__}. Convert them with numpy.asarray."
-            )
-        training = int(x.shape[0] * (1.0 - held_out))
-        return _numbers(x[: min(wanted, training)])
+        return first_examples(x, wanted, held_out), first_examples(y, wanted, held_out)
+    first, second = zip(*_first_batches(x, wanted))
+    return np.concatenate(first), np.concatenate([_numbers(batch) for batch in second])
+
+
+def _first_batches(dataset, wanted):
+    """Batches of about ``wanted`` examples, checked, each with what stands second in it."""
     collected, count = [], 0
-    for element in x:
-        batch = _numbers(keras.utils.unpack_x_y_sample_weight(element)[0])
-        collected.append(batch)
-        count += batch.shape[0] if batch.ndim else 0
+    for element in dataset:
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(element)
+        x = _numbers(x)
+        collected.append((x, y))
+        count += x.shape[0] if x.ndim else 0
         if count >= wanted:
             break
     if not count:
         raise ValueError("The dataset has no examples. Is it batched, and is it not used up?")
-    return np.concatenate(collected)
+    return collected
 
 
 def static_shape(x):

@@ -45,6 +45,27 @@ class Affine(NamedTuple):
         return Linearization(self(x), self.operator, self.operator.adjoint)
 
 
+class Shift(NamedTuple):
+    """``x ↦ x + b`` with a ``b`` of its own for each sample of the batch.
+
+    Attributes:
+        offset: tensor ``[batch, …]``, or ``[1, …]`` for all samples alike; broadcasts over the
+            result.
+    """
+
+    offset: tf.Tensor
+
+    def __call__(self, x):
+        return x + self.offset
+
+    def linearize(self, x):
+        return Linearization(self(x), _unchanged, _unchanged)
+
+
+def _unchanged(v):
+    return v
+
+
 def diagonal_product(diagonal, v):
     """``diagonal · v`` for ``v`` of the same shape or ``[probes, batch, …]``."""
     if v.shape.rank == diagonal.shape.rank or v.shape[1] == 1:

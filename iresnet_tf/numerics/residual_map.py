@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.numerics.fixed_point import implicit_gradient
+from iresnet_tf.numerics.linearization import Shift
 from iresnet_tf.numerics.rounding import event_norm, rounding_error
 
 
@@ -153,10 +154,7 @@ class _Structure:
     """What a map is made of but its tensors: a key, and the way back from the tensors."""
 
     def __init__(self, g):
-        def spec(leaf):
-            return tf.TensorSpec(leaf.shape, leaf.dtype) if tf.is_tensor(leaf) else leaf
-
-        self.template = tf.nest.map_structure(spec, g)
+        self.template = _template(g)
         leaves = tf.nest.flatten(self.template)
         self.specs = [leaf for leaf in leaves if isinstance(leaf, tf.TensorSpec)]
         known = (tf.TensorSpec, int, str, type(None))
@@ -180,6 +178,16 @@ class _Structure:
 
     def __eq__(self, other):
         return self._key == other._key
+
+
+def _template(g):
+    """The map with a specification in place of each tensor; shifts are of any number of samples."""
+    if isinstance(g, Shift):
+        return Shift(tf.TensorSpec([None, *g.offset.shape[1:]], g.offset.dtype))
+    if isinstance(g, tuple):
+        parts = map(_template, g)
+        return type(g)(*parts) if hasattr(g, "_fields") else tuple(parts)
+    return tf.TensorSpec(g.shape, g.dtype) if tf.is_tensor(g) else g
 
 
 def _types(g):

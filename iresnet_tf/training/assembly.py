@@ -52,10 +52,16 @@ def build_layers(options):
 
 
 def build_preprocessing(preset, source, seed):
-    """Fixed layers from the source's levels to the model's space; none for continuous data."""
+    """Fixed layers from the source's data to the model's space.
+
+    Continuous data are standardized, by their training examples, or left as they are.
+    """
     options = preset.data
     if source.levels is None:
-        return []
+        if options.preprocessing != "standardize":
+            return []
+        x = source.examples("train")[0].astype(np.float64)
+        return [Standardize(x.mean(0), x.std(0))]
     if options.preprocessing == "standardize":
         if preset.task.kind != "classifier":
             raise ValueError(

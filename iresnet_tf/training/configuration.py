@@ -69,6 +69,15 @@ class ImageModel(_Flow):
     power_iterations: pydantic.PositiveInt = 1
 
 
+class Table(_Config):
+    """`iresnet_tf.data.sources.table_source`."""
+
+    file: str | None = pydantic.Field(None, description="a CSV or .npy file")
+    sha256: str | None = pydantic.Field(None, description="of the file; a run notes it")
+    test_fraction: float = pydantic.Field(0.2, gt=0.0, lt=1.0)
+    split_seed: pydantic.NonNegativeInt = 0
+
+
 class Data(_Config):
     """A source of `iresnet_tf.data.sources` and what is done to its examples."""
 
@@ -87,6 +96,7 @@ class Data(_Config):
     alpha: float = pydantic.Field(0.05, gt=0.0, lt=0.5, description="of the logit")
     augmentation: Literal["flip", "crop", "crop-flip"] | None = None
     validation_examples: pydantic.NonNegativeInt = 0
+    table: Table | None = pydantic.Field(None, description="of the source named table")
 
 
 class DensityTask(_Config):

@@ -10,6 +10,7 @@ from iresnet_tf.training.configuration import (
     LogDet,
     Optimizer,
     Preset,
+    Table,
     VectorModel,
     parse,
 )
@@ -24,6 +25,21 @@ def _toy(density):
         model=VectorModel(blocks=10, log_det=LogDet(estimator="exact")),
         optimizer=Optimizer(learning_rate=5e-3),
         batch_size=500,
+        steps=2000,
+        steps_per_epoch=200,
+        intra_op_threads=1,
+    )
+
+
+def _tabular():
+    return Preset(
+        name="tabular",
+        source="this package: any table of numbers, --csv FILE",
+        data=Data(name="table", preprocessing="standardize", table=Table()),
+        task=DensityTask(),
+        model=VectorModel(blocks=8, width=64, depth=2, log_det=LogDet(estimator="exact")),
+        optimizer=Optimizer(learning_rate=5e-3, warmup_steps=50, ema=0.99),
+        batch_size=256,
         steps=2000,
         steps_per_epoch=200,
         intra_op_threads=1,
@@ -194,6 +210,7 @@ def _residual_flow(
 
 def _catalogue():
     yield from map(_toy, densities.NAMES)
+    yield _tabular()
     yield from _digits()
     note = ", two scales: 28 halves twice"
     yield _published_density("mnist-density", "mnist", (16, 16), 60_000, note)

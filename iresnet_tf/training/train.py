@@ -1,6 +1,7 @@
 """From a preset to a trained, evaluated run folder."""
 
 import json
+import pathlib
 import time
 import warnings
 import zlib
@@ -9,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.analysis.evaluation import evaluate
-from iresnet_tf.data import sources
+from iresnet_tf.data import sources, tables
 from iresnet_tf.training import callbacks, strategies
 from iresnet_tf.training.assembly import build_model, build_optimizer, compile_options
 from iresnet_tf.training.run_folder import RunFolder, load_model, save_model, write_json
@@ -43,6 +44,7 @@ def train(preset, out, seed=0, data_dir=None, strategy=None):
     with strategies.lost_workers_explained(strategy, shared):
         run = strategies.folder(strategy, shared)
         _require_examples(preset, strategy)
+        preset = _with_digest(preset)
         source = open_source(preset, data_dir)
         run.require_new()
         config = {"preset": preset.model_dump(mode="json"), "seed": seed}
@@ -103,7 +105,18 @@ def open_source(preset, data_dir=None):
         pad_to=data.pad_to,
         bits=data.bits,
         only_class=data.only_class,
+        table=None if data.table is None else data.table.model_dump(),
     )
+
+
+def _with_digest(preset):
+    """The preset with its table's digest noted, where it has a table."""
+    table = preset.data.table
+    if table is None or table.file is None or not pathlib.Path(table.file).is_file():
+        return preset
+    table = table.model_copy(update={"sha256": tables.digest(table.file)})
+    data = preset.data.model_copy(update={"table": table})
+    return preset.model_copy(update={"data": data})
 
 
 def _continue(model, preset, source, run, seed, started):

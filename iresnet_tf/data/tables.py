@@ -1,0 +1,137 @@
+"""Tables of numbers: CSV files and NumPy arrays, checked column by column."""
+
+import csv
+import hashlib
+import math
+import os
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+RESOLUTION = 1e-4
+"""Smallest standard deviation of a column, relative to its mean, that float32 still resolves."""
+
+
+class Table(NamedTuple):
+    """Names of the columns, and their values: float32 ``[rows, columns]``."""
+
+    columns: tuple
+    values: np.ndarray
+
+
+def load(path):
+    """The table in a ``.npy`` file, or in a CSV file of any other name.
+
+    A first row of a CSV file that holds a word which is no number is its header; without one,
+    and in an array, the columns are ``x1, x2, …``.
+
+    Args:
+        path: the file.
+
+    Returns:
+        `Table`.
+
+    Raises:
+        FileNotFoundError: if there is no file.
+        ValueError: for fewer than two rows, rows of different lengths, or a column that is
+            empty somewhere, not numeric, infinite or constant; it names column and row.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no table at {path}.")
+    columns, values = _array(path) if path.suffix.lower() == ".npy" else _text(path)
+    if len(values) < 2:
+        raise ValueError(f"{path} has {len(values)} rows of data; a density needs at least two.")
+    for name, column in zip(columns, values.T):
+        mean, stddev = column.mean(), column.std()
+        if not stddev > 0.0:
+            raise ValueError(
+                f"{path}: column {name!r} is constant, {column[0]:g} in every row, so it has no "
+                "density. Leave it out."
+            )
+        if stddev < RESOLUTION * abs(mean):
+            raise ValueError(
+                f"{path}: column {name!r} varies by {stddev:g} around {mean:g}, which float32 "
+                "does not resolve. Subtract a constant from it."
+            )
+    return Table(columns, values.astype(np.float32))
+
+
+def digest(path):
+    """SHA-256 of the file, hexadecimal."""
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+
+
+def write(path, columns, values):
+    """A CSV file with a header, written whole."""
+    partial = path.with_name(f".partial-{path.name}")
+    with partial.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(np.asarray(values))
+    os.replace(partial, path)
+
+
+def _array(path):
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is no array of numbers: {error}") from None
+    if values.ndim != 2 or values.dtype.kind not in "buif" or 0 in values.shape:
+        raise ValueError(
+            f"A table is an array of real numbers, [rows, columns]; {path} holds one of shape "
+            f"{values.shape} and type {values.dtype}."
+        )
+    values = values.astype(np.float64)
+    columns = _numbered(values.shape[1])
+    for row, column in np.argwhere(~np.isfinite(values))[:1]:
+        raise ValueError(
+            f"{path}: column {columns[column]!r} is {values[row, column]} in row {row}. Fill it "
+            "in, or leave the row or the column out."
+        )
+    return columns, values
+
+
+def _text(path):
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        # Rows are named by their line in the file.
+        lines = [(reader.line_num, row) for row in reader if row]
+    if not lines:
+        raise ValueError(f"{path} is empty.")
+    first = lines[0][1]
+    has_header = any(cell.strip() and _number(cell) is None for cell in first)
+    columns = tuple(cell.strip() for cell in first) if has_header else _numbered(len(first))
+    values = []
+    for line, row in lines[has_header:]:
+        if len(row) != len(columns):
+            raise ValueError(
+                f"{path}, line {line}: {len(row)} cells, where the first row has {len(columns)}. "
+                "A table has as many in every row, separated by commas."
+            )
+        values.append([_required(path, line, name, cell) for name, cell in zip(columns, row)])
+    return columns, np.array(values, np.float64).reshape(-1, len(columns))
+
+
+def _required(path, line, name, cell):
+    """The number in a cell, which must be there and finite."""
+    number = _number(cell)
+    if number is not None and math.isfinite(number):
+        return number
+    found = f"holds {cell.strip()!r}, which is no finite number" if cell.strip() else "is empty"
+    raise ValueError(
+        f"{path}, line {line}: column {name!r} {found}. Fill it in, encode it as numbers, or "
+        "leave the row or the column out."
+    )
+
+
+def _number(cell):
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _numbered(count):
+    return tuple(f"x{index + 1}" for index in range(count))

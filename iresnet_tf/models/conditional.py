@@ -1,0 +1,96 @@
+"""Conditional density estimation: amortised posteriors."""
+
+import keras
+import tensorflow as tf
+
+from iresnet_tf.layers.invertible import as_tensor
+from iresnet_tf.models import inputs
+from iresnet_tf.models.density import DensityModel
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class ConditionalDensityModel(DensityModel):
+    """``log p(x | c) = log p_Z(F(x; c)) + log |det ∂F/∂x|`` in nats, for every context ``c``.
+
+    Fitted to pairs of parameters ``x`` and data ``c`` drawn from a joint distribution, it is the
+    posterior of ``x`` for any ``c``: amortised inference.
+
+    Args:
+        layers: invertible layers, data side first; at least one block whose contraction has a
+            ``context_shape``.
+        prior, preprocessing, seed: see `DensityModel`.
+
+    Shapes: ``x [batch, …event]`` and ``context [batch, …context_shape]`` (or
+    ``[1, …context_shape]`` for one context); ``call`` and ``predict`` give ``log p(x | c)``,
+    ``[batch]``.
+
+    Raises:
+        ValueError: as for `DensityModel`, or where no layer takes a context.
+
+    Example:
+        >>> def block():
+        ...     g = Contraction.mlp((64, 64), context_shape=(8,))
+        ...     return ResidualBlock(g, log_det=Exact())
+        >>> model = ConditionalDensityModel([block(), block()])
+        >>> model.compile("adam")
+        >>> model.fit(parameters, observations)
+        >>> model.sample(1000, observed[np.newaxis])  # [1, 1000, …event]
+
+    Source: Radev et al. 2020 (arXiv:2003.06281), eq. 4, for the loss.
+    """
+
+    takes_context = True
+
+    def call(self, x, context=None):
+        return self.log_prob(x, context)
+
+    def log_prob(self, x, context, seed=None):
+        """``log p(x | c)``, ``[batch]``, nats."""
+        return self._log_prob(x, seed, context)
+
+    def sample(self, count, context, temperature=1.0, seed=None, tolerance=None):
+        """``F⁻¹(z; c)`` for ``z`` from the prior with its scale times ``temperature``.
+
+        Args:
+            count: number of samples for each context.
+            context: ``[batch, …context_shape]``.
+            temperature, seed, tolerance: see `DensityModel.sample`.
+
+        Returns:
+            ``[batch, count, …event]``; levels, where the data are discrete.
+        """
+        self._require_sampling(count, temperature)
+        context = as_tensor(context, self.compute_dtype)
+        batch = context.shape[0]
+        repeated = tf.repeat(context, int(count), axis=0)
+        x = self._sampled(batch * int(count), temperature, seed, tolerance, repeated)
+        return tf.reshape(x, [batch, int(count), *self.flow.event_shape])
+
+    def fit(self, x=None, y=None, **kwargs):
+        """As `DensityModel.fit`, with the contexts as ``y`` (or a dataset of ``(x, context)``)."""
+        if y is None and not isinstance(x, tf.data.Dataset):
+            raise ValueError(
+                "A conditional density is fitted to pairs: fit(x, context), or a dataset of "
+                "(x, context). Use DensityModel for data without contexts."
+            )
+        return super().fit(x, y, **kwargs)
+
+    def predict(self, x, context, batch_size=32, **kwargs):
+        """As `keras.Model.predict`: ``log p(x | c)`` of arrays ``x`` and ``context``."""
+        pairs = tf.data.Dataset.from_tensor_slices((x, context)).batch(batch_size)
+        return super().predict(pairs, **kwargs)
+
+    def predict_step(self, data):
+        x, context, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self(x, context=context)
+
+    def distribution(self):
+        """``p(x | c)`` as a TFP distribution; ``bijector_kwargs={"context": c}`` tells ``c``."""
+        return super().distribution()
+
+    def _first_examples(self, x, y, wanted, held_out=0.0):
+        return inputs.first_pairs(x, y, wanted, held_out)
+
+    def _objective(self, x, y, sample_weight, seed, training):
+        del training
+        return self._likelihood(x, sample_weight, seed, y)
