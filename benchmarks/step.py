@@ -111,7 +111,7 @@ def one_time(workload, batch_size, threads, spec, rounds, plain):
     measuring.set_threads(threads)
     calls, product = {}, measuring.matrix_product()
     calls["product"] = lambda: [product() for _ in range(20)]
-    for kind in _OURS:
+    for kind in (*_OURS, "bfloat16"):
         calls[kind], model, size = _step(workload, batch_size, spec, kind)
     if plain:
         calls["plain"], *_ = _step(workload, batch_size, spec, "plain")
@@ -120,6 +120,7 @@ def one_time(workload, batch_size, threads, spec, rounds, plain):
     row = {"workload": workload, "batch": batch_size, "threads": threads or "all", "terms": spec}
     row |= {"wall s": taken["ours"]["wall"], "CPU s": taken["ours"]["cpu"]}
     row["recompute / ours (CPU)"] = taken["recompute"]["cpu"] / row["CPU s"]
+    row["bfloat16 series / ours (CPU)"] = taken["bfloat16"]["cpu"] / row["CPU s"]
     if plain:
         row["plain / ours (CPU)"] = taken["plain"]["cpu"] / row["CPU s"]
         row["plain / ours (wall)"] = taken["plain"]["wall"] / row["wall s"]
@@ -166,7 +167,8 @@ def _step(workload, batch_size, spec, kind):
 
     from iresnet_tf.layers import residual_blocks
 
-    model, batch = workloads.make(workload, workloads.estimator(spec), batch_size or None)
+    series = workloads.estimator(spec, "bfloat16" if kind == "bfloat16" else None)
+    model, batch = workloads.make(workload, series, batch_size or None)
     workloads.skip_initialisation(model)
     for block in residual_blocks(model.flow) if kind == "recompute" else ():
         block.recompute = True

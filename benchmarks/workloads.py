@@ -73,11 +73,11 @@ def skip_initialisation(model):
         layer.initialized.assign(True)
 
 
-def estimator(spec):
+def estimator(spec, series_dtype=None):
     """``"5"`` → `PowerSeries` of 5 terms, ``"roulette"`` → `RussianRoulette`."""
     if spec == "roulette":
-        return log_det.RussianRoulette()
-    return log_det.PowerSeries(int(spec), distribution="gaussian")
+        return log_det.RussianRoulette(series_dtype=series_dtype)
+    return log_det.PowerSeries(int(spec), distribution="gaussian", series_dtype=series_dtype)
 
 
 def evaluation_flops(model, batch_size):

@@ -470,3 +470,27 @@ def test_the_graph_of_a_series_is_the_same_for_any_number_of_terms(contraction, 
         return len(log_det.get_concrete_function(x).graph.get_operations())
 
     assert operations(2) == operations(50)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("activation", ["elu", "clipswish", "maxmin"])
+@pytest.mark.parametrize("make", [PowerSeries, lambda n, **k: RussianRoulette(exact_terms=n, **k)])
+def test_a_series_in_bfloat16_is_off_by_its_rounding(
+    contraction, batch_for, kind, activation, make
+):
+    """Each of the m products and factors of a term rounds by 2⁻⁸ at most, and L < 1."""
+    g, x = contraction(kind, activation), batch_for(kind, 5)
+    lipschitz, terms = g.enforced_lipschitz(), 4
+    wide, low = (
+        make(terms, series_dtype=dtype)(g.bind().linearize(x), 3, lipschitz).numpy()
+        for dtype in (None, "bfloat16")
+    )
+    operations, dimension = 2 * len(g.parts), math.prod(x.shape[1:])
+    # |⟨v, δ(Jᵏ) v⟩| / k ≤ (k · operations · 2⁻⁸) Lᵏ ‖v‖² / k, and ‖v‖² = D for ±1 probes.
+    bound = 2.0**-8 * operations * dimension * sum(lipschitz**k for k in range(1, 100))
+    assert 0.0 < np.max(np.abs(wide - low)) < bound
+
+
+def test_other_precisions_of_a_series_are_refused():
+    with pytest.raises(ValueError, match="series_dtype .* received 'float16'"):
+        PowerSeries(5, series_dtype="float16")

@@ -5,6 +5,7 @@ An elementwise ``φ`` acts on a tangent as a product with ``φ'``.  Every map is
 one trace serves every block of the same shape.
 """
 
+import functools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -113,11 +114,18 @@ class ConcatenatedSwish(NamedTuple):
         def jvp(v):
             return tf.concat([diagonal_product(first, v), diagonal_product(second, v)], -1)
 
-        def vjp(w):
-            upper, lower = tf.split(w, 2, axis=-1)
-            return diagonal_product(first, upper) + diagonal_product(second, lower)
+        def vjp_in(dtype):
+            factors = tf.cast(first, dtype), tf.cast(second, dtype)
 
-        return Linearization(scale * tf.concat([value, value - x], -1), jvp, vjp)
+            def vjp(w):
+                return tf.add_n(
+                    [diagonal_product(*each) for each in zip(factors, tf.split(w, 2, -1))]
+                )
+
+            return vjp
+
+        joined = scale * tf.concat([value, value - x], -1)
+        return Linearization(joined, jvp, vjp_in(x.dtype), vjp_in)
 
 
 class PairSort(NamedTuple):
@@ -138,7 +146,7 @@ class PairSort(NamedTuple):
                 [tf.where(ordered, first, second), tf.where(ordered, second, first)], -1
             )
 
-        return Linearization(self(x), permute, permute)
+        return Linearization(self(x), permute, permute, lambda dtype: permute)
 
 
 @tf.custom_gradient
@@ -166,7 +174,8 @@ def swish(x, slope):
 
 
 def _diagonal(value, derivative):
-    def product(v):
-        return diagonal_product(derivative, v)
+    def product_in(dtype):
+        return functools.partial(diagonal_product, tf.cast(derivative, dtype))
 
-    return Linearization(value, product, product)
+    product = product_in(value.dtype)
+    return Linearization(value, product, product, product_in)

@@ -32,11 +32,21 @@ class Concatenation(NamedTuple):
             full = tf.concat([tf.shape(image)[:-1], channels[:1]], 0)
             return self._joined(tf.broadcast_to(v, full), image)
 
-        def vjp(w):
-            upper, lower = tf.split(w, channels, axis=-1)
-            return self.identity_weight * upper + inner.vjp(self.function_weight * lower)
+        def vjp_of(product, dtype):
+            a, b = tf.cast(self.identity_weight, dtype), tf.cast(self.function_weight, dtype)
 
-        return Linearization(self._joined(x, inner.value), jvp, vjp)
+            def vjp(w):
+                upper, lower = tf.split(w, channels, axis=-1)
+                return a * upper + product(b * lower)
+
+            return vjp
+
+        return Linearization(
+            self._joined(x, inner.value),
+            jvp,
+            vjp_of(inner.vjp, x.dtype),
+            lambda dtype: vjp_of(inner.vjp_in(dtype), dtype),
+        )
 
     def _joined(self, x, image):
         return tf.concat([self.identity_weight * x, self.function_weight * image], -1)

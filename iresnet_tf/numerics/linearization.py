@@ -19,11 +19,16 @@ import tensorflow as tf
 
 
 class Linearization(NamedTuple):
-    """``g(x)``, ``v ↦ J v`` and ``w ↦ Jᵀ w`` at one point ``x``."""
+    """``g(x)``, ``v ↦ J v`` and ``w ↦ Jᵀ w`` at one point ``x``.
+
+    ``vjp_in(dtype)`` makes the last for vectors ``w`` of another dtype, as ``bfloat16``: what it
+    multiplies by is cast once.
+    """
 
     value: tf.Tensor
     jvp: Callable[[tf.Tensor], tf.Tensor]
     vjp: Callable[[tf.Tensor], tf.Tensor]
+    vjp_in: Callable[[tf.DType], Callable[[tf.Tensor], tf.Tensor]]
 
 
 class Affine(NamedTuple):
@@ -42,7 +47,10 @@ class Affine(NamedTuple):
         return image if self.bias is None else image + self.bias
 
     def linearize(self, x):
-        return Linearization(self(x), self.operator, self.operator.adjoint)
+        def vjp_in(dtype):
+            return self.operator._replace(kernel=tf.cast(self.operator.kernel, dtype)).adjoint
+
+        return Linearization(self(x), self.operator, self.operator.adjoint, vjp_in)
 
 
 class Shift(NamedTuple):
@@ -59,7 +67,7 @@ class Shift(NamedTuple):
         return x + self.offset
 
     def linearize(self, x):
-        return Linearization(self(x), _unchanged, _unchanged)
+        return Linearization(self(x), _unchanged, _unchanged, lambda dtype: _unchanged)
 
 
 def _unchanged(v):
@@ -100,16 +108,22 @@ class Composition(NamedTuple):
             x = parts[-1].value
 
         def jvp(v):
-            for part in parts:
-                v = part.jvp(v)
-            return v
+            return _in_turn(v, [part.jvp for part in parts])
 
         def vjp(w):
-            for part in reversed(parts):
-                w = part.vjp(w)
-            return w
+            return _in_turn(w, [part.vjp for part in reversed(parts)])
 
-        return Linearization(x, jvp, vjp)
+        def vjp_in(dtype):
+            products = [part.vjp_in(dtype) for part in reversed(parts)]
+            return lambda w: _in_turn(w, products)
+
+        return Linearization(x, jvp, vjp, vjp_in)
+
+
+def _in_turn(v, functions):
+    for function in functions:
+        v = function(v)
+    return v
 
 
 class Automatic(NamedTuple):
@@ -144,7 +158,12 @@ class Automatic(NamedTuple):
         def jvp(v):
             return outer.gradient(transposed, dual, v, unconnected_gradients="zero")
 
-        return Linearization(value, _over_probes(jvp, x), _over_probes(vjp, value))
+        vjp = _over_probes(vjp, value)
+
+        def vjp_in(dtype):
+            return lambda w: tf.cast(vjp(tf.cast(w, value.dtype)), dtype)
+
+        return Linearization(value, _over_probes(jvp, x), vjp, vjp_in)
 
 
 def _over_probes(product, like):

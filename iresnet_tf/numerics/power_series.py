@@ -13,7 +13,15 @@ from iresnet_tf.numerics.estimator import LogDet, dimension_of, truncation_bound
 class Series(LogDet):
     """What the two series share: probes, their products, and the Neumann gradient."""
 
-    def __init__(self, probes, distribution):
+    DTYPES = (None, "bfloat16")
+
+    def __init__(self, probes, distribution, series_dtype):
+        if series_dtype not in self.DTYPES:
+            raise ValueError(
+                f"series_dtype is one of {self.DTYPES}, the first for that of the values; "
+                f"received {series_dtype!r}."
+            )
+        self.series_dtype = series_dtype
         if isinstance(distribution, str):
             if distribution not in _probes.DISTRIBUTIONS:
                 raise ValueError(
@@ -84,15 +92,49 @@ class Series(LogDet):
         v, neumann = factors
         return tf.reduce_sum(inner(neumann, linearization.jvp(v)), 0)
 
+    def weighted_sums(self, linearization, v, terms, weight=None):
+        """What `sums` returns, with ``n = terms`` and ``c_k = weight(k)``.
+
+        A loop in the graph, whose size and memory are the same for any number of terms.
+
+        Args:
+            linearization: see `LogDet`.
+            v: ``[probes, batch, …event]``.
+            terms: ``n``, an integer or an integer scalar.
+            weight: ``k ↦ c_k``, of a scalar of the dtype of ``v``; 1 by default.
+        """
+        low = v.dtype if self.series_dtype is None else tf.as_dtype(self.series_dtype)
+        vjp = linearization.vjp if low == v.dtype else linearization.vjp_in(low)
+
+        def body(k, power, series, neumann):
+            index = tf.cast(k, v.dtype)
+            scale = 1.0 if weight is None else weight(index)
+            # On entry power = (−Jᵀ)^{k−1} v.
+            neumann += scale * tf.cast(power, v.dtype)
+            power = -vjp(power)
+            series -= scale / index * inner(tf.cast(power, v.dtype), v)
+            return k + 1, power, series, neumann
+
+        zeros = tf.zeros(tf.shape(v)[:2], v.dtype), tf.zeros_like(v)
+        start = tf.constant(1), tf.cast(v, low), *zeros
+        _, _, series, neumann = tf.while_loop(
+            lambda k, *_: k <= terms,
+            body,
+            [tf.stop_gradient(each) for each in start],
+            shape_invariants=[each.shape for each in start],
+        )
+        return series, neumann
+
     def probe_seed(self, seed):
         """The probes' share of the seed: all of it, unless something else is drawn."""
         return seed
 
-    def probe_config(self):
+    def series_config(self):
         distribution = self.distribution
         if not isinstance(distribution, str):
-            return {"probes": self.probes, "distribution": distribution.tolist()}
-        return {"probes": self.probes, "distribution": distribution}
+            distribution = distribution.tolist()
+        precision = {} if self.series_dtype is None else {"series_dtype": self.series_dtype}
+        return {"probes": self.probes, "distribution": distribution, **precision}
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -112,6 +154,9 @@ class PowerSeries(Series):
             ``D / Σ‖v‖²``, so the rows of an identity give the exact trace.
         truncation: with ``terms="auto"``, the largest bias accepted of a block, nats a
             dimension of it.
+        series_dtype: ``"bfloat16"`` for the products of the series, which are summed in the
+            dtype of the values, as everything else is computed: quicker where the machine
+            multiplies it faster, with a rounding of about 2⁻⁸ in each term.
 
     Raises:
         ValueError: for zero or non-integer ``terms`` or ``probes``, an unknown
@@ -124,18 +169,20 @@ class PowerSeries(Series):
     MARGIN = 1.004
     """A layer's norm may exceed its coefficient by a thousandth: so much for four layers."""
 
-    def __init__(self, terms, probes=1, distribution="rademacher", truncation=0.01):
+    def __init__(
+        self, terms, probes=1, distribution="rademacher", truncation=0.01, series_dtype=None
+    ):
         if terms != "auto":
             _require_positive_integer("terms", terms)
         if not truncation > 0.0:
             raise ValueError(f"truncation is a positive number of nats; received {truncation!r}.")
-        super().__init__(probes, distribution)
+        super().__init__(probes, distribution, series_dtype)
         self.terms = terms if terms == "auto" else int(terms)
         self.truncation = float(truncation)
 
     def sums(self, linearization, v, seed, lipschitz):
         del seed
-        return weighted_sums(linearization.vjp, v, self.number_of_terms(lipschitz))
+        return self.weighted_sums(linearization, v, self.number_of_terms(lipschitz))
 
     def number_of_terms(self, lipschitz):
         """``n``, for a ``g`` that is held to that constant."""
@@ -162,41 +209,7 @@ class PowerSeries(Series):
 
     def get_config(self):
         automatic = {"truncation": self.truncation} if self.terms == "auto" else {}
-        return {"terms": self.terms, **self.probe_config(), **automatic}
-
-
-def weighted_sums(vjp, v, terms, weight=None):
-    """``Σ_{k≤n} c_k(−1)^{k+1}/k ⟨v, (Jᵀ)ᵏv⟩`` and ``Σ_{k≤n} c_k(−Jᵀ)^{k−1} v``.
-
-    A loop in the graph, whose size and memory are the same for any number of terms.
-
-    Args:
-        vjp: ``w ↦ Jᵀ w``.
-        v: ``[probes, batch, …event]``.
-        terms: ``n``, an integer or an integer scalar.
-        weight: ``k ↦ c_k``, of a scalar of the dtype of ``v``; 1 by default.
-
-    Returns:
-        ``[probes, batch]`` and ``[probes, batch, …event]``.
-    """
-
-    def body(k, power, series, neumann):
-        index = tf.cast(k, v.dtype)
-        scale = 1.0 if weight is None else weight(index)
-        # On entry power = (−Jᵀ)^{k−1} v.
-        neumann += scale * power
-        power = -vjp(power)
-        series -= scale / index * inner(power, v)
-        return k + 1, power, series, neumann
-
-    start = (tf.constant(1), v, tf.zeros(tf.shape(v)[:2], v.dtype), tf.zeros_like(v))
-    _, _, series, neumann = tf.while_loop(
-        lambda k, *_: k <= terms,
-        body,
-        [tf.stop_gradient(each) for each in start],
-        shape_invariants=[each.shape for each in start],
-    )
-    return series, neumann
+        return {"terms": self.terms, **self.series_config(), **automatic}
 
 
 def inner(a, b):

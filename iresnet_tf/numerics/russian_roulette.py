@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.numerics import probes as _probes
-from iresnet_tf.numerics.power_series import Series, weighted_sums
+from iresnet_tf.numerics.power_series import Series
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -29,7 +29,7 @@ class RussianRoulette(Series):
             leaves the variance finite: see below.  Poisson: the mean, 2 by default.
         exact_terms: ``m ≥ 0`` terms always kept.
         probes: number of probe vectors a sample.
-        distribution: as for `PowerSeries`.
+        distribution, series_dtype: as for `PowerSeries`.
 
     A tail of uncorrelated terms that fall like ``ρᵏ`` has a second moment of
     ``∝ 1 / (1 − ρ²/q)`` and an expected length of ``1 / (1 − q)``; their product is least at
@@ -56,8 +56,9 @@ class RussianRoulette(Series):
         exact_terms=3,
         probes=1,
         distribution="rademacher",
+        series_dtype=None,
     ):
-        super().__init__(probes, distribution)
+        super().__init__(probes, distribution, series_dtype)
         if law not in self.LAWS:
             raise ValueError(f"law is one of {self.LAWS}; received {law!r}.")
         if law == "geometric" and parameter is not None and not 0.0 < parameter < 1.0:
@@ -91,7 +92,7 @@ class RussianRoulette(Series):
         def weight(k):
             return 1.0 / survival(k - self.exact_terms)
 
-        return weighted_sums(linearization.vjp, v, self.exact_terms + extra, weight)
+        return self.weighted_sums(linearization, v, self.exact_terms + extra, weight)
 
     def survival(self, lipschitz=None):
         """Geometric: ``q``, the chance that a further term follows."""
@@ -138,5 +139,5 @@ class RussianRoulette(Series):
             "law": self.law,
             "parameter": self.parameter,
             "exact_terms": self.exact_terms,
-            **self.probe_config(),
+            **self.series_config(),
         }

@@ -80,10 +80,14 @@ def build_log_det(options):
     """The estimator that `presets.LogDet` describes."""
     if options.estimator == "exact":
         return log_det.Exact()
-    probes = {"probes": options.probes, "distribution": options.distribution}
+    shared = {
+        "probes": options.probes,
+        "distribution": options.distribution,
+        "series_dtype": options.series_dtype,
+    }
     if options.estimator == "power-series":
-        return log_det.PowerSeries(options.terms, truncation=options.truncation, **probes)
-    return log_det.RussianRoulette(options.law, options.parameter, options.exact_terms, **probes)
+        return log_det.PowerSeries(options.terms, truncation=options.truncation, **shared)
+    return log_det.RussianRoulette(options.law, options.parameter, options.exact_terms, **shared)
 
 
 def build_solver(options):

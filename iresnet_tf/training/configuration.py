@@ -19,6 +19,9 @@ class LogDet(_Config):
     )
     probes: pydantic.PositiveInt = 1
     distribution: Literal["rademacher", "gaussian"] = "rademacher"
+    series_dtype: Literal["bfloat16"] | None = pydantic.Field(
+        None, description="of the products of a series: quicker where the machine multiplies it so"
+    )
     law: Literal["geometric", "poisson"] = "geometric"
     parameter: float | None = None
     exact_terms: pydantic.NonNegativeInt = 3
