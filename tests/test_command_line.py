@@ -1,6 +1,7 @@
 """The ``iresnet`` command, on real runs made small."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -219,8 +220,9 @@ def test_a_folder_without_a_run_says_what_to_do(tmp_path):
     assert result.exit_code != 0 and "iresnet train" in result.output
 
 
-def test_resuming_gives_the_weights_of_an_uninterrupted_run(tmp_path):
-    """Interrupted after its first epoch, a run ends with the same weights, to the bit."""
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_resuming_gives_the_weights_of_an_uninterrupted_run(epochs, tmp_path):
+    """Interrupted in its first epoch or after it, a run ends with the same weights, to the bit."""
     preset = presets.get("toy-moons", SMALL_TOY).with_length(steps=6)
     preset = preset.model_copy(update={"steps_per_epoch": 3, "batch_size": 32})
     from iresnet_tf.training import train as training
@@ -231,6 +233,8 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run(tmp_path):
     cut.model.unlink()
     cut.result.unlink()
     cut.latest_checkpoints()[0].unlink()
+    if not epochs:
+        shutil.rmtree(cut.checkpoints)
     result = invoke("train", "toy-moons", "--out", cut.path, "--resume")
     assert result.exit_code == 0, result.output
     first, second = irn.load(tmp_path / "whole"), irn.load(cut.path)
@@ -238,6 +242,7 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run(tmp_path):
         if "seed_state" not in one.path:
             np.testing.assert_array_equal(one, other, err_msg=one.path)
     assert json.loads(cut.result.read_text())["nll"] == whole["nll"]
+    np.testing.assert_array_equal(first.sample(4, 0.7, seed=1), second.sample(4, 0.7, seed=1))
 
 
 def test_a_resumed_run_skips_a_truncated_checkpoint(toy_run, tmp_path):

@@ -137,13 +137,14 @@ class Stack(Invertible):
 
 def residual_blocks(layer):
     """Every residual block of an invertible layer in order, as often as data pass it."""
-    return [each for each in _innermost(layer) if isinstance(each, ResidualBlock)]
+    return [each for each in innermost(layer) if isinstance(each, ResidualBlock)]
 
 
 def act_norms(layer):
     """Every ActNorm of an invertible layer in order, as often as data pass it."""
-    return [each for each in _innermost(layer) if isinstance(each, ActNorm)]
+    return [each for each in innermost(layer) if isinstance(each, ActNorm)]
 
 
-def _innermost(layer):
-    return [each for part in layer.parts for each in _innermost(part)] if layer.parts else [layer]
+def innermost(layer):
+    """What an invertible layer is made of, in order: no `Stack` or `FactorOut`, but its parts."""
+    return [each for part in layer.parts for each in innermost(part)] if layer.parts else [layer]

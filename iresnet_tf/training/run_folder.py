@@ -44,11 +44,16 @@ class RunFolder:
             )
 
     def create(self, config):
-        """Makes the folder and writes its configuration; see `require_new`."""
+        """Makes the folder and writes its configuration, with which it can be resumed."""
         self.require_new()
-        for folder in (self.checkpoints, self.tensorboard, self.images):
-            folder.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.config, config)
+        self.make_folders()
+
+    def make_folders(self):
+        """Makes what is missing of the folders inside."""
+        for folder in (self.checkpoints, self.tensorboard, self.images):
+            folder.mkdir(exist_ok=True)
 
     def read_config(self):
         """``config.json`` as plain data, its preset parsed.

@@ -36,15 +36,13 @@ def train(preset, out, seed=0, data_dir=None):
     source = open_source(preset, data_dir)
     run.require_new()
     keras.utils.set_random_seed(seed)
-    model = build_model(preset, source, seed)
-    model.compile(build_optimizer(preset))
-    model.initialize(source.initial_examples(seed))
+    model = _initialized(preset, source, seed)
     run.create({"preset": preset.model_dump(mode="json"), "seed": seed})
     return _continue(model, preset, source, run, seed, started)
 
 
 def resume(out, data_dir=None):
-    """Continues an interrupted run from its newest whole checkpoint.
+    """Continues an interrupted run from its newest whole checkpoint, or from its start.
 
     Args:
         out: the run's folder.
@@ -54,16 +52,17 @@ def resume(out, data_dir=None):
         dict, as written to ``result.json``.
 
     Raises:
-        FileNotFoundError: if there is no run, or no checkpoint in it.
-        ValueError: if no checkpoint can be read.
+        FileNotFoundError: if there is no run.
+        ValueError: if there are checkpoints and none can be read.
     """
     started = time.time()
     run = RunFolder(out)
     config = run.read_config()
     preset, seed = config["preset"], config["seed"]
     source = open_source(preset, data_dir)
+    run.make_folders()
     keras.utils.set_random_seed(seed)
-    model = _newest(run)
+    model = _newest(run) if run.latest_checkpoints() else _initialized(preset, source, seed)
     run.forget_epochs_after(int(model.optimizer.iterations))
     return _continue(model, preset, source, run, seed, started)
 
@@ -131,13 +130,17 @@ def _validation(preset, source, run):
     ]
 
 
+def _initialized(preset, source, seed):
+    """The model before its first step."""
+    model = build_model(preset, source, seed)
+    model.compile(build_optimizer(preset))
+    model.initialize(source.initial_examples(seed))
+    return model
+
+
 def _newest(run):
     """The newest checkpoint that can be read."""
     paths = run.latest_checkpoints()
-    if not paths:
-        raise FileNotFoundError(
-            f"{run.path} has no checkpoint to resume from. Remove it and train again."
-        )
     for path in paths[:-1]:
         try:
             return load_model(path)
