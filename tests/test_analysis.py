@@ -267,7 +267,7 @@ def test_images_without_noise_are_shown_at_the_levels_that_they_have(monkeypatch
     )
     model.build((None, 8, 8, 1))
     x, shown = np.tile(np.arange(16.0, dtype=np.float32), 16).reshape(4, 8, 8, 1), []
-    monkeypatch.setattr(plots, "image_grid", lambda images, levels, columns: shown.append(levels))
+    monkeypatch.setattr(plots, "image_grid", lambda images, levels, *_: shown.append(levels))
     interpolate(model, x[:2], x[2:])
     interpolate(model, x[:2], x[2:], levels=17)
     assert shown == [16, 17]

@@ -220,10 +220,10 @@ def test_a_folder_without_a_run_says_what_to_do(tmp_path):
     assert result.exit_code != 0 and "iresnet train" in result.output
 
 
-@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize("epochs", [0, 1, 2])
 def test_resuming_gives_the_weights_of_an_uninterrupted_run(epochs, tmp_path):
-    """Interrupted in its first epoch or after it, a run ends with the same weights, to the bit."""
-    preset = presets.get("toy-moons", SMALL_TOY).with_length(steps=6)
+    """Interrupted after none, one or all of its epochs, a run ends the same, to the bit."""
+    preset = presets.get("toy-moons", [*SMALL_TOY, "optimizer.ema=0.9"]).with_length(steps=6)
     preset = preset.model_copy(update={"steps_per_epoch": 3, "batch_size": 32})
     from iresnet_tf.training import train as training
 
@@ -232,7 +232,8 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run(epochs, tmp_path):
     training.train(preset, cut.path, seed=5)
     cut.model.unlink()
     cut.result.unlink()
-    cut.latest_checkpoints()[0].unlink()
+    for checkpoint in cut.latest_checkpoints()[: 2 - epochs]:
+        checkpoint.unlink()
     if not epochs:
         shutil.rmtree(cut.checkpoints)
     result = invoke("train", "toy-moons", "--out", cut.path, "--resume")
