@@ -189,13 +189,15 @@ def sample(run, count, label, temperature, seed, out, data_dir):
     labels = None if label is None else [label] * count
     test = source.examples("test")[0]
     options = {"labels": labels, "names": source.columns}
-    _write(samples_figure(model, test, count, temperature, seed, **options), out)
+    figure = samples_figure(model, test, count, temperature, seed, **options)
+    numbers = {"count": count, "temperature": temperature, "seed": seed, "label": label}
+    _write(figure, numbers, out)
 
 
 @main.command()
 @click.argument("run", type=_PATH)
 @click.option("--count", type=click.IntRange(1), default=32, show_default=True)
-@click.option("--out", required=True, type=_PATH, help="The PNG to write.")
+@click.option("--out", required=True, type=_PATH, help="The PNG to write; numbers beside it.")
 @_data_dir
 @_clear_errors
 def reconstruct(run, count, out, data_dir):
@@ -210,15 +212,16 @@ def reconstruct(run, count, out, data_dir):
         figure = plots.columns({"data": shown, "reconstruction": restored}, source.columns)
     else:
         figure = plots.pairs(shown, restored, source.levels)
-    _write(figure, out)
-    click.echo(json.dumps(reconstruction(model, shown), indent=2))
+    numbers = reconstruction(model, shown)
+    _write(figure, numbers, out)
+    click.echo(json.dumps(numbers, indent=2))
 
 
 @main.command()
 @click.argument("run", type=_PATH)
 @click.option("--pairs", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--steps", type=click.IntRange(2), default=9, show_default=True)
-@click.option("--out", required=True, type=_PATH, help="The PNG to write.")
+@click.option("--out", required=True, type=_PATH, help="The PNG to write; numbers beside it.")
 @_data_dir
 @_clear_errors
 def interpolate(run, pairs, steps, out, data_dir):
@@ -229,7 +232,7 @@ def interpolate(run, pairs, steps, out, data_dir):
     half = len(test) // 2
     ends = test[:half], test[half : 2 * half]
     figure, numbers = interpolation.interpolate(model, *ends, steps, levels=source.levels)
-    _write(figure, out)
+    _write(figure, numbers, out)
     click.echo(json.dumps(numbers, indent=2))
 
 
@@ -264,9 +267,7 @@ def analyze(run, study, examples, against, out, data_dir):
         x = source.examples("test", examples or 16)[0]
         make = {"log-det": log_det_study, "inverse": inverse_study}[study]
         figure, numbers = make(model, x)
-    _write(figure, out)
-    write_json(out.with_suffix(".json"), numbers)
-    click.echo(f"wrote {out.with_suffix('.json')}")
+    _write(figure, numbers, out)
 
 
 @main.command()
@@ -324,11 +325,14 @@ def _estimator(text):
 def _require_new(path, *suffixes):
     if path.suffix.lower() not in suffixes:
         raise ValueError(f"--out ends in {' or '.join(suffixes)}; received {path}.")
-    if path.exists():
-        raise FileExistsError(f"{path} exists already; choose another --out.")
+    for each in (path, path.with_suffix(".json")):
+        if each.exists():
+            raise FileExistsError(f"{each} exists already; choose another --out.")
 
 
-def _write(figure, path):
+def _write(figure, numbers, path):
+    """A picture, and its numbers as JSON beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
-    click.echo(f"wrote {path}")
+    write_json(path.with_suffix(".json"), numbers)
+    click.echo(f"wrote {path} and {path.with_suffix('.json').name}")

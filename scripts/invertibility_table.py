@@ -35,7 +35,7 @@ def main(preset, overrides, coeffs, out, steps, seed, data_dir):
         run = RunFolder(out / f"coeff-{coeff}")
         if not run.result.exists():
             options = ["--data-dir", data_dir] if data_dir else []
-            if run.latest_checkpoints():
+            if run.config.exists():
                 options += ["--resume"]
             else:
                 options += [f"model.coeff={coeff}", *overrides, "--seed", str(seed)]

@@ -156,13 +156,21 @@ def test_blocks_receive_what_passes_the_layers_before_them():
 
 
 def test_a_flow_that_cannot_be_moved_to_crops_says_so():
-    grid = (16, 20)
-    with pytest.raises(ValueError, match="cannot be moved to crops"):
-        log_det_study.log_det_study(image_model(grid, dense_blocks=1), images(2, grid))
     model = irn.models.DensityModel(architectures.vector_flow(1, 8, 1))
     model.build((None, 300))
-    with pytest.raises(ValueError, match="up to 256 dimensions"):
+    with pytest.raises(ValueError, match="cannot be moved to crops"):
         log_det_study.log_det_study(model, np.zeros((2, 300), np.float32))
+
+
+def test_dense_blocks_are_left_out_of_the_crops(monkeypatch):
+    monkeypatch.setattr(log_det_study, "TERMS", (1, 2))
+    grid = (16, 20)
+    _, numbers = log_det_study.log_det_study(image_model(grid, dense_blocks=1), images(2, grid))
+    # The same kernels, drawn in the same order, without the dense block.
+    _, alone = log_det_study.log_det_study(image_model(grid), images(2, grid))
+    assert (numbers["blocks"], numbers["blocks_left_out"]) == (2, 1)
+    assert (alone["blocks"], alone["blocks_left_out"]) == (2, 0)
+    assert numbers["log_det"] == pytest.approx(alone["log_det"], abs=1e-5)
 
 
 def test_a_copy_on_another_grid_has_the_same_kernels():
@@ -259,7 +267,7 @@ def test_images_without_noise_are_shown_at_the_levels_that_they_have(monkeypatch
     )
     model.build((None, 8, 8, 1))
     x, shown = np.tile(np.arange(16.0, dtype=np.float32), 16).reshape(4, 8, 8, 1), []
-    monkeypatch.setattr(plots, "image_grid", lambda images, levels, columns: shown.append(levels))
+    monkeypatch.setattr(plots, "image_grid", lambda images, levels, *_: shown.append(levels))
     interpolate(model, x[:2], x[2:])
     interpolate(model, x[:2], x[2:], levels=17)
     assert shown == [16, 17]
@@ -286,6 +294,8 @@ def runs(tmp_path_factory):
         ("toy", ["analyze", "log-det"]),
         ("toy", ["analyze", "inverse"]),
         ("toy", ["interpolate"]),
+        ("toy", ["sample"]),
+        ("toy", ["reconstruct"]),
         ("classifier", ["analyze", "spectrum"]),
         ("classifier", ["analyze", "inverse"]),
         ("classifier", ["interpolate"]),
@@ -300,8 +310,8 @@ def test_each_mode_writes_a_picture_and_its_numbers(run, command, runs, tmp_path
     result = CliRunner().invoke(main, [str(each) for each in arguments])
     assert result.exit_code == 0, result.output
     assert picture.read_bytes()[:8] == PNG
-    if study:
-        assert json.loads(picture.with_suffix(".json").read_text())
+    assert json.loads(picture.with_suffix(".json").read_text())
+    picture.unlink()
     again = CliRunner().invoke(main, [str(each) for each in arguments])
     assert again.exit_code != 0 and "exists" in again.output
 

@@ -1,6 +1,7 @@
 """The ``iresnet`` command, on real runs made small."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -219,9 +220,10 @@ def test_a_folder_without_a_run_says_what_to_do(tmp_path):
     assert result.exit_code != 0 and "iresnet train" in result.output
 
 
-def test_resuming_gives_the_weights_of_an_uninterrupted_run(tmp_path):
-    """Interrupted after its first epoch, a run ends with the same weights, to the bit."""
-    preset = presets.get("toy-moons", SMALL_TOY).with_length(steps=6)
+@pytest.mark.parametrize("epochs", [0, 1, 2])
+def test_resuming_gives_the_weights_of_an_uninterrupted_run(epochs, tmp_path):
+    """Interrupted after none, one or all of its epochs, a run ends the same, to the bit."""
+    preset = presets.get("toy-moons", [*SMALL_TOY, "optimizer.ema=0.9"]).with_length(steps=6)
     preset = preset.model_copy(update={"steps_per_epoch": 3, "batch_size": 32})
     from iresnet_tf.training import train as training
 
@@ -230,7 +232,10 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run(tmp_path):
     training.train(preset, cut.path, seed=5)
     cut.model.unlink()
     cut.result.unlink()
-    cut.latest_checkpoints()[0].unlink()
+    for checkpoint in cut.latest_checkpoints()[: 2 - epochs]:
+        checkpoint.unlink()
+    if not epochs:
+        shutil.rmtree(cut.checkpoints)
     result = invoke("train", "toy-moons", "--out", cut.path, "--resume")
     assert result.exit_code == 0, result.output
     first, second = irn.load(tmp_path / "whole"), irn.load(cut.path)
@@ -238,6 +243,7 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run(tmp_path):
         if "seed_state" not in one.path:
             np.testing.assert_array_equal(one, other, err_msg=one.path)
     assert json.loads(cut.result.read_text())["nll"] == whole["nll"]
+    np.testing.assert_array_equal(first.sample(4, 0.7, seed=1), second.sample(4, 0.7, seed=1))
 
 
 def test_a_resumed_run_skips_a_truncated_checkpoint(toy_run, tmp_path):

@@ -8,6 +8,7 @@ import tensorflow_probability as tfp
 
 import iresnet_tf as irn
 from iresnet_tf import layers
+from iresnet_tf.models import architectures
 
 DTYPE = {"dtype": "float64"}
 
@@ -93,6 +94,33 @@ def test_scales_are_one_tfp_bijector():
     by_hand = prior.log_prob(flow(x)) + flow.forward_and_log_det(x, 0)[1]
     np.testing.assert_allclose(density.log_prob(x), by_hand, atol=1e-9)
     assert density.sample(2, seed=0).shape == (2, 8, 8, 1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"squeeze": (False, True)}, {"factor_out": True}, {"padding": 3}, {"dense_blocks": 1}],
+    ids=str,
+)
+def test_an_image_flow_is_one_bijector_to_a_flat_latent(options):
+    solver = irn.solvers.Anderson(tolerance=1e-6)
+    flow = layers.Stack(architectures.image_flow((1, 2), (4, 6), solver=solver, **options))
+    x = tf.cast(images(), tf.float32)
+    flow(x)
+    bijector = irn.bijectors.from_layer(flow)
+    size = 64 * (1 + options.get("padding", 0))
+    assert bijector.forward_event_shape((8, 8, 1)) == (size,)
+    assert bijector.inverse_event_shape((size,)) == (8, 8, 1)
+    z = bijector.forward(x)
+    assert z.shape == (3, size)
+    np.testing.assert_allclose(bijector.inverse(tf.identity(z)), x, atol=1e-5)
+
+
+def test_a_last_flatten_leaves_a_head_its_pixels():
+    flow = layers.Stack([layers.Squeeze(**DTYPE), layers.Flatten(**DTYPE)])
+    x = images()
+    last = flow.last_latent(flow(x))
+    assert flow.last_latent_shape() == (4, 4, 4)
+    np.testing.assert_array_equal(last, tf.nn.space_to_depth(x, 2))
 
 
 def test_scales_are_saved_and_loaded(tmp_path):

@@ -66,7 +66,9 @@ def interpolate(model, first, second, steps=9, seed=0, spherical=False, levels=N
             levels = model.dequantize.levels if levels is None else levels
         elif levels is None:
             levels = 1 + max(1, int(np.ceil(max(first.max(), second.max()))))
-        figure = plots.image_grid(flat, levels, columns=steps)
+        kind = "arcs" if spherical else "straight lines"
+        title = f"data at both ends, between them {kind} in latent space"
+        figure = plots.image_grid(flat, levels, steps, title)
     numbers = {"steps": steps, "pairs": len(first), "spherical": spherical, "max_abs_error": error}
     return figure, numbers
 

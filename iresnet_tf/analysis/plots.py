@@ -9,15 +9,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 _INK, _BLUE, _RED = "#222222", "#3b4cc0", "#b40426"
+_TITLE = 0.25
+"""Height of a grid's title, inches."""
 
 
-def image_grid(images, levels, columns=None):
+def image_grid(images, levels, columns=None, title=None):
     """A grid of images in the style of a contact sheet.
 
     Args:
         images: ``[n, h, w, c]`` with values in ``[0, levels − 1]``; one or three channels.
         levels: number of levels.
         columns: images a row; about square by default.
+        title: a line above the grid.
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -33,8 +36,13 @@ def image_grid(images, levels, columns=None):
         top, left = gap + row * (height + gap), gap + column * (width + gap)
         sheet[top : top + height, left : left + width] = image
     scale = 6.0 / max(sheet.shape[:2])
-    figure = _figure((sheet.shape[1] * scale, sheet.shape[0] * scale))
-    axes = figure.add_axes((0, 0, 1, 1))
+    wide, high = sheet.shape[1] * scale, sheet.shape[0] * scale
+    above = 0.0 if title is None else _TITLE
+    figure = _figure((wide, high + above))
+    axes = figure.add_axes((0, 0, 1, high / (high + above)))
+    if title is not None:
+        middle = 1.0 - 0.5 * above / (high + above)
+        figure.text(0.5, middle, title, ha="center", va="center", color=_INK, fontsize=8)
     axes.imshow(sheet.squeeze(), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
     axes.set_axis_off()
     return figure
@@ -50,7 +58,7 @@ def pairs(first, second, levels):
         filled = np.concatenate([images, blank.astype(images.dtype)])
         rows.append(filled.reshape(-1, columns, *first.shape[1:]))
     interleaved = np.stack(rows, axis=1).reshape(-1, *first.shape[1:])
-    return image_grid(interleaved, levels, columns)
+    return image_grid(interleaved, levels, columns, "each row of data above its reconstruction")
 
 
 def point_pairs(first, second):

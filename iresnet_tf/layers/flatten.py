@@ -24,7 +24,10 @@ class ToVector(Invertible):
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class Flatten(ToVector):
-    """``[batch, …event] → [batch, D]``, the last axis fastest; ``log_det = 0``."""
+    """``[batch, …event] → [batch, D]``, the last axis fastest; ``log_det = 0``.
+
+    At the end of a stack, a head still sees the event in its shape: see `last_latent`.
+    """
 
     def call(self, x):
         return tf.reshape(x, [-1, *self.output_event_shape()])
@@ -35,6 +38,12 @@ class Flatten(ToVector):
 
     def invert(self, y):
         return InverseResult.exact(tf.reshape(y, [-1, *self.event_shape]))
+
+    def last_latent(self, y):
+        return tf.reshape(y, [-1, *self.event_shape])
+
+    def last_latent_shape(self):
+        return self.event_shape
 
     def inverse_lipschitz_bound(self):
         """1."""

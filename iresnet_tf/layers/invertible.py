@@ -120,7 +120,10 @@ class Invertible(keras.layers.Layer):
         return self.invert(y).x
 
     def last_latent(self, y):
-        """The part of ``y`` that has passed every layer: all of it, but for a `FactorOut`."""
+        """The part of ``y`` that has passed every layer, in its shape before a last `Flatten`.
+
+        All of it, but for a `FactorOut`.
+        """
         return y
 
     def last_latent_shape(self):

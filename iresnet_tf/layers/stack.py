@@ -214,12 +214,12 @@ def residual_blocks(model_or_layer):
     Args:
         model_or_layer: an invertible layer, or any Keras model or layer that holds some.
     """
-    return [each for each in _innermost(model_or_layer) if isinstance(each, ResidualBlock)]
+    return [each for each in innermost(model_or_layer) if isinstance(each, ResidualBlock)]
 
 
 def act_norms(model_or_layer):
     """Every ActNorm in order: see `residual_blocks`."""
-    return [each for each in _innermost(model_or_layer) if isinstance(each, ActNorm)]
+    return [each for each in innermost(model_or_layer) if isinstance(each, ActNorm)]
 
 
 def lipschitz_bounds(model_or_layer):
@@ -238,11 +238,12 @@ def lipschitz_bounds(model_or_layer):
     return bounds
 
 
-def _innermost(layer):
+def innermost(layer):
+    """What a layer or model is made of, in order: no `Stack` or `FactorOut`, but its parts."""
     if not isinstance(layer, Invertible):
         inner = layer._flatten_layers(include_self=False, recursive=False)
     elif layer.parts:
         inner = layer.parts
     else:
         return [layer]
-    return [each for part in inner for each in _innermost(part)]
+    return [each for part in inner for each in innermost(part)]

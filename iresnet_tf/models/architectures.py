@@ -63,7 +63,7 @@ def image_flow(
     p=2,
     recompute=False,
 ):
-    """Scales of (squeeze, blocks × (ActNorm, residual block)) on images.
+    """Scales of (squeeze, blocks × (ActNorm, residual block)), from images to vectors.
 
     Args:
         blocks: number of residual blocks of each scale.
@@ -128,6 +128,8 @@ def image_flow(
             last += block(Contraction.mlp((dense_width,) * 2, **chain))
     if last_act_norm:
         last.append(ActNorm())
+    if not dense_blocks:
+        last.append(Flatten())
     for layers in reversed(scales):
         last = [*layers, FactorOut(last)] if factor_out else [*layers, *last]
     return [InjectivePadding(padding), *last] if padding else last

@@ -48,10 +48,11 @@ class RunFolder:
             )
 
     def create(self, config):
-        """Makes the folder and writes its configuration; see `require_new`."""
+        """Makes the folder and writes its configuration, with which it can be resumed."""
         self.require_new()
-        self._make_folders()
+        self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.config, config)
+        self._make_folders()
 
     def _make_folders(self):
         for folder in (self.checkpoints, self.tensorboard, self.images):

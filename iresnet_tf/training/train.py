@@ -52,15 +52,13 @@ def train(preset, out, seed=0, data_dir=None, strategy=None):
         strategies.require_agreement(strategy, "their configuration", number)
         keras.utils.set_random_seed(seed)
         with strategy.scope():
-            model = build_model(preset, source, seed)
-            model.compile(build_optimizer(preset), **compile_options(preset))
-        model.initialize(source.initial_examples(seed))
+            model = _initialized(preset, source, seed)
         run.create(config)
         return _continue(model, preset, source, run, seed, started)
 
 
 def resume(out, data_dir=None, strategy=None):
-    """Continues an interrupted run from its newest whole checkpoint.
+    """Continues an interrupted run from its newest whole checkpoint, or from its start.
 
     Args:
         out: the run's folder; of several workers, one that all of them see.
@@ -71,8 +69,8 @@ def resume(out, data_dir=None, strategy=None):
         dict, as written to ``result.json``; ``None`` for a worker that is not the chief.
 
     Raises:
-        FileNotFoundError: if there is no run, or no checkpoint in it.
-        ValueError: if no checkpoint can be read.
+        FileNotFoundError: if there is no run.
+        ValueError: if there are checkpoints and none can be read.
         WorkerLostError: if another worker is gone.
     """
     started = time.time()
@@ -85,7 +83,8 @@ def resume(out, data_dir=None, strategy=None):
         source = open_source(preset, data_dir)
         keras.utils.set_random_seed(seed)
         with strategy.scope():
-            model = _newest(shared)
+            begun = bool(shared.latest_checkpoints())
+            model = _newest(shared) if begun else _initialized(preset, source, seed)
         done = int(model.optimizer.iterations.numpy())
         history = [line for line in shared.read_history() if line["step"] <= done]
         strategies.require_agreement(strategy, "the step that they resume from", done)
@@ -185,13 +184,17 @@ def _validation(preset, source, run):
     ]
 
 
+def _initialized(preset, source, seed):
+    """The model before its first step."""
+    model = build_model(preset, source, seed)
+    model.compile(build_optimizer(preset), **compile_options(preset))
+    model.initialize(source.initial_examples(seed))
+    return model
+
+
 def _newest(run):
     """The newest checkpoint that can be read."""
     paths = run.latest_checkpoints()
-    if not paths:
-        raise FileNotFoundError(
-            f"{run.path} has no checkpoint to resume from. Remove it and train again."
-        )
     for path in paths[:-1]:
         try:
             return load_model(path)
