@@ -79,6 +79,8 @@ def get(
                 "and only_class are for images."
             )
         return _toy(name)
+    classes: int | None
+    load: Callable[[str], tuple]
     if name == "digits":
         if size:
             raise ValueError(f"size resizes images of TFDS sets; digits are 8×8, received {size}.")
@@ -102,8 +104,8 @@ def get(
     def stored(split):
         """As it is stored, `uint8`, perhaps mapped from disk."""
         x, y = load(split)
-        y = None if y is None else y.astype(np.int32)
-        return (x, y) if only_class is None else (x[y == only_class], y[y == only_class])
+        kept = slice(None) if only_class is None else y == only_class
+        return x[kept], None if y is None else y[kept].astype(np.int32)
 
     def part(split):
         if split not in SPLITS:
@@ -130,7 +132,8 @@ def get(
         return levels_of(x[:count]), None if y is None else y[:count]
 
     def stream(batch_size, seed, skip=0, augmentation=None):
-        return shuffled(*part("train"), batch_size, seed, skip, augmentation, levels_of)
+        x, y = part("train")
+        return shuffled(x, y, batch_size, seed, skip, augmentation, levels_of)
 
     padded = tuple(length + sum(around) for length, around in zip(shape, [*pad, (0, 0)]))
     return Source(name, padded, levels if bits is None else 2**bits, classes, stream, examples)

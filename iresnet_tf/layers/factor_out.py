@@ -34,7 +34,7 @@ class FactorOut(ToVector):
         self.rest = rest
 
     @property
-    def parts(self):
+    def parts(self):  # type: ignore[override]
         return (self.rest,)
 
     @property

@@ -164,7 +164,8 @@ class FlowModel(keras.Model):
         A name that occurs again, because its block does or by coincidence, is numbered.
         """
         self._require_built()
-        bounds, seen = {}, collections.Counter()
+        bounds: dict[str, float] = {}
+        seen: collections.Counter[str] = collections.Counter()
         for block in residual_blocks(self.flow):
             seen[block.name] += 1
             again = f" ({seen[block.name]})" if seen[block.name] > 1 else ""

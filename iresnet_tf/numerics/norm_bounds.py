@@ -22,12 +22,12 @@ EPSILON = np.finfo(np.float64).eps
 
 def _cached_by_content(bound):
     """Remember the latest results of ``bound(kernel, …)`` by the values of the kernel."""
-    results = {}  # least recently used first
+    results: dict[tuple, float] = {}  # least recently used first
 
     @functools.wraps(bound)
     def cached(kernel, *arguments, **options):
         kernel = _as_float64(kernel)
-        digest = hashlib.blake2b(np.ascontiguousarray(kernel)).digest()
+        digest = hashlib.blake2b(np.ascontiguousarray(kernel).tobytes()).digest()
         key = (kernel.shape, digest, repr((arguments, options)))
         result = results.pop(key, None)
         if result is None:
