@@ -31,7 +31,7 @@ COLOURS = 96
 def main(run, png, chromium, port):
     with _tensorboard(run / "tensorboard", port) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1300, "height": 800})
+        page = browser.new_page(viewport={"width": 1300, "height": 1480})
         filters = urllib.parse.urlencode({"smoothing": 0, "tagFilter": SHOWN})
         page.goto(f"{address}/?{filters}#timeseries")
         page.get_by_role("button", name="Settings").first.click()  # closes the side pane
