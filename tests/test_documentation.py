@@ -6,6 +6,8 @@ import runpy
 import shlex
 
 import click
+import jupytext
+import matplotlib
 import pytest
 
 from iresnet_tf.cli import main
@@ -14,6 +16,7 @@ from iresnet_tf.training import presets
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "docs" / "pages").glob("*.md"))
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.py"))
 TOOL = runpy.run_path(str(ROOT / "scripts" / "docs_pictures.py"))
 
 
@@ -48,6 +51,25 @@ def test_the_pictures_of_a_page_are_made_by_the_code_it_shows(page):
     for name in TOOL["pictures"](page):
         made_by = TOOL["digest_of"](page.parent / "images" / name)
         assert made_by == TOOL["digest"](page), f"python scripts/docs_pictures.py {page.stem}"
+
+
+@pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda source: source.stem)
+def test_the_code_of_a_notebook_runs(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("Agg")
+    runpy.run_path(str(source))
+
+
+@pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda source: source.stem)
+def test_a_notebook_is_its_source_executed(source):
+    cells = jupytext.read(source).cells
+    executed = jupytext.read(source.with_suffix(".ipynb")).cells
+    assert [(each.cell_type, each.source) for each in executed] == [
+        (each.cell_type, each.source) for each in cells
+    ], f"python scripts/docs_notebooks.py {source.stem}"
+    code = [cell for cell in executed if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert not any(each.output_type == "error" for cell in code for each in cell.outputs)
 
 
 @pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
