@@ -248,7 +248,8 @@ def _lanczos_norm(kernel, grid, tolerance):
     def gram(x):
         padded = np.zeros((height + kh - 1, width + kw - 1, channels))
         padded[inside] = x.reshape(height, width, channels)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (kh, kw), (0, 1))
+        slide = np.lib.stride_tricks.sliding_window_view
+        windows = slide(padded, (kh, kw), (0, 1))  # type: ignore[call-overload]
         image = windows.transpose(0, 1, 3, 4, 2).reshape(height * width, -1) @ matrix
         windows = (image @ matrix.T).reshape(height, width, kh, kw, channels)
         padded[:] = 0
