@@ -34,7 +34,7 @@ class FactorOut(ToVector):
         self.rest = rest
 
     @property
-    def parts(self):  # type: ignore[override]
+    def parts(self):
         return (self.rest,)
 
     @property
