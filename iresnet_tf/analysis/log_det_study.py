@@ -129,7 +129,7 @@ def _moments(flow, x):
         for block, inputs in block_inputs(flow, x[here]):
             jacobian = _jacobian(block, inputs)
             exact[here] += np.linalg.slogdet(np.eye(jacobian.shape[-1]) + jacobian)[1]
-            series, power = 0.0, -np.eye(jacobian.shape[-1])
+            series, power = np.zeros_like(jacobian), -np.eye(jacobian.shape[-1])
             for k in range(1, max(TERMS) + 1):
                 power = -power @ jacobian
                 series = series + power / k

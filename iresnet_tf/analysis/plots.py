@@ -189,7 +189,7 @@ def estimates(rows):
     """Bias of the power series with its bound, and its noise, by terms: see `log_det_study`."""
     figure = _figure((10.4, 4.3))
     left, right = figure.subplots(1, 2)
-    by_probes = {}
+    by_probes: dict[int, list] = {}
     for row in rows:
         by_probes.setdefault(row["probes"], []).append(row)
     series = next(iter(by_probes.values()))

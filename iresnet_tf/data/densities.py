@@ -89,7 +89,8 @@ def test_set(name: str, count: int = 10_000) -> np.ndarray:
     return _draw(_density(name), _at_least(1, "count", count), 0, _TEST)
 
 
-test_set.__test__ = False  # pytest: a function of the library, not a test
+# pytest: a function of the library, not a test
+test_set.__test__ = False  # type: ignore[attr-defined]
 
 
 def entropy(name: str) -> float | None:
@@ -257,7 +258,7 @@ def _eight_gaussians_entropy() -> float:
     return float(-step * step * np.sum(density * logarithm))
 
 
-_DENSITIES = {
+_DENSITIES: dict[str, Callable] = {
     "swissroll": _swissroll,
     "circles": _circles,
     "moons": _moons,
@@ -270,7 +271,7 @@ _DENSITIES = {
     "cos": _cos,
 }
 
-_ENTROPIES = {
+_ENTROPIES: dict[str, Callable[[], float]] = {
     "checkerboard": lambda: math.log(32.0),
     "8gaussians": _eight_gaussians_entropy,
 }

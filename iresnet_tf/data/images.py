@@ -32,7 +32,7 @@ class Images(NamedTuple):
     """A split: ``uint8 [n, height, width, channels]`` and int32 classes ``[n]``, or ``None``."""
 
     x: np.ndarray
-    y: np.ndarray
+    y: np.ndarray | None
 
 
 class ImageSet:

@@ -87,6 +87,8 @@ def get(
         if size or pad_to or bits or only_class is not None:
             raise ValueError("size, pad_to, bits and only_class are for images, not for a table.")
         return table_source(**table or {}, validation_examples=validation_examples)
+    classes: int | None
+    load: Callable[[str], tuple]
     if name == "digits":
         if size:
             raise ValueError(f"size resizes images of TFDS sets; digits are 8×8, received {size}.")
@@ -110,8 +112,8 @@ def get(
     def stored(split):
         """As it is stored, `uint8`, perhaps mapped from disk."""
         x, y = load(split)
-        y = None if y is None else y.astype(np.int32)
-        return (x, y) if only_class is None else (x[y == only_class], y[y == only_class])
+        kept = slice(None) if only_class is None else y == only_class
+        return x[kept], None if y is None else y[kept].astype(np.int32)
 
     def part(split):
         if split not in SPLITS:
@@ -138,7 +140,8 @@ def get(
         return levels_of(x[:count]), None if y is None else y[:count]
 
     def stream(batch_size, seed, skip=0, augmentation=None):
-        return shuffled(*part("train"), batch_size, seed, skip, augmentation, levels_of)
+        x, y = part("train")
+        return shuffled(x, y, batch_size, seed, skip, augmentation, levels_of)
 
     padded = tuple(length + sum(around) for length, around in zip(shape, [*pad, (0, 0)]))
     return Source(name, padded, levels if bits is None else 2**bits, classes, stream, examples)

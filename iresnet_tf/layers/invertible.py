@@ -1,6 +1,7 @@
 """The contract of an invertible layer."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -68,13 +69,10 @@ class Invertible(keras.layers.Layer):
             in bfloat16 is off by about 1e-2, in float16 by 1e-3.
     """
 
-    event_ndims = None
-    """Rank of one sample, where the layer's kind decides it before it is built."""
-
     iterative = False
     """Whether `invert` and `preimage` iterate, and so take a ``tolerance``."""
 
-    parts = ()
+    parts: Sequence["Invertible"] = ()
     """The invertible layers that this one is made of."""
 
     context_shape = None
@@ -91,7 +89,13 @@ class Invertible(keras.layers.Layer):
                 f"policy {self.dtype_policy.name!r}, whose rounding would break the inverse. "
                 "Pass dtype='float32'."
             )
-        self.event_shape = None
+        # The shape of a sample, once the layer is built.
+        self.event_shape: Any = None
+
+    @property
+    def event_ndims(self):
+        """Rank of one sample, where the layer's kind decides it before it is built."""
+        return None
 
     # What a subclass gives.
 

@@ -25,7 +25,7 @@ class InjectivePadding(Invertible):
     Source: Jacobsen et al. 2018 (arXiv:1802.07088); Behrmann et al. 2019, §4.1.
     """
 
-    def __init__(self, channels, **kwargs):
+    def __init__(self, channels: int, **kwargs):
         super().__init__(**kwargs)
         if channels != int(channels) or channels < 1:
             raise ValueError(f"channels is an integer of at least 1; received {channels!r}.")

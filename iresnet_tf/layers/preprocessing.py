@@ -47,7 +47,7 @@ class Dequantize(Preprocessing):
     Source: Uria et al. 2013 (arXiv:1306.0186); Theis et al. 2016 (arXiv:1511.01844).
     """
 
-    def __init__(self, levels=256, **kwargs):
+    def __init__(self, levels: int = 256, **kwargs):
         super().__init__(**kwargs)
         if levels != int(levels) or levels < 2:
             raise ValueError(f"levels is an integer of at least 2; received {levels!r}.")
@@ -116,7 +116,7 @@ class Logit(Preprocessing):
     Source: Dinh et al. 2017 (arXiv:1605.08803), §4.1.
     """
 
-    def __init__(self, alpha=0.05, **kwargs):
+    def __init__(self, alpha: float = 0.05, **kwargs):
         super().__init__(**kwargs)
         if not 0.0 < alpha < 0.5:
             raise ValueError(f"alpha lies between 0 and 1/2 (exclusive); received {alpha!r}.")
@@ -153,7 +153,7 @@ class Center(Preprocessing):
         offset: what is subtracted; 1/2 centres data scaled to ``[0, 1]``.
     """
 
-    def __init__(self, offset=0.5, **kwargs):
+    def __init__(self, offset: float = 0.5, **kwargs):
         super().__init__(**kwargs)
         self.offset = float(offset)
 

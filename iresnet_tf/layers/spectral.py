@@ -210,8 +210,8 @@ class SpectralLayer(keras.layers.Layer):
         known = self.constrained_kernel(), self.input_exponent(), self.output_exponent()
         if tf.executing_eagerly():
             return float(self._certified_norm(*map(np.asarray, known)))
-        known = [tf.convert_to_tensor(each) for each in known]
-        bound = tf.numpy_function(self._certified_norm, known, tf.float64, stateful=False)
+        tensors = [tf.convert_to_tensor(each) for each in known]
+        bound = tf.numpy_function(self._certified_norm, tensors, tf.float64, stateful=False)
         return tf.ensure_shape(bound, [])
 
     def _certified_norm(self, kernel, domain, codomain):

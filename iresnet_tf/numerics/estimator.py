@@ -23,7 +23,7 @@ import math
 from iresnet_tf.numerics.configured import Configured
 
 
-def truncation_bound(lipschitz, terms):
+def truncation_bound(lipschitz: float, terms: int) -> float:
     """``|tr log(I+J) − Σ_{k≤n} …| / D ≤ −(ln(1 − L) + Σ_{k≤n} Lᵏ/k)``, nats a dimension.
 
     Args:

@@ -173,7 +173,8 @@ def power_iteration(operator, v, tolerance=1e-4, maximum=2000):
     Source: Wu and Simon 2000 (doi:10.1137/S0895479898334605), thick restarts; Gouk et
     al. 2018 (arXiv:1804.04368) for the convolution as an operator.
     """
-    compiled = _compiled(type(operator), operator.kernel.shape, v.shape, v.dtype)
+    signature = operator.kernel.shape, v.shape, v.dtype
+    compiled = _compiled(type(operator), *signature)  # type: ignore[arg-type]
     return compiled(operator, v, tf.cast(tolerance, v.dtype), tf.constant(maximum))
 
 

@@ -22,12 +22,12 @@ EPSILON = np.finfo(np.float64).eps
 
 def _cached_by_content(bound):
     """Remember the latest results of ``bound(kernel, …)`` by the values of the kernel."""
-    results = {}  # least recently used first
+    results: dict[tuple, float] = {}  # least recently used first
 
     @functools.wraps(bound)
     def cached(kernel, *arguments, **options):
         kernel = _as_float64(kernel)
-        digest = hashlib.blake2b(np.ascontiguousarray(kernel)).digest()
+        digest = hashlib.blake2b(np.ascontiguousarray(kernel).tobytes()).digest()
         key = (kernel.shape, digest, repr((arguments, options)))
         result = results.pop(key, None)
         if result is None:
@@ -248,7 +248,8 @@ def _lanczos_norm(kernel, grid, tolerance):
     def gram(x):
         padded = np.zeros((height + kh - 1, width + kw - 1, channels))
         padded[inside] = x.reshape(height, width, channels)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (kh, kw), (0, 1))
+        slide = np.lib.stride_tricks.sliding_window_view
+        windows = slide(padded, (kh, kw), (0, 1))  # type: ignore[call-overload]
         image = windows.transpose(0, 1, 3, 4, 2).reshape(height * width, -1) @ matrix
         windows = (image @ matrix.T).reshape(height, width, kh, kw, channels)
         padded[:] = 0

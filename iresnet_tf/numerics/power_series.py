@@ -29,17 +29,16 @@ class Series(LogDet):
                     f"probes; received {distribution!r}."
                 )
             _require_positive_integer("probes", probes)
-            self.distribution = distribution
+            self.distribution: str | np.ndarray = distribution
             self.probes = int(probes)
         else:
-            self.distribution = np.asarray(distribution)
-            probes = self.distribution
+            probes = self.distribution = np.asarray(distribution)
             if probes.ndim < 2 or not np.all(np.isfinite(probes)) or not np.any(probes):
                 raise ValueError(
                     "An array of probes is finite, not all zero, and of shape [probes, …event]; "
                     f"received shape {probes.shape}."
                 )
-            self.probes = self.distribution.shape[0]
+            self.probes = probes.shape[0]
 
     def draw(self, value, seed):
         """Probes ``[probes, batch, …event]`` and the weight of each in the trace."""

@@ -47,8 +47,9 @@ def build_layers(options):
     fields["log_det"] = build_log_det(options.log_det)
     fields["solver"] = build_solver(options)
     del fields["tolerance"]
-    make = {"vector": architectures.vector_flow, "image": architectures.image_flow}[architecture]
-    return make(**fields)
+    if architecture == "vector":
+        return architectures.vector_flow(**fields)
+    return architectures.image_flow(**fields)
 
 
 def build_preprocessing(preset, source, seed):

@@ -1,5 +1,7 @@
 """Presets: named configurations, the published ones and small ones of this package."""
 
+from collections.abc import Iterable
+
 from iresnet_tf.data import densities
 from iresnet_tf.training.configuration import (
     ClassifierTask,
@@ -240,12 +242,12 @@ def _catalogue():
 _BY_NAME = {preset.name: preset for preset in _catalogue()}
 
 
-def names():
+def names() -> tuple[str, ...]:
     """The presets' names."""
     return tuple(_BY_NAME)
 
 
-def get(name, overrides=()):
+def get(name: str, overrides: Iterable[str] = ()) -> Preset:
     """The preset of that name, with fields replaced.
 
     Args:

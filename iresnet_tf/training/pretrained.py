@@ -1,20 +1,23 @@
 """Trained models by name, run folder or file."""
 
 import importlib.resources
+import os
 import pathlib
+
+import keras
 
 from iresnet_tf.training.run_folder import RunFolder, load_model
 
 _FOLDER = importlib.resources.files("iresnet_tf") / "pretrained"
 
 
-def pretrained_names():
+def pretrained_names() -> tuple[str, ...]:
     """Names of the trained models that ship with the package."""
     files = (file.name for file in _FOLDER.iterdir())
     return tuple(sorted(name.removesuffix(".keras") for name in files if name.endswith(".keras")))
 
 
-def load(source):
+def load(source: str | os.PathLike[str]) -> keras.Model:
     """A trained Keras model.
 
     Args:

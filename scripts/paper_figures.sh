@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# The paper's figures at small size, on the digits model: trains it where RUNS has none (minutes),
+# studies it, and puts the pictures of docs/pages/figures.md in their place.
+#   bash scripts/paper_figures.sh RUNS
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+run=${1:?the folder for the runs}/digits-density
+[ -f "$run/result.json" ] || iresnet train digits-density --out "$run"
+
+for study in spectrum log-det inverse; do
+  [ -f "$run/analysis/$study.png" ] || iresnet analyze "$run" "$study"
+done
+
+python - "$run" "$root/docs/pages/images" <<'PYTHON'
+import pathlib, sys
+from PIL import Image
+
+run, images = map(pathlib.Path, sys.argv[1:])
+for study in ("spectrum", "log-det", "inverse"):
+    picture = Image.open(run / "analysis" / f"{study}.png").convert("RGB")
+    picture.quantize(64).save(images / f"figure_{study}.png", optimize=True)
+PYTHON
