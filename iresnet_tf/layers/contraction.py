@@ -207,7 +207,7 @@ class Contraction(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(shape=(None, *shape[1:]))
 
     def _build_conditioner(self):
-        shape = (None, *self.context_shape)
+        shape: tuple = (None, *(self.context_shape or ()))
         if self.conditioner is not None:
             shape = build_row([self.conditioner], shape)
         if len(shape) != 2 or shape[1] is None:

@@ -75,7 +75,7 @@ class Invertible(keras.layers.Layer):
     parts: Sequence["Invertible"] = ()
     """The invertible layers that this one is made of."""
 
-    context_shape = None
+    context_shape: tuple | None = None
     """Shape of one context of a conditional map ``F(x; c)``; ``None`` where it is of ``x`` alone.
 
     A conditional layer's `transform`, `invert`, `preimage`, `initialize` and ``call`` take a
@@ -194,7 +194,7 @@ class Invertible(keras.layers.Layer):
             context: see `forward_and_log_det`, or ``None``.
             x: the prepared batch beside it.
         """
-        if not self.is_conditional:
+        if self.context_shape is None:
             if context is not None:
                 raise ValueError(
                     f"{self.name} does not depend on a context; received one. Leave it out, or "

@@ -39,7 +39,7 @@ class Stack(Invertible):
             kwargs.setdefault("dtype", layers[0].dtype_policy.name)
         super().__init__(**kwargs)
         self.parts = list(layers)
-        shapes = {part.context_shape for part in self.parts if part.is_conditional}
+        shapes = {str(part.context_shape) for part in self.parts if part.is_conditional}
         if len(shapes) > 1:
             raise ValueError(
                 f"The layers of a stack share one context; received layers whose contexts have "
@@ -230,7 +230,7 @@ def lipschitz_bounds(model_or_layer):
     Args:
         model_or_layer: see `residual_blocks`.
     """
-    bounds, seen = {}, collections.Counter()
+    bounds, seen = {}, collections.Counter[str]()
     for block in residual_blocks(model_or_layer):
         seen[block.name] += 1
         again = f" ({seen[block.name]})" if seen[block.name] > 1 else ""

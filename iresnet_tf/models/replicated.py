@@ -1,5 +1,7 @@
 """Fitting and evaluating on several replicas, in one process or in many, as on one device."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -11,6 +13,9 @@ class ReplicatedModel(keras.Model):
     Every replica takes its part of each batch, in order, whether or not the batch divides by
     the replicas; figures are those of all replicas.  With one replica all is Keras's own.
     """
+
+    train_function: Callable | None
+    test_function: Callable | None
 
     @property
     def replicas(self):
@@ -105,10 +110,10 @@ class ReplicatedModel(keras.Model):
             # What fit has made of its validation data, each replica's part in another order.
             kwargs.pop("_use_cached_eval_dataset", None)
             if not isinstance(x, tf.data.Dataset):
-                arrays = (x, y, kwargs.pop("sample_weight", None))
-                arrays = [np.asarray(each) for each in arrays if each is not None]
+                given = (x, y, kwargs.pop("sample_weight", None))
+                arrays = tuple(np.asarray(each) for each in given if each is not None)
                 batch_size = kwargs.pop("batch_size", None) or 32
-                x = tf.data.Dataset.from_tensor_slices(tuple(arrays)).batch(batch_size)
+                x = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size)
                 y = None
             x, kwargs["steps"] = parted(x, self.distribute_strategy, kwargs.get("steps"))
         return super().evaluate(x, y, **kwargs)

@@ -89,7 +89,7 @@ def _functions(model):
         x = model.decode(z)
         return {"x": x if model.dequantize is None else model.dequantize.to_levels(x)}
 
-    functions = [(encode, x), (decode, z)]
+    functions: list[tuple] = [(encode, x), (decode, z)]
     if hasattr(model, "prior"):
         functions += [(log_prob, x, integer), (sample, integer, scalar, integer)]
         if model.prior.kind == "conditional":

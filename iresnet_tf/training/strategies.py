@@ -71,7 +71,7 @@ class Cluster(NamedTuple):
 
     jobs: dict
     job: str
-    index: int
+    place: int
 
 
 def _cluster(workers, worker):
@@ -102,7 +102,7 @@ def _from_environment(described):
         task = fields["task"]
         cluster = Cluster(dict(fields["cluster"]), task["type"], int(task["index"]))
         known = set(cluster.jobs) <= {"chief", "worker"} and cluster.job in cluster.jobs
-        if not known or not 0 <= cluster.index < len(cluster.jobs[cluster.job]):
+        if not known or not 0 <= cluster.place < len(cluster.jobs[cluster.job]):
             raise ValueError("the task is none of the cluster's workers, or it has other jobs")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
@@ -134,12 +134,12 @@ def _addresses(cluster):
 
 def _multi_worker(cluster, timeout):
     before = len(cluster.jobs.get("chief", [])) if cluster.job == "worker" else 0
-    meet(_addresses(cluster), before + cluster.index, timeout)
+    meet(_addresses(cluster), before + cluster.place, timeout)
     gpus = len(tf.config.list_physical_devices("GPU"))
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec(cluster.jobs),
         task_type=cluster.job,
-        task_id=cluster.index,
+        task_id=cluster.place,
         num_accelerators={"GPU": gpus} if gpus else {},
         rpc_layer="grpc",
     )
