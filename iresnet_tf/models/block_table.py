@@ -35,8 +35,9 @@ def print_blocks(model, line_length=None, print_fn=None, expand_nested=False):
             shape = "×".join(map(str, layer.kernel.shape))
             norm = f"{layer.lipschitz_bound():.4f}"
             table.add_row(f"  └ {layer.name}", shape, _count(layer), norm)
-    colours = None if print_fn else "auto"
-    console = rich.console.Console(width=width, highlight=False, color_system=colours)
+    console = rich.console.Console(
+        width=width, highlight=False, color_system=None if print_fn else "auto"
+    )
     if print_fn is None:
         console.print(table)
         return
