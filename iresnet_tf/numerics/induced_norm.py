@@ -4,14 +4,18 @@ An exponent from 1 to ∞ is given by its reciprocal, ``1/p`` in ``[0, 1]``, a f
 it is learned) a scalar tensor.
 """
 
-import functools
 import math
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics.linear_operators import SingularTriple, power_iteration, power_step
+from iresnet_tf.numerics.linear_operators import (
+    SingularTriple,
+    power_iteration,
+    power_step,
+    shared,
+)
 
 _STARTS = 8
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -92,17 +96,12 @@ class InducedNorm(NamedTuple):
         return tf.reduce_sum(u * operator(v)) / lengths[0]
 
 
-# Functions of their own in the graph of a training step: one for all layers of a shape, where
-# a copy for each would fill the memory.
-_shared = functools.partial(
-    tf.function, autograph=False, experimental_attributes={"_noinline": True}
-)
-
-
-@_shared
 def power_steps(norm, operator, v, steps):
     """The `SingularTriple` after ``steps`` steps of the norm's power method from ``v``."""
+    return shared(_power_steps, operator, v, type(norm))(operator, v, norm, tf.constant(steps))
 
+
+def _power_steps(operator, v, norm, steps):
     def body(step, triple):
         return step + 1, norm.power_step(operator, triple.v)
 
@@ -110,9 +109,13 @@ def power_steps(norm, operator, v, steps):
     return tf.while_loop(lambda step, _: step < steps, body, first)[1]
 
 
-@_shared
 def constrained(norm, operator, u, v, kernel, coeff):
     """``K / max(1, σ/c)`` with ``σ`` by the singular vectors ``u`` and ``v``."""
+    function = shared(_constrained, operator, v, type(norm), coeff)
+    return function(operator, v, u, norm, kernel, coeff)
+
+
+def _constrained(operator, v, u, norm, kernel, coeff):
     excess = tf.maximum(norm.of(operator, u, v, kernel), coeff) / coeff
     return kernel * (1.0 / excess)
 

@@ -150,6 +150,27 @@ def power_step(operator, v):
     return SingularTriple(tf.norm(image), u, _normalise(image + _TINY * v))
 
 
+def shared(function, operator, v, *others):
+    """The function as one of a graph: traced once for each kind and shape of operator.
+
+    A training step calls it for every layer, where a copy for each would fill the memory.
+
+    Args:
+        function: takes the operator, a vector and whatever more.
+        operator: the pair ``(A, Aᵀ)``.
+        v: vector of its input shape.
+        *others: what else decides a trace of its own; hashable.
+    """
+    return _shared(function, type(operator), operator.kernel.shape, v.shape, v.dtype, *others)
+
+
+@functools.cache
+def _shared(function, *signature):
+    del signature
+    attributes = {"_noinline": True}
+    return tf.function(function, autograph=False, experimental_attributes=attributes)
+
+
 def power_iteration(operator, v, tolerance=1e-4, maximum=2000):
     """Leading singular triple of ``A``, by Lanczos iteration with restarts.
 
@@ -173,16 +194,8 @@ def power_iteration(operator, v, tolerance=1e-4, maximum=2000):
     Source: Wu and Simon 2000 (doi:10.1137/S0895479898334605), thick restarts; Gouk et
     al. 2018 (arXiv:1804.04368) for the convolution as an operator.
     """
-    signature = operator.kernel.shape, v.shape, v.dtype
-    compiled = _compiled(type(operator), *signature)  # type: ignore[arg-type]
+    compiled = shared(_iterate, operator, v)
     return compiled(operator, v, tf.cast(tolerance, v.dtype), tf.constant(maximum))
-
-
-@functools.cache
-def _compiled(*signature):
-    """One traced loop for each kind and shape of operator."""
-    del signature
-    return tf.function(functools.partial(_iterate), autograph=False)
 
 
 _BASIS, _KEPT = 24, 6

@@ -115,7 +115,7 @@ def invert(g, y, solver, tolerance=None):
 
 
 def _invert(solver, g, y, tolerance):
-    found = solver(g, y, tolerance=tolerance)
+    found = solver(g, y, tolerance=tolerance, subsets=not _holds_a_shift(g))
     # The sum x + g(x) − y rounds as well.
     epsilon = np.finfo(y.dtype.as_numpy_dtype).eps
     margin = rounding_error(g, found.x) + 4.0 * epsilon * (event_norm(y) + event_norm(found.x))
@@ -188,6 +188,11 @@ def _template(g):
         parts = map(_template, g)
         return type(g)(*parts) if hasattr(g, "_fields") else tuple(parts)
     return tf.TensorSpec(g.shape, g.dtype) if tf.is_tensor(g) else g
+
+
+def _holds_a_shift(g):
+    """Whether the map is another one for every sample of its batch."""
+    return isinstance(g, Shift) or isinstance(g, tuple) and any(map(_holds_a_shift, g))
 
 
 def _types(g):
