@@ -181,9 +181,8 @@ class SpectralLayer(keras.layers.Layer):
         kernel = tf.convert_to_tensor(self.kernel)
         if self.coeff is None:
             return kernel
-        return induced_norm.constrained(
-            self.norm(), self.make_operator(kernel), *self._vectors(), kernel, self.coeff
-        )
+        operator, (u, v) = self.make_operator(kernel), self._vectors()
+        return induced_norm.constrained(self.norm(), operator, u, v, kernel, self.coeff)
 
     def bind(self):
         """The affine map with the weights as they are now."""

@@ -161,7 +161,8 @@ def shared(function, operator, v, *others):
         v: vector of its input shape.
         *others: what else decides a trace of its own; hashable.
     """
-    return _shared(function, type(operator), operator.kernel.shape, v.shape, v.dtype, *others)
+    kind = type(operator), operator.kernel.shape
+    return _shared(function, *kind, v.shape, v.dtype, *others)  # type: ignore[arg-type]
 
 
 @functools.cache
