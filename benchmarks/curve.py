@@ -1,0 +1,71 @@
+"""Test bits/dim against CPU-seconds of training.
+
+    python benchmarks/curve.py digits-density --out FILE
+
+Trains the preset as ``iresnet train`` does, without its files and pictures, and after every
+epoch takes the exact log-determinant of the test images with the averaged weights.  CPU-seconds
+are those of the process from its start, imports, tracing and initialisation included, less what
+these evaluations took.
+"""
+
+import time
+
+import click
+import keras
+import measuring
+
+from iresnet_tf.analysis.evaluation import negative_log_likelihoods
+from iresnet_tf.models import bits_per_dim
+from iresnet_tf.numerics import log_det
+from iresnet_tf.training import presets
+from iresnet_tf.training.assembly import build_model, build_optimizer, compile_options
+from iresnet_tf.training.averaging import averaged_weights
+from iresnet_tf.training.train import open_source
+
+
+class Curve(keras.callbacks.Callback):
+    """A row an epoch: steps, CPU-seconds of training so far, test bits/dim."""
+
+    def __init__(self, x, passes):
+        super().__init__()
+        self.x, self.passes, self.rows, self.evaluating = x, passes, [], 0.0
+
+    def on_epoch_end(self, epoch, logs=None):
+        now = time.process_time()
+        with averaged_weights(self.model):
+            nats = negative_log_likelihoods(self.model, self.x, log_det.Exact(), self.passes)
+        row = {"steps": int(self.model.optimizer.iterations.numpy())}
+        row["CPU s"] = now - self.evaluating
+        row["bits/dim"] = float(bits_per_dim(nats.mean(), self.model.dimension))
+        self.rows.append(row)
+        self.evaluating += time.process_time() - now
+
+
+@click.command()
+@click.argument("preset")
+@click.argument("overrides", nargs=-1)
+@click.option("--passes", default=4, help="Draws of the noise in every evaluation.")
+@click.option("--out", type=click.Path(dir_okay=False), help="JSON file.")
+def main(preset, overrides, passes, out):
+    """Trains PRESET and prints its curve."""
+    preset = presets.get(preset, overrides)
+    if preset.intra_op_threads:
+        measuring.set_threads(preset.intra_op_threads)
+    source = open_source(preset)
+    keras.utils.set_random_seed(0)
+    model = build_model(preset, source, 0)
+    model.compile(build_optimizer(preset), **compile_options(preset))
+    model.initialize(source.initial_examples(0))
+    curve = Curve(source.examples("test", preset.evaluation_examples)[0], passes)
+    model.fit(
+        source.stream(preset.batch_size, 0),
+        epochs=preset.epochs,
+        steps_per_epoch=preset.steps_per_epoch,
+        verbose=0,
+        callbacks=[curve],
+    )
+    measuring.show(curve.rows, out)
+
+
+if __name__ == "__main__":
+    main()
