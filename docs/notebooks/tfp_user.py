@@ -56,9 +56,8 @@ print(f"{len(flow.trainable_variables)} variables; {losses[0]:.2f} to {losses[-1
 assert losses[-1] < losses[0]
 
 # %% [markdown]
-# Norms are held by Keras's constraints, which run where Keras's optimizer applies the gradients
-# to a model's own variables. A loop over raw variables refines the vectors itself, here once at
-# the end.
+# Norms are held by Keras's constraints, which the bare variables carry too: every optimizer of
+# Keras moves the singular vectors on with its step. Before a certificate they are refined.
 
 # %%
 for bijector in (chain.bijectors[0], chain.bijectors[2]):
