@@ -193,7 +193,7 @@ def negative_log_likelihoods(model, x, estimator=None, passes=1, batch_size=128,
         @tf.function(autograph=False, reduce_retracing=True)
         def log_prob(batch, pass_seed):
             noisy = dequantized(model, batch, probes.fold_in(pass_seed, 0))
-            return model.log_prob(noisy, probes.fold_in(pass_seed, 1))
+            return model.log_prob(noisy, seed=probes.fold_in(pass_seed, 1))
 
         rows = []
         for number in range(passes):

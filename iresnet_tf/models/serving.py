@@ -71,7 +71,7 @@ def _functions(model):
     def log_prob(x, seed):
         """log p(x), nats, at points x of data space; for discrete data levels plus noise drawn
         uniformly on [0, 1). The seed decides the probes of the log-determinant."""
-        return {"log_prob": model.log_prob(x, seed)}
+        return {"log_prob": model.log_prob(x, seed=seed)}
 
     def sample(count, temperature, seed):
         """Samples x of the model, levels for discrete data; the latent deviation is multiplied

@@ -31,12 +31,14 @@ class Anderson(Solver):
 
     ``r_k = y − x_k − g(x_k)``; ``ΔX`` and ``ΔR`` hold the last differences of iterates and
     residuals of each sample.  The ridge ``λ_i`` grows with a difference's age: g bends, so old
-    differences mislead.  The step from ``x̄_k`` is that of conjugate residuals,
+    differences mislead.  The step from ``x̄_k`` has the length and momentum of conjugate
+    gradients,
 
         α_k = ‖r̄_{k−1}‖² / ⟨r̄_{k−1}, (I + J) p_{k−1}⟩,   β_k = ‖r̄_k‖² / ‖r̄_{k−1}‖²,
 
-    the best one along the unseen direction if J is symmetric, as trained ones nearly are;
-    the product with ``I + J`` is the difference that the last step made.
+    near the best along the unseen direction where J is nearly symmetric, as trained ones are;
+    the product with ``I + J`` is the difference that the last step made, so the length is the
+    one that would have been best there.
 
     Where a step makes the residual grow, the sample forgets its differences, returns to its
     best iterate and takes Picard steps (``α = 1, β = 0, γ = 0``), twice as many after every
@@ -48,7 +50,8 @@ class Anderson(Solver):
         memory: number of differences kept.
 
     Sources: Anderson 1965 (doi:10.1145/321296.321305); Walker and Ni 2011
-    (doi:10.1137/10078356X); Stiefel 1955 (doi:10.5169/seals-21482), conjugate residuals.
+    (doi:10.1137/10078356X); Hestenes and Stiefel 1952 (doi:10.6028/jres.049.044), conjugate
+    gradients.
     """
 
     AGEING = 3e-3
