@@ -25,7 +25,8 @@ _terms = click.option("--terms", default="1,5,10,20,roulette", help="Separated b
 _out = click.option("--out", type=click.Path(dir_okay=False), help="JSON file.")
 
 
-_OURS = ("ours", "recompute")
+# As it is; blocks recomputed in the backward pass; a batch in four parts, blocks recomputed.
+_OURS = ("ours", "recompute", "four parts")
 
 
 @click.group()
@@ -66,7 +67,7 @@ def step_memory(workload, batch_size, threads, terms, repeats, plain, out):
     rows = []
     for spec in terms.split(","):
         row = {"workload": workload, "terms": spec}
-        kinds = ("ours", "recompute", "plain") if plain and spec != "roulette" else _OURS
+        kinds = (*_OURS, "plain") if plain and spec != "roulette" else _OURS
         for kind in kinds:
             taken = [
                 measuring.in_fresh_process(
@@ -119,8 +120,8 @@ def one_time(workload, batch_size, threads, spec, rounds, plain):
     taken = measuring.alternating(calls, rounds)
     row = {"workload": workload, "batch": batch_size, "threads": threads or "all", "terms": spec}
     row |= {"wall s": taken["ours"]["wall"], "CPU s": taken["ours"]["cpu"]}
-    row["recompute / ours (CPU)"] = taken["recompute"]["cpu"] / row["CPU s"]
-    row["bfloat16 series / ours (CPU)"] = taken["bfloat16"]["cpu"] / row["CPU s"]
+    for kind in (*_OURS[1:], "bfloat16"):
+        row[f"{kind} / ours (CPU)"] = taken[kind]["cpu"] / row["CPU s"]
     if plain:
         row["plain / ours (CPU)"] = taken["plain"]["cpu"] / row["CPU s"]
         row["plain / ours (wall)"] = taken["plain"]["wall"] / row["wall s"]
@@ -170,8 +171,9 @@ def _step(workload, batch_size, spec, kind):
     series = workloads.estimator(spec, "bfloat16" if kind == "bfloat16" else None)
     model, batch = workloads.make(workload, series, batch_size or None)
     workloads.skip_initialisation(model)
-    for block in residual_blocks(model.flow) if kind == "recompute" else ():
+    for block in residual_blocks(model.flow) if kind in _OURS[1:] else ():
         block.recompute = True
+    model.accumulation_steps = 4 if kind == "four parts" else 1
     if kind == "plain":
         from plain import make_plain
 
