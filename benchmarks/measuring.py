@@ -47,6 +47,13 @@ def matrix_product(size=1024):
     return tf.function(lambda: tf.matmul(a, b))
 
 
+def product_rate(count=20):
+    """Operations a wall second of the product above."""
+    product = matrix_product()
+    taken = alternating({"product": lambda: [product() for _ in range(count)]}, 3)
+    return count * 2 * 1024**3 / taken["product"]["wall"]
+
+
 def resident_bytes(peak=False):
     """Memory that the process holds, or the most that it has held since `reset_peak`."""
     field = "VmHWM" if peak else "VmRSS"

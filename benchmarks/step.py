@@ -85,11 +85,14 @@ def step_memory(workload, batch_size, threads, terms, repeats, plain, out):
 @_batch
 @_threads
 @click.option("--terms", default="5")
+@click.option("--initial", default=0, help="Examples of a last, ActNorm's initialisation.")
 @_out
-def first_step(workload, batch_size, threads, terms, out):
-    """Seconds from the process's start to the end of the first step, by stages."""
+def first_step(workload, batch_size, threads, terms, initial, out):
+    """Seconds from the process's start to the end of the first step, by stages, and floors."""
     rows = [
-        measuring.in_fresh_process(__file__, "one-first", workload, batch_size or 0, threads, spec)
+        measuring.in_fresh_process(
+            *(__file__, "one-first", workload, batch_size or 0, threads, spec, initial)
+        )
         for spec in terms.split(",")
     ]
     measuring.show(rows, out)
@@ -104,7 +107,7 @@ def _arguments(*names):
     return decorate
 
 
-_NUMBERS = {"batch_size", "threads", "rounds", "plain"}
+_NUMBERS = {"batch_size", "threads", "rounds", "plain", "initial"}
 
 
 @_arguments("workload", "batch_size", "threads", "spec", "rounds", "plain")
@@ -144,8 +147,8 @@ def one_memory(workload, batch_size, threads, spec, kind):
     print(json.dumps((measuring.resident_bytes(peak=True) - base) / 1e6))
 
 
-@_arguments("workload", "batch_size", "threads", "spec")
-def one_first(workload, batch_size, threads, spec):
+@_arguments("workload", "batch_size", "threads", "spec", "initial")
+def one_first(workload, batch_size, threads, spec, initial):
     measuring.set_threads(threads)
     imported = measuring.seconds_since_start()
     step, model, batch_size = _step(workload, batch_size, spec, "ours")
@@ -159,6 +162,15 @@ def one_first(workload, batch_size, threads, spec):
     row |= {"import s": imported, "build s": built - imported}
     row |= {"first step s": first - built, "steady step s": steady}
     row["start to first step s"] = first
+    rate = measuring.product_rate()
+    row["floor of a step s"] = workloads.floor_flops(model, batch_size, int(spec)) / rate
+    if initial:
+        workloads.skip_initialisation(model, False)
+        examples = workloads.WORKLOADS[workload][2].batch(initial)
+        start = time.perf_counter()
+        model.initialize(examples)
+        row["initialisation s"] = time.perf_counter() - start
+        row["its floor s"] = workloads.evaluation_flops(model, initial) / rate
     print(json.dumps(row))
 
 

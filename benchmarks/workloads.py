@@ -67,10 +67,10 @@ def make(name, estimator, batch_size=None):
     return model, data.batch(batch_size or preset.batch_size)
 
 
-def skip_initialisation(model):
-    """Marks every ActNorm as initialised, so that none shows in a measurement."""
+def skip_initialisation(model, skip=True):
+    """Marks every ActNorm as initialised, so that none shows in a measurement, or as not."""
     for layer in act_norms(model.flow):
-        layer.initialized.assign(True)
+        layer.initialized.assign(skip)
 
 
 def estimator(spec, series_dtype=None):
