@@ -5,7 +5,7 @@
 Both take the same probes, on the digits model that ships with the package and 64 test digits.
 Value: the mean difference over probes and digits, in nats, with its standard error, and the
 standard deviation of one probe's value.  Gradient: the length of the mean difference against
-that of one probe's noise, over all kernels.
+that of one probe's noise, over all kernels; chance alone leaves a mean of its own.
 """
 
 import click
@@ -63,7 +63,9 @@ def main(terms, draws, out):
         "its standard error": float(difference.mean(1).std(ddof=1) / np.sqrt(draws)),
         "deviation of one probe, nats": float(values[:, 0].std(0, ddof=1).mean()),
         "difference of one probe, nats": float(difference.std()),
-        "gradient: bias / noise": _length(apart.mean(0)) / _length(noise),
+        # The first cannot be told from zero below the second, which is that of the sampling.
+        "gradient: mean difference / noise": _length(apart.mean(0)) / _length(noise),
+        "by chance": _length(apart - apart.mean(0)) / np.sqrt(draws) / _length(noise),
         "gradient: difference / noise": _length(apart) / _length(noise),
     }
     measuring.show([row], out)

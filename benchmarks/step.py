@@ -163,7 +163,8 @@ def one_first(workload, batch_size, threads, spec, initial):
     row |= {"first step s": first - built, "steady step s": steady}
     row["start to first step s"] = first
     rate = measuring.product_rate()
-    row["floor of a step s"] = workloads.floor_flops(model, batch_size, int(spec)) / rate
+    if spec != "roulette":
+        row["floor of a step s"] = workloads.floor_flops(model, batch_size, int(spec)) / rate
     if initial:
         workloads.skip_initialisation(model, False)
         examples = workloads.WORKLOADS[workload][2].batch(initial)

@@ -239,7 +239,7 @@ def interpolate(run, pairs, steps, out, data_dir):
 @main.command()
 @click.argument("run", type=_PATH)
 @click.argument("study", type=click.Choice(["spectrum", "log-det", "inverse", "ood"]))
-@click.option("--examples", type=click.IntRange(2), help="16; 500 of each set for ood.")
+@click.option("--examples", type=click.IntRange(1), help="16; 500 of each set for ood.")
 @click.option(
     "--against",
     multiple=True,

@@ -350,3 +350,17 @@ def test_unknown_channels_are_named(make):
         make(3).build((None, 4, 4, None))
     with pytest.raises(ValueError, match="give it one, or put it last in a Contraction"):
         make().build((None, 4, 4, 2))
+
+
+@pytest.mark.parametrize("p", [2, 3])
+@pytest.mark.parametrize("units", [2, 16])
+def test_a_kernel_that_starts_at_zero_is_bound_once_it_grows(units, p):
+    layer = layers.SpectralDense(units, coeff=0.5, p=p, kernel_initializer="zeros", dtype="float64")
+    layer.build((None, 6))
+    kernel = np.random.default_rng(0).standard_normal((6, units))
+    for _ in range(30):
+        layer.kernel.assign(kernel)
+        layer.update_vectors(layer.kernel)
+    if p == 2:
+        np.testing.assert_allclose(np.linalg.norm(layer.constrained_kernel(), 2), 0.5, rtol=1e-3)
+    assert float(layer.spectral_norm()) > 0.5

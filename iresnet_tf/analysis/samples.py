@@ -22,7 +22,7 @@ def samples_figure(model, data, count, temperature=1.0, seed=0, labels=None, nam
         `matplotlib.figure.Figure`.
     """
     condition = {} if labels is None else {"labels": labels}
-    samples = np.asarray(model.sample(count, temperature, seed, **condition))
+    samples = np.asarray(model.sample(count, temperature=temperature, seed=seed, **condition))
     if model.dequantize is not None:
         return plots.image_grid(samples, model.dequantize.levels)
     if samples.shape[1:] != (2,):

@@ -80,6 +80,11 @@ class FactorOut(ToVector):
         late, log_det = self.rest.forward_and_log_det(late, late_seed, **condition)
         return self._joined(early, late), log_det
 
+    def inverse(self, y, tolerance=None, context=None):
+        """As `Stack.inverse`, of the rest; what has left is exact."""
+        y = self.prepare_output(y)
+        return self.invert(y, tolerance=self.rest.share(tolerance), **self.condition(context, y))
+
     def invert(self, y, **options):
         early, late = self._parted(y)
         result = self.rest.invert(self.rest.prepare_output(late), **options)

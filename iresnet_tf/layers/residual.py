@@ -125,14 +125,18 @@ class ResidualBlock(Invertible):
     def _residual_tolerance(self, error):
         """The largest residual that leaves a root mean square error of at most ``error``.
 
-        ``‖x − F⁻¹(y)‖₂ ≤ ‖r‖₂ / (1 − L) ≤ √D max |r| / (1 − L)``, with the ``L`` that the
-        constraints enforce; where none below 1 is known, as if it were 0.
+        ``‖x − F⁻¹(y)‖_p ≤ ‖r‖_p / (1 − L)`` with ``‖r‖_p ≤ D^{1/p} max |r|``, and the 2-norm is
+        at most ``D^{max(0, 1/2 − 1/p)}`` times the p-norm: divided by ``√D``, the error is at most
+        ``D^{max(0, 1/p − 1/2)} max |r| / (1 − L)``.  ``L`` is what the constraints enforce; where
+        none below 1 is known, as if it were 0.
         """
         lipschitz = self._lipschitz_or_none()
         if error is None or lipschitz is None:
             return error
         gap = 1.0 - tf.cast(lipschitz, tf.float64)
-        return tf.cast(error, tf.float64) * tf.where(gap > 0.0, gap, 1.0)
+        exponent = tf.cast(self._output_exponent(), tf.float64)
+        ratio = tf.pow(tf.cast(self._dimension(), tf.float64), tf.maximum(0.0, exponent - 0.5))
+        return tf.cast(error, tf.float64) * tf.where(gap > 0.0, gap, 1.0) / ratio
 
     def _error_bound(self, residual, lipschitz):
         lipschitz = self.known_lipschitz() if lipschitz is None else lipschitz
@@ -142,11 +146,16 @@ class ResidualBlock(Invertible):
 
     def _norm_ratio(self):
         """``D^|1/2 − 1/p|``: what a 2-norm loses by way of the p-norm in which g contracts."""
-        exponent = getattr(self.g, "output_exponent", lambda: 0.5)()
-        dimension = float(math.prod(self.event_shape))
+        exponent, dimension = self._output_exponent(), self._dimension()
         if tf.is_tensor(exponent):
             return dimension ** tf.abs(0.5 - tf.cast(exponent, tf.float64))
         return dimension ** abs(0.5 - exponent)
+
+    def _output_exponent(self):
+        return getattr(self.g, "output_exponent", lambda: 0.5)()
+
+    def _dimension(self):
+        return float(math.prod(self.event_shape))
 
     def lipschitz_bound(self):
         """Certified upper bound on ``Lip(g)`` with the weights as they are now.

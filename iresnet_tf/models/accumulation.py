@@ -11,7 +11,7 @@ import tensorflow as tf
 from iresnet_tf.numerics import probes
 
 
-def accumulated(differentiate, batch, seed, parts, variables, figures):
+def accumulated(differentiate, batch, seed, parts, variables, figures, dtype):
     """What ``differentiate`` gives of the batch, as the sum over ``parts`` of it.
 
     Args:
@@ -22,13 +22,13 @@ def accumulated(differentiate, batch, seed, parts, variables, figures):
         parts: their number; they are as equal as they can be, and none is empty.
         variables: what the gradients are with respect to.
         figures: names of the per-sample figures.
+        dtype: of the loss and the figures.
 
     Returns:
         as ``differentiate``, of the whole batch.
     """
     examples = tf.shape(batch[0])[0]
     count = tf.minimum(parts, examples)
-    dtype = variables[0].dtype
 
     def body(index, loss, rows, gradients):
         start, stop = examples * index // count, examples * (index + 1) // count

@@ -81,7 +81,8 @@ class DensityModel(FlowModel):
             **kwargs: of `keras.Model.compile`.
 
         Raises:
-            ValueError: for a loss or metrics, or ``accumulation_steps`` below 1.
+            ValueError: for a loss or metrics, ``accumulation_steps`` below 1, or above 1 with
+                ``jit_compile``, for which XLA has no loop over parts.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.get(name) is not None:
@@ -92,6 +93,11 @@ class DensityModel(FlowModel):
         if accumulation_steps != int(accumulation_steps) or accumulation_steps < 1:
             raise ValueError(
                 f"accumulation_steps is an integer of at least 1; received {accumulation_steps!r}."
+            )
+        if jit_compile and accumulation_steps > 1:
+            raise ValueError(
+                "XLA cannot compile a batch in parts; received jit_compile=True and "
+                f"accumulation_steps={accumulation_steps}. Leave one of them out."
             )
         self.accumulation_steps = int(accumulation_steps)
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
@@ -208,6 +214,7 @@ class DensityModel(FlowModel):
                 self.accumulation_steps,
                 self.trainable_variables,
                 self._reported(),
+                self.compute_dtype,
             )
         self._descend(gradients)
         report = self._report(x, loss, figures, sample_weight)

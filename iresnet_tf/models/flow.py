@@ -31,7 +31,8 @@ class FlowModel(ReplicatedModel):
             by default (it follows `keras.utils.set_random_seed`).
 
     Raises:
-        ValueError: for layers that are not invertible, or conditional ones.
+        ValueError: for layers that are not invertible, or conditional where ``takes_context`` is
+            not, or the reverse.
     """
 
     takes_context = False

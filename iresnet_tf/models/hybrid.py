@@ -72,7 +72,7 @@ class HybridModel(DensityModel):
         """Logits of the classes, ``[batch, classes]``."""
         return self.head(self.flow.last_latent(self.encode(x)))
 
-    def sample(self, count, temperature=1.0, seed=None, labels=None, tolerance=None):
+    def sample(self, count, temperature=1.0, seed=None, tolerance=None, labels=None):
         """As `DensityModel.sample`; ``labels`` are classes ``[count]`` for a conditional prior."""
         if labels is None:
             return self._sampled(count, temperature, seed, tolerance)

@@ -37,6 +37,11 @@ class ReplicatedModel(keras.Model):
     def _on_replicas(self, step):
         """Runs a step on the replicas' parts of a batch; Keras's own fails on several workers."""
         strategy = self.distribute_strategy
+        if self.steps_per_execution != 1:
+            raise ValueError(
+                f"Several replicas take one step at a time; received steps_per_execution="
+                f"{self.steps_per_execution}. Leave it out of compile."
+            )
 
         def on_batch(batch):
             names = strategy.run(step, args=(batch,))
@@ -81,6 +86,14 @@ class ReplicatedModel(keras.Model):
         for variable, value in zip(variables, before):
             variable.assign(tf.where(empty, value, variable.value))
         return results
+
+    def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        if self.replicas > 1:
+            raise ValueError(
+                f"train_on_batch would give each of the {self.replicas} replicas the whole batch. "
+                "Use fit, which gives every one its part."
+            )
+        return super().train_on_batch(x, y, sample_weight, **kwargs)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if self.replicas == 1 or iterator is None:

@@ -24,7 +24,13 @@ def export(model, path):
 
     Raises:
         FileExistsError: if the path exists.
+        ValueError: for a conditional model, whose signatures would need contexts.
     """
+    if model.takes_context:
+        raise ValueError(
+            f"{model.name} depends on a context, which no exported signature takes. Save it with "
+            "model.save instead."
+        )
     path = pathlib.Path(path)
     if path.exists():
         raise FileExistsError(

@@ -74,7 +74,7 @@ class InducedNorm(NamedTuple):
         for _ in range(maximum):
             u = dual(operator(v), self.codomain, 1)
             image = operator.adjoint(u)
-            v = dual(image, 1.0 - self.domain, 1)
+            v = dual(image + 1e-12 * v, 1.0 - self.domain, 1)
             sigmas = tf.reduce_sum(image * v, axes)
             if bool(tf.reduce_all(sigmas <= (1.0 + 0.1 * tolerance) * last)):
                 break
@@ -111,8 +111,8 @@ def _power_steps(operator, v, norm, steps):
 
 def constrained(norm, operator, u, v, kernel, coeff):
     """``K / max(1, σ/c)`` with ``σ`` by the singular vectors ``u`` and ``v``."""
-    function = shared(_constrained, operator, v, type(norm), coeff)
-    return function(operator, v, u, norm, kernel, coeff)
+    function = shared(_constrained, operator, v, type(norm))
+    return function(operator, v, u, norm, kernel, tf.constant(coeff, kernel.dtype))
 
 
 def _constrained(operator, v, u, norm, kernel, coeff):

@@ -165,11 +165,12 @@ def shared(function, operator, v, *others):
     return _shared(function, *kind, v.shape, v.dtype, *others)  # type: ignore[arg-type]
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def _shared(function, *signature):
     del signature
-    attributes = {"_noinline": True}
-    return tf.function(function, autograph=False, experimental_attributes=attributes)
+    # Another object every time: TensorFlow warns of many traces of the same one.
+    own = functools.partial(function)
+    return tf.function(own, autograph=False, experimental_attributes={"_noinline": True})
 
 
 def power_iteration(operator, v, tolerance=1e-4, maximum=2000):
@@ -253,7 +254,9 @@ def _iterate(operator, v, tolerance, maximum):
     vectors = rows * start, rows * gram(start)
     _, basis, _ = tf.while_loop(unfinished, body, (tf.constant(0), *vectors))
     leading = tf.reshape(basis[0], shape)
-    return power_step(operator, operator.adjoint(leading) if is_tall else leading)
+    if is_tall:
+        leading = operator.adjoint(leading) + _TINY * _normalise(v)
+    return power_step(operator, leading)
 
 
 # Leaves any image as it is, but keeps the direction of v where A is zero.

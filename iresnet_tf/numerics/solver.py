@@ -99,10 +99,12 @@ class Solver(Configured):
 
         def residual(x, active):
             # The residual of a sample that has stopped is never looked at again.
-            index = tf.where(active if subsets else tf.ones_like(active))
-            value = g(tf.reshape(tf.gather_nd(x, index), [-1, *y.shape[1:]]))
+            index = tf.where(active)
+            some = tf.gather_nd(x, index) if subsets else x
+            value = g(tf.reshape(some, [-1, *y.shape[1:]]))
             value = tf.stop_gradient(tf.reshape(value, [-1, dimension]))
-            value = tf.scatter_nd(index, value, tf.shape(x, tf.int64))
+            if subsets:
+                value = tf.scatter_nd(index, value, tf.shape(x, tf.int64))
             # The sum first: what F itself returns at x, rounding included.
             return target - (x + value), epsilon * tf.reduce_max(tf.abs(value), axis=1)
 

@@ -219,8 +219,9 @@ class Pictures(keras.callbacks.Callback):
         model.fit(x, epochs=50, callbacks=[irn.callbacks.Pictures(test, "pictures", every=10)])
     """
 
-    def __init__(self, data, folder=None, writer=None, levels=None, every=1, count=64):
+    def __init__(self, data, folder=None, writer=None, levels=None, every=1, count=64, names=None):
         super().__init__()
+        self.names = names
         if folder is None and writer is None:
             raise ValueError("Pictures go to a folder, a writer of tf.summary, or both; got none.")
         self.data, self.levels, self.every, self.count = data, levels, every, count
@@ -251,11 +252,11 @@ class Pictures(keras.callbacks.Callback):
     def _figures(self, shown):
         own = self.model.dequantize
         levels = self.levels if own is None else own.levels
-        if levels is None and shown.shape[1:] == (2,):
-            return {"density": samples_figure(self.model, self.data, 2000)}
+        if levels is None and len(shown.shape) == 2:
+            return {"density": samples_figure(self.model, self.data, 2000, names=self.names)}
         if levels is None or len(shown.shape) != 4:
             raise ValueError(
-                "Pictures are of points of the plane, or of images with levels: Pictures(data, "
+                "Pictures are of vectors, or of images with levels: Pictures(data, "
                 f"…, levels=256); received data of shape {tuple(shown.shape)}, levels {levels}."
             )
         restored = reconstructed(self.model, shown)

@@ -123,7 +123,9 @@ def _continue(model, preset, source, run, seed, started):
     writer = tf.summary.create_file_writer(str(run.tensorboard))
     test, classes = source.examples("test", preset.evaluation_examples)
     every = max(1, preset.epochs // PICTURES_A_RUN)
-    pictures = callbacks.Pictures(test, run.images, writer, source.levels, every)
+    pictures = callbacks.Pictures(
+        test, run.images, writer, source.levels, every, names=source.columns
+    )
     model.fit(
         source.stream(preset.batch_size, seed, done, preset.data.augmentation),
         initial_epoch=done // preset.steps_per_epoch,
@@ -136,8 +138,9 @@ def _continue(model, preset, source, run, seed, started):
             callbacks.Spectra(writer),
             callbacks.History(run.history),
             callbacks.Scalars(writer),
-            callbacks.Checkpoints(run, save_model),
+            # Before the checkpoint, which keeps what they draw from the model's generator.
             pictures,
+            callbacks.Checkpoints(run, save_model),
         ],
     )
     save_model(model, run.model)
