@@ -199,8 +199,8 @@ class Spectra(keras.callbacks.Callback):
 class Pictures(keras.callbacks.Callback):
     """Pictures of a model of this package while it trains: PNG files, TensorBoard, or both.
 
-    Images: data, reconstructions and, where the model generates, samples.  2-D points: the
-    density and samples.  Beside them the scalars ``inverse_iterations`` and
+    Images: data, reconstructions and, where the model generates, samples.  Points of the plane:
+    the density and samples; longer vectors: the first elements pair by pair.  Beside them the scalars ``inverse_iterations`` and
     ``reconstruction_error`` of a reconstruction.
 
     Args:
@@ -210,6 +210,7 @@ class Pictures(keras.callbacks.Callback):
         levels: number of levels of images; by default the model's own.
         every: epochs between pictures.
         count: images shown.
+        names: of the elements of a vector.
 
     Raises:
         ValueError: for neither folder nor writer; when it draws, for images of unknown levels.
