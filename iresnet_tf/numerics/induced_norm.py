@@ -68,19 +68,8 @@ class InducedNorm(NamedTuple):
             tolerance: relative change of ``σ`` in a step that counts as none.
             maximum: most steps.
         """
-        others = tf.random.stateless_normal([_STARTS, *v.shape[1:]], [5, 6], dtype=v.dtype)
-        v, last = tf.concat([v, others], 0), 0.0
-        axes = list(range(1, v.shape.rank))
-        for _ in range(maximum):
-            u = dual(operator(v), self.codomain, 1)
-            image = operator.adjoint(u)
-            v = dual(image + 1e-12 * v, 1.0 - self.domain, 1)
-            sigmas = tf.reduce_sum(image * v, axes)
-            if bool(tf.reduce_all(sigmas <= (1.0 + 0.1 * tolerance) * last)):
-                break
-            last = sigmas
-        best = tf.argmax(sigmas)
-        return SingularTriple(sigmas[best], u[best : best + 1], v[best : best + 1])
+        function = shared(_power_iteration, operator, v, type(self))
+        return function(operator, v, self, tf.constant(tolerance, v.dtype), tf.constant(maximum))
 
     def of(self, operator, u, v, kernel):
         """The norm of the operator, differentiable in it and in ``p`` and ``q``.
@@ -94,6 +83,30 @@ class InducedNorm(NamedTuple):
             return tf.reduce_max(vector_norm(_rows(kernel), 1.0 - self.domain, 1))
         lengths = vector_norm(u, 1.0 - self.codomain, 1) * vector_norm(v, self.domain, 1)
         return tf.reduce_sum(u * operator(v)) / lengths[0]
+
+
+def _power_iteration(operator, v, norm, tolerance, maximum):
+    others = tf.random.stateless_normal([_STARTS, *v.shape[1:]], [5, 6], dtype=v.dtype)
+    axes = list(range(1, v.shape.rank))
+
+    def stepped(v):
+        u = dual(operator(v), norm.codomain, 1)
+        image = operator.adjoint(u)
+        v = dual(image + 1e-12 * v, 1.0 - norm.domain, 1)
+        return u, v, tf.reduce_sum(image * v, axes)
+
+    def unfinished(step, u, v, sigmas, last):
+        risen = tf.reduce_any(sigmas > (1.0 + 0.1 * tolerance) * last)
+        return (step < maximum) & risen
+
+    def body(step, u, v, sigmas, last):
+        return step + 1, *stepped(v), sigmas
+
+    u, v, sigmas = stepped(tf.concat([v, others], 0))
+    start = tf.constant(1), u, v, sigmas, tf.zeros_like(sigmas)
+    _, u, v, sigmas, _ = tf.while_loop(unfinished, body, start)
+    best = tf.argmax(sigmas)
+    return SingularTriple(sigmas[best], u[best : best + 1], v[best : best + 1])
 
 
 def power_steps(norm, operator, v, steps):

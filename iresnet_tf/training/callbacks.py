@@ -200,8 +200,8 @@ class Pictures(keras.callbacks.Callback):
     """Pictures of a model of this package while it trains: PNG files, TensorBoard, or both.
 
     Images: data, reconstructions and, where the model generates, samples.  Points of the plane:
-    the density and samples; longer vectors: the first elements pair by pair.  Beside them the scalars ``inverse_iterations`` and
-    ``reconstruction_error`` of a reconstruction.
+    the density and samples; longer vectors: the first elements pair by pair.  Beside them the
+    scalars ``inverse_iterations`` and ``reconstruction_error`` of a reconstruction.
 
     Args:
         data: test examples to show.
