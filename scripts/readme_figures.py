@@ -29,7 +29,9 @@ CURVES = {
 @click.option("--data-dir", help="The TFDS directory.")
 def main(runs, data_dir):
     curves(runs).savefig(DOCS / "small_models.png")
-    hybrid(RunFolder(runs / "mnist-hybrid"), data_dir).savefig(DOCS / "hybrid.png")
+    run = RunFolder(runs / "mnist-hybrid")
+    hybrid(run, data_dir).savefig(DOCS / "hybrid.png")
+    hybrid_curves(run).savefig(DOCS / "hybrid_curves.png")
 
 
 def curves(runs):
@@ -45,6 +47,20 @@ def curves(runs):
         values = [float(np.frombuffer(e.tensor_proto.tensor_content, np.float32)[0]) for e in found]
         axes.plot(minutes, values, color="#3b4cc0", marker=".")
         axes.set(title=name, xlabel="minutes", ylabel=f"validation {label}")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    return figure
+
+
+def hybrid_curves(run):
+    """Both validation figures of the hybrid after every epoch, against its steps."""
+    history = run.read_history()
+    steps = [line["step"] for line in history]
+    figure = _figure((6.0, 2.6))
+    labels = {"val_accuracy": "accuracy", "val_bits_per_dim": "bits/dim"}
+    for axes, (name, label) in zip(figure.subplots(1, 2), labels.items()):
+        axes.plot(steps, [line[name] for line in history], color="#3b4cc0", marker=".")
+        axes.set(title="mnist-hybrid", xlabel="steps", ylabel=f"validation {label}")
         axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return figure
