@@ -142,7 +142,7 @@ class SpectralLayer(keras.layers.Layer):
         self._assign(induced_norm.power_steps(self.norm(), operator, v, self.power_iterations))
 
     def refresh(self, tolerance=1e-4):
-        """Power iteration until ``σ`` is right to ``tolerance``, relative.
+        """Moves the singular vectors on until ``σ`` is right to ``tolerance``, relative.
 
         Vectors that are right already stay as they are, to the bit.
         """
