@@ -1,14 +1,16 @@
-"""The plain form: the power series with nested tapes, differentiated through."""
+"""The plain form: TensorFlow's own layers, the power series with nested tapes, differentiated through."""
 
 import tensorflow as tf
 
-from iresnet_tf.layers import residual_blocks
-from iresnet_tf.layers.binding import bind
+from iresnet_tf.layers import Activation, LipSwish, SpectralConv2D, SpectralDense, residual_blocks
 from iresnet_tf.numerics import probes
 
 
 def make_plain(model):
-    """Lets every residual block of the model compute its log-determinant the plain way."""
+    """Lets every residual block of the model compute its log-determinant the plain way.
+
+    The kernels are constrained as ever, once a step.
+    """
     for block in residual_blocks(model.flow):
         block.transform = _transform(block)
     return model
@@ -18,7 +20,9 @@ def _transform(block):
     def transform(x, seed):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(x)
-            value = bind(block.g)(x)
+            value = x
+            for layer in block.g.parts:
+                value = _layer(layer)(value)
         v = probes.gaussian(tf.shape(x), probes.as_seed(seed), x.dtype)
         power, total = v, 0.0
         for k in range(1, block.log_det.terms + 1):
@@ -27,3 +31,18 @@ def _transform(block):
         return x + value, total
 
     return transform
+
+
+def _layer(layer):
+    if isinstance(layer, SpectralConv2D):
+        kernel = layer.constrained_kernel()
+        return lambda x: tf.nn.conv2d(x, kernel, 1, "SAME") + layer.bias
+    if isinstance(layer, SpectralDense):
+        kernel = layer.constrained_kernel()
+        return lambda x: tf.matmul(x, kernel) + layer.bias
+    if isinstance(layer, LipSwish):
+        slope = tf.math.softplus(layer.beta)
+        return lambda x: x * tf.sigmoid(slope * x) / 1.1
+    if isinstance(layer, Activation):
+        return {"elu": tf.nn.elu, "relu": tf.nn.relu, "tanh": tf.tanh}[layer.function]
+    raise TypeError(f"The plain form has no {type(layer).__name__}.")

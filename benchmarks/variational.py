@@ -127,11 +127,11 @@ FLOWS = {
     # name: (its bijector z ↦ x, layers and width for each target)
     "residual, x = F(z)": (
         residual,
-        {"banana": (4, 24), "eight schools": (4, 24)},
+        {"banana": (8, 16), "eight schools": (4, 24)},
     ),
     "residual, x = F⁻¹(z)": (
         inverted(residual),
-        {"banana": (4, 24), "eight schools": (4, 24)},
+        {"banana": (8, 16), "eight schools": (4, 24)},
     ),
     "RealNVP": (real_nvp, {"banana": (4, 24), "eight schools": (4, 26)}),
     "MAF": (
@@ -206,8 +206,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--targets", nargs="*", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--flows", nargs="*", choices=FLOWS, default=list(FLOWS))
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--draws", type=int, default=100, help="of each step")
+    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--draws", type=int, default=1000, help="of each step")
     parser.add_argument("--rate", type=float, default=1e-2, help="of Adam, with a cosine to zero")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--evaluation-draws", type=int, default=100_000)

@@ -13,9 +13,17 @@ import tensorflow as tf
 from iresnet_tf.numerics.linearization import Linearization, diagonal_product
 
 
+@tf.custom_gradient
 def _elu(x):
     value = tf.nn.elu(x)
-    return value, 1.0 + tf.minimum(value, 0.0)
+    derivative = 1.0 + tf.minimum(value, 0.0)
+
+    def gradient(of_value, of_derivative):
+        # φ'' = φ' below 0, and 0 above.
+        below = tf.raw_ops.ReluGrad(gradients=of_derivative, features=1.0 - derivative)
+        return tf.raw_ops.EluGrad(gradients=of_value + below, outputs=value)
+
+    return (value, derivative), gradient
 
 
 def _relu(x):

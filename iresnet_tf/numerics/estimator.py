@@ -11,8 +11,9 @@ series itself as their value, while their gradient is the Neumann form
 
     ∇ tr log(I + J) = tr((I + J)⁻¹ ∇J) ≈ wᵀ (∇J) v,   w = Σ_{k<n} (−Jᵀ)ᵏ v,
 
-whose left factor ``w`` is a by-product of the series.  Nothing is differentiated
-through the series, so memory does not grow with the number of terms.
+whose left factor ``w`` is a by-product of the series, as its right factor ``J v`` is one
+of the terms.  Nothing is differentiated through the series, so memory does not grow with
+the number of terms.
 
 Sources: Behrmann et al. 2019 (arXiv:1811.00995), eq. 4 and algorithm 2; Chen et
 al. 2019 (arXiv:1906.02735), eqs. 6 and 8; Hutchinson 1990 for the trace.

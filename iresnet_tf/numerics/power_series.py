@@ -62,62 +62,71 @@ class Series(LogDet):
         drawn = tf.reshape(drawn, [self.probes, 1, *event])
         return tf.broadcast_to(drawn, tf.concat([[self.probes], tf.shape(value)], 0)), weight
 
-    def sums(self, linearization, v, seed, lipschitz):
+    def sums(self, linearization, v, image, seed, lipschitz):
         """``Σ cₖ(−1)^{k+1}/k ⟨v, (Jᵀ)ᵏv⟩`` and ``Σ cₖ(−Jᵀ)^{k−1} v`` for every probe ``v``.
 
         Args:
             linearization: see `LogDet`.
             v: ``[probes, batch, …event]``.
+            image: ``J v``, of the same shape.
             seed: for what is drawn beside the probes.
             lipschitz: see `LogDet`.
         """
         raise NotImplementedError
 
     def __call__(self, linearization, seed, lipschitz=None):
-        value, factors = self.frozen(linearization, seed, lipschitz)
-        surrogate = self.differentiable(linearization, factors)
+        value, (_, neumann), image = self._estimate(linearization, seed, lipschitz)
+        surrogate = _surrogate(neumann, image)
         # The value is the series, the gradient that of the surrogate.
         return tf.stop_gradient(value - surrogate) + surrogate
 
     def frozen(self, linearization, seed, lipschitz=None):
+        value, factors, _ = self._estimate(linearization, seed, lipschitz)
+        return value, factors
+
+    def _estimate(self, linearization, seed, lipschitz):
+        """The value, the probes and their weighted Neumann sums, and ``J v`` for each probe."""
         seed = _probes.as_seed(seed)
         v, weight = self.draw(linearization.value, self.probe_seed(seed))
-        series, neumann = self.sums(linearization, v, seed, lipschitz)
-        factors = v, weight * neumann
+        image = linearization.jvp(v)
+        series, neumann = self.sums(linearization, v, tf.stop_gradient(image), seed, lipschitz)
         value = weight * tf.reduce_sum(series, 0)
-        return tf.stop_gradient(value), tuple(map(tf.stop_gradient, factors))
+        return tf.stop_gradient(value), tuple(map(tf.stop_gradient, (v, weight * neumann))), image
 
     def differentiable(self, linearization, factors):
         v, neumann = factors
-        return tf.reduce_sum(inner(neumann, linearization.jvp(v)), 0)
+        return _surrogate(neumann, linearization.jvp(v))
 
-    def weighted_sums(self, linearization, v, terms, weight=None):
-        """What `sums` returns, with ``n = terms`` and ``c_k = weight(k)``.
+    def weighted_sums(self, linearization, v, image, terms, weight=None):
+        """What `sums` returns, with ``n = terms ≥ 1`` and ``c_k = weight(k)``.
 
-        A loop in the graph, whose size and memory are the same for any number of terms.
+        A loop in the graph, whose size and memory are the same for any number of terms.  As
+        ``⟨v, (Jᵀ)ᵏ v⟩ = ⟨(Jᵀ)^{k−1} v, J v⟩``, it takes ``n − 1`` products.
 
         Args:
             linearization: see `LogDet`.
             v: ``[probes, batch, …event]``.
+            image: ``J v``, of the same shape.
             terms: ``n``, an integer or an integer scalar.
             weight: ``k ↦ c_k``, of a scalar of the dtype of ``v``; 1 by default.
         """
         low = v.dtype if self.series_dtype is None else tf.as_dtype(self.series_dtype)
         vjp = linearization.vjp if low == v.dtype else linearization.vjp_in(low)
 
-        def body(k, power, series, neumann):
-            index = tf.cast(k, v.dtype)
+        def extended(k, power, series, neumann):
+            # power = (−Jᵀ)^{k−1} v.
+            index, exact = tf.cast(k, v.dtype), tf.cast(power, v.dtype)
             scale = 1.0 if weight is None else weight(index)
-            # On entry power = (−Jᵀ)^{k−1} v.
-            neumann += scale * tf.cast(power, v.dtype)
-            power = -vjp(power)
-            series -= scale / index * inner(tf.cast(power, v.dtype), v)
-            return k + 1, power, series, neumann
+            series += scale / index * inner(exact, image)
+            return k, power, series, neumann + scale * exact
+
+        def body(k, power, series, neumann):
+            return extended(k + 1, -vjp(power), series, neumann)
 
         zeros = tf.zeros(tf.shape(v)[:2], v.dtype), tf.zeros_like(v)
-        start = tf.constant(1), tf.cast(v, low), *zeros
+        start = extended(tf.constant(1), tf.cast(v, low), *zeros)
         _, _, series, neumann = tf.while_loop(
-            lambda k, *_: k <= terms,
+            lambda k, *_: k < terms,
             body,
             [tf.stop_gradient(each) for each in start],
             shape_invariants=[each.shape for each in start],
@@ -179,9 +188,9 @@ class PowerSeries(Series):
         self.terms = terms if terms == "auto" else int(terms)
         self.truncation = float(truncation)
 
-    def sums(self, linearization, v, seed, lipschitz):
+    def sums(self, linearization, v, image, seed, lipschitz):
         del seed
-        return self.weighted_sums(linearization, v, self.number_of_terms(lipschitz))
+        return self.weighted_sums(linearization, v, image, self.number_of_terms(lipschitz))
 
     def number_of_terms(self, lipschitz):
         """``n``, for a ``g`` that is held to that constant."""
@@ -209,6 +218,11 @@ class PowerSeries(Series):
     def get_config(self):
         automatic = {"truncation": self.truncation} if self.terms == "auto" else {}
         return {"terms": self.terms, **self.series_config(), **automatic}
+
+
+def _surrogate(neumann, image):
+    """``Σ wᵀ J v`` over the probes."""
+    return tf.reduce_sum(inner(neumann, image), 0)
 
 
 def inner(a, b):

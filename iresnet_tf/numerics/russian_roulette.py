@@ -84,15 +84,18 @@ class RussianRoulette(Series):
     def probe_seed(self, seed):
         return _probes.fold_in(seed, 1)
 
-    def sums(self, linearization, v, seed, lipschitz):
+    def sums(self, linearization, v, image, seed, lipschitz):
         # Drawn for all examples at once, wherever they are.
         count_seed = _probes.fold_in(_probes.unplaced(seed), 0)
         extra, survival = self._law(count_seed, lipschitz, v.dtype)
+        terms = self.exact_terms + extra
 
         def weight(k):
-            return 1.0 / survival(k - self.exact_terms)
+            # Of no terms at all, which may be drawn, the first counts nothing.
+            drawn = tf.cast(k <= tf.cast(terms, k.dtype), k.dtype)
+            return drawn / survival(k - self.exact_terms)
 
-        return self.weighted_sums(linearization, v, self.exact_terms + extra, weight)
+        return self.weighted_sums(linearization, v, image, terms, weight)
 
     def survival(self, lipschitz=None):
         """Geometric: ``q``, the chance that a further term follows."""

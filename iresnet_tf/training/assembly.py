@@ -7,6 +7,7 @@ from iresnet_tf.layers import Center, Dequantize, Logit, Standardize
 from iresnet_tf.models import Classifier, DensityModel, HybridModel, architectures
 from iresnet_tf.numerics import fixed_point, log_det
 from iresnet_tf.training import schedules
+from iresnet_tf.training.adamax import Adamax
 
 
 def build_model(preset, source, seed):
@@ -92,7 +93,7 @@ def build_log_det(options):
 
 
 def build_solver(options):
-    """The solver that `presets.Model` names."""
+    """The solver that the preset's model names."""
     solvers = {"anderson": fixed_point.Anderson, "picard": fixed_point.Picard}
     return solvers[options.solver](tolerance=options.tolerance)
 
@@ -104,7 +105,7 @@ def build_optimizer(preset):
     momentum = {"momentum": options.momentum, "nesterov": options.nesterov}
     kind, own = {
         "adam": (keras.optimizers.Adam, betas),
-        "adamax": (keras.optimizers.Adamax, betas),
+        "adamax": (Adamax, betas),
         "sgd": (keras.optimizers.SGD, momentum),
     }[options.name]
     return kind(

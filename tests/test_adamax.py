@@ -1,0 +1,59 @@
+"""The fused Adamax against Keras's own."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from iresnet_tf.training.adamax import Adamax
+
+# Keras rounds its constants to float32 on the way: powers of two lose nothing by it.
+EXACT = {"beta_1": 1.0 - 2.0**-3, "beta_2": 1.0 - 2.0**-10, "epsilon": 2.0**-20}
+OPTIONS = {
+    "plain": EXACT,
+    "clipped, decaying, averaged": {
+        "learning_rate": keras.optimizers.schedules.ExponentialDecay(0.125, 2, 0.5),
+        **EXACT,
+        "weight_decay": 0.125,
+        "global_clipnorm": 1.0,
+        "use_ema": True,
+        "ema_momentum": 0.9,
+    },
+}
+
+
+def stepped(kind, dtype, options):
+    """Variables and averages after five steps down ``Σ i v_i²``, one variable without gradient."""
+    variables = [
+        keras.Variable(np.linspace(-1.0, 2.0, size), dtype=dtype, name=f"v{size}")
+        for size in (3, 1, 7)
+    ]
+    optimizer = kind(**options)
+    optimizer.build(variables)
+
+    @tf.function
+    def step():
+        weights = [np.arange(1.0, size + 1.0) for size in (3, 1)]
+        gradients = [2.0 * tf.cast(w, dtype) * v.value for w, v in zip(weights, variables)]
+        optimizer.apply_gradients(zip([*gradients, None], variables))
+
+    for _ in range(5):
+        step()
+    return [np.asarray(each) for each in [*variables, *optimizer.variables]]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("dtype,tolerance", [("float64", 1e-14), ("float32", 1e-6)])
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
+def test_its_steps_are_those_of_keras(dtype, tolerance, options):
+    ours = stepped(Adamax, dtype, OPTIONS[options])
+    theirs = stepped(keras.optimizers.Adamax, dtype, OPTIONS[options])
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
+
+
+def test_it_survives_saving():
+    optimizer = Adamax(0.1, beta_2=0.9)
+    config = keras.optimizers.serialize(optimizer)
+    assert keras.optimizers.deserialize(config).get_config() == optimizer.get_config()
