@@ -1,4 +1,4 @@
-"""The plain form: TensorFlow's own layers, the power series with nested tapes, differentiated through."""
+"""The plain form: TensorFlow's own layers, and the series with nested tapes, differentiated."""
 
 import tensorflow as tf
 
