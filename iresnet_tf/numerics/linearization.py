@@ -36,7 +36,7 @@ class Affine(NamedTuple):
 
     Attributes:
         operator: pair ``(A, Aᵀ)`` of `iresnet_tf.numerics.linear_operators`.
-        bias: tensor that broadcasts over the result, or ``None``.
+        bias: tensor, one number a channel of the result, or ``None``.
     """
 
     operator: Any
@@ -44,7 +44,7 @@ class Affine(NamedTuple):
 
     def __call__(self, x):
         image = self.operator(x)
-        return image if self.bias is None else image + self.bias
+        return image if self.bias is None else tf.nn.bias_add(image, self.bias)
 
     def linearize(self, x):
         def vjp_in(dtype):
