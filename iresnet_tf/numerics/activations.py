@@ -13,17 +13,17 @@ import tensorflow as tf
 from iresnet_tf.numerics.linearization import Linearization, diagonal_product
 
 
-@tf.custom_gradient
 def _elu(x):
     value = tf.nn.elu(x)
-    derivative = 1.0 + tf.minimum(value, 0.0)
+    return value, _elu_slope(value)
 
-    def gradient(of_value, of_derivative):
-        # φ'' = φ' below 0, and 0 above.
-        below = tf.raw_ops.ReluGrad(gradients=of_derivative, features=1.0 - derivative)
-        return tf.raw_ops.EluGrad(gradients=of_value + below, outputs=value)
 
-    return (value, derivative), gradient
+@tf.custom_gradient
+def _elu_slope(value):
+    """``1 + min(value, 0)``."""
+    slope = 1.0 + tf.minimum(value, 0.0)
+    # A selection, for which TensorFlow would take five operations.
+    return slope, lambda g: tf.raw_ops.ReluGrad(gradients=g, features=1.0 - slope)
 
 
 def _relu(x):
