@@ -194,10 +194,10 @@ def row(name, flow, results):
         "target": name,
         "flow": flow,
         "parameters": parameters,
-        "ELBO": f"{mean:.4f}",
-        "standard error": f"{error:.4f}",
-        "KL": f"{evidence - mean:.4f}",
-        "KL of each seed": " ".join(f"{evidence - each[0]:.4f}" for each in results),
+        "ELBO": f"{mean:.5f}",
+        "standard error": f"{error:.5f}",
+        "KL": f"{evidence - mean:.5f}",
+        "KL of each seed": " ".join(f"{evidence - each[0]:.5f}" for each in results),
         "CPU seconds": round(seconds),
     }
 
