@@ -111,8 +111,8 @@ class Stack(Invertible):
         Args:
             y: ``[batch, …event]``.
             tolerance: asked of the whole: on the root mean square of ``x − F⁻¹(y)`` over a
-                sample, in the units of ``x``.  It is shared out: see `block_tolerance`.  By default every
-                block keeps to its solver's own.
+                sample, in the units of ``x``.  It is shared out: see `block_tolerance`.  By
+                default every block keeps to its solver's own.
             context: see `forward_and_log_det`.
 
         Raises:
