@@ -3,6 +3,7 @@
 import contextlib
 
 import keras
+import tensorflow as tf
 
 from iresnet_tf.layers import refresh
 from iresnet_tf.training.averaging import averaged_weights
@@ -12,9 +13,9 @@ class EMA(keras.callbacks.Callback):
     """``θ̄ ← m θ̄ + (1 − m) θ``: what is validated in ``fit`` is the average ``θ̄`` of the weights.
 
     The optimizer keeps the average; this exchanges it for the weights around every evaluation,
-    with spectral vectors refined for it, and puts back what was there, to the bit.  Keras leaves
-    the average in the model when ``fit`` ends: the vectors are refined for it then, so that the
-    constraint holds.
+    with spectral vectors refined for it, and puts back what was there, to the bit, also where the
+    evaluation fails or is interrupted.  Keras leaves the average in the model when ``fit`` ends:
+    the vectors are refined for it then, so that the constraint holds.
 
     Raises:
         ValueError: when training begins, if the optimizer keeps no average.
@@ -40,9 +41,27 @@ class EMA(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         self._exchanged.enter_context(averaged_weights(self.model))
+        step = self.model.test_function
+        self._exchanged.callback(setattr, self.model, "test_function", step)
+        self.model.test_function = self._guarded(step)
 
     def on_test_end(self, logs=None):
         self._exchanged.close()
 
     def on_train_end(self, logs=None):
         refresh(self.model)
+
+    def _guarded(self, step):
+        """The step, ending the exchange where it fails: Keras tells no callback of that."""
+
+        def guarded(iterator):
+            try:
+                return step(iterator)
+            except (StopIteration, tf.errors.OutOfRangeError):
+                # The end of the data.
+                raise
+            except BaseException:
+                self._exchanged.close()
+                raise
+
+        return guarded
