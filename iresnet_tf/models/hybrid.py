@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from iresnet_tf.layers.invertible import as_tensor
 from iresnet_tf.models.density import DensityModel, weighted_mean
-from iresnet_tf.models.head import ClassifierHead
+from iresnet_tf.models.head import ClassifierHead, require_whole_batches
 from iresnet_tf.models.prior import ConditionalNormal
 
 
@@ -98,12 +98,7 @@ class HybridModel(DensityModel):
         Raises:
             ValueError: for ``accumulation_steps`` above 1.
         """
-        if accumulation_steps != 1:
-            raise ValueError(
-                "The head normalises by the statistics of the batch, which its parts do not have; "
-                f"received accumulation_steps={accumulation_steps!r}. To save memory, build the "
-                "blocks with recompute=True."
-            )
+        require_whole_batches(accumulation_steps)
         super().compile(optimizer, jit_compile, **kwargs)
 
     def fit(self, x=None, y=None, **kwargs):
