@@ -77,7 +77,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["density", "classifier", "hybrid"])
+@pytest.mark.parametrize("kind", ["density", "accumulated density", "classifier", "hybrid"])
 @pytest.mark.parametrize("strategy", ["mirrored", "worker 0", "worker 1"])
 def test_replicas_train_as_one_device_does(strategy, kind, trained):
     """20 clipped steps of batches of 8 and 7, one step of Adamax, and an evaluation."""
