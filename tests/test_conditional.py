@@ -318,10 +318,12 @@ def test_conditioners_that_act_in_training_alone_are_refused_unless_frozen(layer
     network = keras.Sequential([keras.layers.Reshape((1, 5)), layer, keras.layers.Flatten()])
     g = layers.Contraction.mlp((4,), context_shape=CONTEXT, conditioner=network)
     model = ConditionalDensityModel([layers.ResidualBlock(g)])
+    model.compile("adam")
+    x, context = (each.astype(np.float32) for each in pairs())
     with pytest.raises(ValueError, match=f"inference mode.*received .*{layer.name}"):
-        model.build((None, 3))
+        model.fit(x, context, verbose=0)
     network.trainable = False
-    model.build((None, 3))
+    model.make_train_function()
 
 
 def test_other_conditioners_are_taken():
@@ -329,7 +331,9 @@ def test_other_conditioners_are_taken():
         [keras.layers.Reshape((1, 5)), keras.layers.GRU(4), keras.layers.LayerNormalization()]
     )
     g = layers.Contraction.mlp((4,), context_shape=CONTEXT, conditioner=network)
-    ConditionalDensityModel([layers.ResidualBlock(g)]).build((None, 3))
+    model = ConditionalDensityModel([layers.ResidualBlock(g)])
+    model.compile("adam")
+    model.make_train_function()
 
 
 def test_a_conditioner_is_in_training_mode_in_a_keras_call_that_is():

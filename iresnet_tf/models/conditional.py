@@ -27,9 +27,9 @@ class ConditionalDensityModel(DensityModel):
     ``[batch]``.
 
     Raises:
-        ValueError: as for `DensityModel`, where no layer takes a context, or where a conditioner
-            holds dropout, noise, batch normalization or regularizers that are not frozen: they
-            would have no effect.
+        ValueError: as for `DensityModel`, or where no layer takes a context; in ``fit``, where a
+            conditioner holds dropout, noise, batch normalization or regularizers that are not
+            frozen: they would have no effect.
 
     Example:
         >>> def block():
@@ -44,10 +44,6 @@ class ConditionalDensityModel(DensityModel):
     """
 
     takes_context = True
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        require_inference_mode(self.flow)
 
     def call(self, x, context=None):
         return self.log_prob(x, context)
@@ -87,6 +83,10 @@ class ConditionalDensityModel(DensityModel):
     def distribution(self):
         """``p(x | c)`` as a TFP distribution; ``bijector_kwargs={"context": c}`` tells ``c``."""
         return super().distribution()
+
+    def make_train_function(self, force=False):
+        require_inference_mode(self.flow)
+        super().make_train_function(force)
 
     def _first_examples(self, x, y, wanted, held_out=0.0):
         if not inputs.are_pairs(x, y):

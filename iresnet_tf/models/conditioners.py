@@ -4,8 +4,9 @@ import keras
 
 from iresnet_tf.layers import residual_blocks
 
-_NOISY = (
+_ACTING = (
     keras.layers.AlphaDropout,
+    keras.layers.BatchNormalization,
     keras.layers.Dropout,
     keras.layers.GaussianDropout,
     keras.layers.GaussianNoise,
@@ -20,7 +21,7 @@ def require_inference_mode(flow):
     left out in silence.  Frozen layers have none.
 
     Args:
-        flow: a built invertible layer.
+        flow: an invertible layer.
     """
     for block in residual_blocks(flow):
         conditioner = getattr(block.g, "conditioner", None)
@@ -36,18 +37,21 @@ def require_inference_mode(flow):
 
 
 def _differing(network):
-    """Names of the layers that act in training alone, and of penalised weights."""
-    layers = [each for each in network._flatten_layers() if each.trainable]
-    acting = [each.name for each in layers if _acts_in_training(each)]
-    return acting + [
-        weight.path for weight in network.trainable_variables if weight.regularizer is not None
+    """Names of the layers that act, or are held to a penalty, in training alone."""
+    return [
+        each.name
+        for each in network._flatten_layers()
+        if each.trainable and (_acts_in_training(each) or _is_penalised(each))
     ]
 
 
 def _acts_in_training(layer):
-    return (
-        isinstance(layer, (keras.layers.BatchNormalization, *_NOISY))
-        or layer.activity_regularizer is not None
-        # Of recurrent and attention layers.
-        or bool(getattr(layer, "dropout", 0.0) or getattr(layer, "recurrent_dropout", 0.0))
+    # Recurrent and attention layers have a dropout of their own.
+    rates = [getattr(layer, name, 0.0) for name in ("dropout", "recurrent_dropout")]
+    return isinstance(layer, _ACTING) or any(rates)
+
+
+def _is_penalised(layer):
+    return any(
+        value is not None for name, value in vars(layer).items() if name.endswith("regularizer")
     )
