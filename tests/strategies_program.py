@@ -17,6 +17,8 @@ KINDS = {
     "density": (models.DensityModel, {}),
     "classifier": (models.Classifier, {"classes": 3, "dropout": 0.3}),
     "hybrid": (models.HybridModel, {"classes": 3}),
+    # In parts on several replicas, against whole batches on one device.
+    "accumulated density": (models.DensityModel, {}),
 }
 # Batches of 8 and 7 in turn; in evaluation of 8, 8 and 1.
 BATCH, TRAINED, EVALUATED = 8, 15, 17
@@ -29,7 +31,7 @@ OPTIMIZERS = {
 def data(kind, count):
     random = np.random.default_rng(0)
     x = random.integers(0, 4, (count, 4, 4, 2)).astype(float)
-    return (x,) if kind == "density" else (x, random.integers(0, 3, count))
+    return (x,) if kind.endswith("density") else (x, random.integers(0, 3, count))
 
 
 def made(kind, strategy, optimizer):
@@ -43,7 +45,8 @@ def made(kind, strategy, optimizer):
         make, options = KINDS[kind]
         model = make(stack, preprocessing=scale, seed=5, dtype="float64", **options)
         model.build((None, 4, 4, 2))
-        model.compile(optimizer())
+        parts = 3 if kind.startswith("accumulated") and model.replicas > 1 else 1
+        model.compile(optimizer(), accumulation_steps=parts)
     return model
 
 

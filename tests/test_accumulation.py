@@ -52,8 +52,10 @@ def test_other_numbers_of_parts_are_refused(steps):
 
 
 def test_a_head_that_normalises_over_the_batch_refuses_parts():
-    model = models.HybridModel([layers.ActNorm()], classes=2)
-    with pytest.raises(ValueError, match="recompute=True"):
-        model.compile(accumulation_steps=2)
+    for kind in (models.Classifier, models.HybridModel):
+        model = kind([layers.ActNorm()], classes=2)
+        with pytest.raises(ValueError, match="DensityModel .*recompute=True"):
+            model.compile(accumulation_steps=2)
+        model.compile(accumulation_steps=1)
     with pytest.raises(ValueError, match="accumulation_steps=2.*classifier"):
         presets.get("digits-classifier", ["optimizer.accumulation_steps=2"])

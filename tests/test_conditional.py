@@ -265,6 +265,33 @@ def test_samples_of_each_context_are_preimages_at_that_context():
         model.sample(0, context)
 
 
+def test_one_context_serves_all_predictions():
+    model = model_of()
+    x, context = (each.astype(np.float32) for each in pairs(batch=5))
+    model.build((None, 3))
+    found = model.predict(x, context[:1], batch_size=2, verbose=0)
+    expected = model.log_prob(x, np.repeat(context[:1], 5, 0))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match=r"takes context=\[batch, 5\]"):
+        model.predict(x, context[:3], verbose=0)
+
+
+def test_samples_in_a_graph_take_any_number_of_contexts():
+    model = model_of()
+    context = pairs()[1].astype(np.float32)
+    model.build((None, 3))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *CONTEXT])])
+    def sample(context):
+        return model.sample(6, context, seed=2)
+
+    assert sample.get_concrete_function().structured_outputs.shape.as_list() == [None, 6, 3]
+    for batch in (4, 1):
+        expected = model.sample(6, context[:batch], seed=2)
+        assert expected.shape == (batch, 6, 3)
+        np.testing.assert_allclose(sample(context[:batch]), expected, rtol=0, atol=1e-5)
+
+
 def test_a_data_set_of_pairs_initialises_as_the_arrays_do():
     x, context = (each.astype(np.float32) for each in pairs(batch=6))
     batches = tf.data.Dataset.from_tensor_slices((x, context)).batch(2)
@@ -274,11 +301,63 @@ def test_a_data_set_of_pairs_initialises_as_the_arrays_do():
         np.testing.assert_array_equal(first, whole[:3])
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.Dropout(0.1),
+        keras.layers.SpatialDropout1D(0.1),
+        keras.layers.GaussianNoise(0.1),
+        keras.layers.BatchNormalization(),
+        keras.layers.GRU(2, recurrent_dropout=0.1),
+        keras.layers.Dense(2, kernel_regularizer="l2"),
+        keras.layers.Dense(2, activity_regularizer="l2"),
+    ],
+    ids=lambda layer: layer.name,
+)
+def test_conditioners_that_act_in_training_alone_are_refused_unless_frozen(layer):
+    network = keras.Sequential([keras.layers.Reshape((1, 5)), layer, keras.layers.Flatten()])
+    g = layers.Contraction.mlp((4,), context_shape=CONTEXT, conditioner=network)
+    model = ConditionalDensityModel([layers.ResidualBlock(g)])
+    model.compile("adam")
+    x, context = (each.astype(np.float32) for each in pairs())
+    with pytest.raises(ValueError, match=f"inference mode.*received .*{layer.name}"):
+        model.fit(x, context, verbose=0)
+    network.trainable = False
+    model.make_train_function()
+
+
+def test_other_conditioners_are_taken():
+    network = keras.Sequential(
+        [keras.layers.Reshape((1, 5)), keras.layers.GRU(4), keras.layers.LayerNormalization()]
+    )
+    g = layers.Contraction.mlp((4,), context_shape=CONTEXT, conditioner=network)
+    model = ConditionalDensityModel([layers.ResidualBlock(g)])
+    model.compile("adam")
+    model.make_train_function()
+
+
+def test_a_conditioner_is_in_training_mode_in_a_keras_call_that_is():
+    network = keras.Sequential([keras.layers.BatchNormalization(momentum=0.5)])
+    block = block_of(conditioner=network)
+    symbols = keras.Input((3,)), keras.Input(CONTEXT)
+    model = keras.Model(symbols, block(symbols[0], context=symbols[1]))
+    x, context = pairs()
+    block.forward_and_log_det(x, context=context)
+    model([x, context])
+    np.testing.assert_array_equal(network.layers[0].moving_mean, 0.0)
+    model([x, context], training=True)
+    np.testing.assert_allclose(network.layers[0].moving_mean, context.mean(0) / 2.0, rtol=1e-5)
+
+
 def test_fitting_without_contexts_is_refused():
     model = model_of()
     model.compile("adam")
-    with pytest.raises(ValueError, match="pairs"):
-        model.fit(pairs()[0])
+    x = pairs()[0]
+    for data in (x, tf.data.Dataset.from_tensor_slices(x).batch(2)):
+        with pytest.raises(ValueError, match="pairs.*received no contexts"):
+            model.fit(data)
+    with pytest.raises(ValueError, match="pairs.*received no contexts"):
+        model.train_on_batch(x)
 
 
 def linear_gaussian(count, seed):

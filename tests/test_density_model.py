@@ -25,6 +25,7 @@ from iresnet_tf.layers import (
     spectral_layers,
 )
 from iresnet_tf.models import DensityModel
+from iresnet_tf.models.replicated import ReplicatedModel
 from iresnet_tf.numerics.fixed_point import Anderson
 from iresnet_tf.numerics.log_det import Exact, PowerSeries
 
@@ -152,6 +153,16 @@ def test_train_on_batch_initialises_and_trains():
     first = model.train_on_batch(vectors(), return_dict=True)["loss"]
     assert model.flow.is_initialized()
     assert np.isfinite(first)
+
+
+@pytest.mark.parametrize("method", ["train_on_batch", "test_on_batch"])
+def test_what_would_give_every_replica_the_whole_batch_is_refused(method, monkeypatch):
+    model = vector_model()
+    model.compile(optimizer="adam")
+    model.initialize(vectors())
+    monkeypatch.setattr(ReplicatedModel, "replicas", 2)
+    with pytest.raises(ValueError, match=f"{method} would give each of the 2 replicas"):
+        getattr(model, method)(vectors())
 
 
 @pytest.mark.parametrize("batch_size", [1, 3], ids=["one", "partial last"])

@@ -289,7 +289,7 @@ def test_the_tolerance_of_a_stack_is_in_the_units_of_its_data():
     for tolerance in (1e-6, 1e-3, 1e-1):
         result = stack.inverse(y, tolerance)
         np.testing.assert_array_equal(
-            result.x, stack.preimage(stack.prepare_output(y), stack.share(tolerance))
+            result.x, stack.preimage(stack.prepare_output(y), stack.block_tolerance(tolerance))
         )
         error = norms(result.x - x) / np.sqrt(8)
         assert result.converged.numpy().all() and (error <= tolerance).all()

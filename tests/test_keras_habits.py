@@ -211,6 +211,34 @@ def test_ema_validates_the_average_and_leaves_it_constrained(make):
     assert max(spectral_norms(model)) <= 0.9 * 1.001
 
 
+def test_ema_puts_the_weights_back_where_an_evaluation_fails():
+    x, y = regression()
+    model = stock(keras.optimizers.SGD(0.02, use_ema=True, ema_momentum=0.5))
+    last = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            last[:] = [each.numpy() for each in model.weights]
+
+    def broken():
+        yield x[:8], y[:8]
+        raise OSError("the disk is gone")
+
+    specs = tuple(tf.TensorSpec([None, *each.shape[1:]], each.dtype) for each in (x, y))
+    held_out = tf.data.Dataset.from_generator(broken, output_signature=specs)
+    callbacks = [irn.callbacks.EMA(), Watch()]
+    with pytest.raises(tf.errors.OpError, match="the disk is gone"):
+        model.fit(*(x, y), batch_size=16, verbose=0, validation_data=held_out, callbacks=callbacks)
+    for weight, value in zip(model.weights, last, strict=True):
+        np.testing.assert_array_equal(weight, value, err_msg=weight.path)
+    averages = model.optimizer._model_variables_moving_average
+    assert np.abs(model.trainable_variables[0] - averages[0]).max() > 1e-4
+    # The step of evaluation is Keras's own again.
+    step = model.test_function
+    model.evaluate(x, y, verbose=0, callbacks=callbacks)
+    assert model.test_function is step
+
+
 def test_ema_asks_for_an_average():
     with pytest.raises(ValueError, match="use_ema=True"):
         stock("adam").fit(*regression(), verbose=0, callbacks=[irn.callbacks.EMA()])

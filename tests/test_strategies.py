@@ -1,5 +1,6 @@
 """Several devices and several workers against one device, in processes of their own."""
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -47,12 +48,17 @@ def succeed(*processes):
     return [printed for printed, _, _ in ended]
 
 
-def two_addresses():
+def free_ports(family=socket.AF_INET, host="127.0.0.1"):
+    """Two of them."""
     with (
-        socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("127.0.0.1", 0)) as other,
+        socket.create_server((host, 0), family=family) as one,
+        socket.create_server((host, 0), family=family) as other,
     ):
-        return [f"127.0.0.1:{each.getsockname()[1]}" for each in (one, other)]
+        return [each.getsockname()[1] for each in (one, other)]
+
+
+def two_addresses():
+    return [f"127.0.0.1:{port}" for port in free_ports()]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +77,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["density", "classifier", "hybrid"])
+@pytest.mark.parametrize("kind", ["density", "accumulated density", "classifier", "hybrid"])
 @pytest.mark.parametrize("strategy", ["mirrored", "worker 0", "worker 1"])
 def test_replicas_train_as_one_device_does(strategy, kind, trained):
     """20 clipped steps of batches of 8 and 7, one step of Adamax, and an evaluation."""
@@ -158,6 +164,8 @@ def test_one_device_is_the_default_where_there_are_no_gpus():
         (("multi-worker", ["a:1"], 0), None, "at least two workers"),
         (("multi-worker", ["a:1", "a:1"], 0), None, "each once"),
         (("multi-worker", ["a:1", "b"], 0), None, "host:port"),
+        (("multi-worker", ["::1:1", "::1:2"], 0), None, r"\[host\]:port"),
+        (("multi-worker", ["a:1", "b:65536"], 0), None, "host:port"),
         (("multi-worker", ["a:1", "b:1"], 0), "{}", "given twice"),
         (("multi-worker",), "worker 1 of 2", "describes no cluster"),
         (("multi-worker",), '{"cluster": {"worker": ["a:1", "b:1"]}}', "KeyError: 'task'"),
@@ -193,6 +201,18 @@ def test_a_worker_that_cannot_be_reached_is_named():
     addresses = two_addresses()
     with pytest.raises(ConnectionError, match=f"{addresses[0]}.*cannot be reached"):
         rendezvous.meet(addresses, 1, timeout=0.5)
+
+
+@pytest.mark.parametrize("family, host", [("AF_INET", "127.0.0.1"), ("AF_INET6", "[::1]")])
+def test_workers_meet_by_ipv4_and_by_ipv6(family, host):
+    try:
+        ports = free_ports(getattr(socket, family), host.strip("[]"))
+    except OSError:
+        pytest.skip(f"no {host} here")
+    addresses = [f"{host}:{port}" for port in ports]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(rendezvous.meet, addresses, index, 10.0) for index in (0, 1)]
+        assert [each.result() for each in waiting] == [None, None]
 
 
 def test_a_port_in_use_is_refused():

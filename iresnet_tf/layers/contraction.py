@@ -27,7 +27,8 @@ class Contraction(keras.layers.Layer):
             `ContextBias` layers; the constant is that in ``x``, for every ``c``.
         conditioner: any Keras layer or model ``[batch, …context_shape] → [batch, features]``,
             whose features these layers receive; by default the context itself, a vector.
-            Several contractions may share one.
+            Several contractions may share one.  It is in training mode only inside a Keras call
+            that is: `forward_and_log_det` and `inverse` of a block take it in inference mode.
 
     Shapes: the output's equals the input's.
 

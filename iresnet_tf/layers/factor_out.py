@@ -83,7 +83,8 @@ class FactorOut(ToVector):
     def inverse(self, y, tolerance=None, context=None):
         """As `Stack.inverse`, of the rest; what has left is exact."""
         y = self.prepare_output(y)
-        return self.invert(y, tolerance=self.rest.share(tolerance), **self.condition(context, y))
+        block_tolerance = self.rest.block_tolerance(tolerance)
+        return self.invert(y, block_tolerance=block_tolerance, **self.condition(context, y))
 
     def invert(self, y, **options):
         early, late = self._parted(y)

@@ -70,7 +70,9 @@ class Invertible(keras.layers.Layer):
     """
 
     iterative = False
-    """Whether `invert` and `preimage` iterate, and so take a ``tolerance``."""
+    """Whether `invert` and `preimage` iterate, and so take a ``block_tolerance``.
+
+    It is asked of the root mean square error that each residual block adds to a sample."""
 
     parts: Sequence["Invertible"] = ()
     """The invertible layers that this one is made of."""

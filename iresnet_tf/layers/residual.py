@@ -110,16 +110,16 @@ class ResidualBlock(Invertible):
         y, tolerance = self.prepare_output(y), require_tolerance(tolerance)
         return self.invert(y, tolerance, lipschitz, **self.condition(context, y))
 
-    def invert(self, y, tolerance=None, lipschitz=None, context=None):
-        x, found, margin = self._solved(y, tolerance, context)
+    def invert(self, y, block_tolerance=None, lipschitz=None, context=None):
+        x, found, margin = self._solved(y, block_tolerance, context)
         bound = self._error_bound(found.residual + margin, lipschitz)
         return InverseResult(x, found.iterations, found.residual, found.converged, bound)
 
-    def preimage(self, y, tolerance=None, context=None):
-        return self._solved(y, tolerance, context)[0]
+    def preimage(self, y, block_tolerance=None, context=None):
+        return self._solved(y, block_tolerance, context)[0]
 
-    def _solved(self, y, tolerance, context):
-        tolerance = self._residual_tolerance(tolerance)
+    def _solved(self, y, block_tolerance, context):
+        tolerance = self._residual_tolerance(block_tolerance)
         return residual_map.invert(bind(self.g, context), y, self.solver, tolerance)
 
     def _residual_tolerance(self, error):

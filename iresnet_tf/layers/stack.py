@@ -111,8 +111,8 @@ class Stack(Invertible):
         Args:
             y: ``[batch, …event]``.
             tolerance: asked of the whole: on the root mean square of ``x − F⁻¹(y)`` over a
-                sample, in the units of ``x``.  It is shared out: see `share`.  By default every
-                block keeps to its solver's own.
+                sample, in the units of ``x``.  It is shared out: see `block_tolerance`.  By
+                default every block keeps to its solver's own.
             context: see `forward_and_log_det`.
 
         Raises:
@@ -120,9 +120,9 @@ class Stack(Invertible):
             tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
         """
         y = self.prepare_output(y)
-        return self.invert(y, self.share(tolerance), **self.condition(context, y))
+        return self.invert(y, self.block_tolerance(tolerance), **self.condition(context, y))
 
-    def share(self, tolerance):
+    def block_tolerance(self, tolerance):
         """What each block may err by at the stack's data side: ``tolerance / blocks``.
 
         From there it is carried to the block through the preprocessing exactly, by the
@@ -134,23 +134,23 @@ class Stack(Invertible):
             return None
         return require_tolerance(tolerance) / max(1, len(residual_blocks(self)))
 
-    def _backwards(self, share, context):
+    def _backwards(self, block_tolerance, context):
         """Every part from the latent side on, with the keywords of its inverse."""
         steps = []
         for part in self.parts:
-            own = {"tolerance": share} if part.iterative else {}
+            own = {"block_tolerance": block_tolerance} if part.iterative else {}
             steps.append((part, {**own, **_given(part, context)}))
-            if share is not None and isinstance(part, Preprocessing):
-                share = share / part.inverse_lipschitz_bound()
+            if block_tolerance is not None and isinstance(part, Preprocessing):
+                block_tolerance = block_tolerance / part.inverse_lipschitz_bound()
         return reversed(steps)
 
-    def invert(self, y, tolerance=None, context=None):
+    def invert(self, y, block_tolerance=None, context=None):
         """Layer by layer; iterations add up, and each layer enlarges the error before it.
 
         The residual is the largest of the layers'.
         """
         result = InverseResult.exact(y)
-        for part, options in self._backwards(tolerance, context):
+        for part, options in self._backwards(block_tolerance, context):
             step = part.invert(part.prepare_output(result.x), **options)
             growth = tf.cast(part.inverse_lipschitz_bound(), y.dtype)
             carried = tf.math.multiply_no_nan(growth, result.error_bound)
@@ -163,8 +163,8 @@ class Stack(Invertible):
             )
         return result
 
-    def preimage(self, y, tolerance=None, context=None):
-        for part, options in self._backwards(tolerance, context):
+    def preimage(self, y, block_tolerance=None, context=None):
+        for part, options in self._backwards(block_tolerance, context):
             y = part.preimage(y, **options)
         return y
 

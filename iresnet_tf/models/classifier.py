@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.models.flow import FlowModel
-from iresnet_tf.models.head import ClassifierHead
+from iresnet_tf.models.head import ClassifierHead, require_whole_batches
 from iresnet_tf.numerics import replicas
 
 
@@ -40,8 +40,13 @@ class Classifier(FlowModel):
         if not self.head.built:
             self.head.build((None, *self.flow.last_latent_shape()))
 
-    def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
-        """As `keras.Model.compile`; integer labels, cross-entropy and accuracy by default."""
+    def compile(self, optimizer="adam", loss=None, metrics=None, accumulation_steps=1, **kwargs):
+        """As `keras.Model.compile`; integer labels, cross-entropy and accuracy by default.
+
+        Raises:
+            ValueError: for ``accumulation_steps`` above 1: it takes whole batches.
+        """
+        require_whole_batches(accumulation_steps)
         kwargs = {"jit_compile": False, **kwargs}
         loss = keras.losses.SparseCategoricalCrossentropy(True) if loss is None else loss
         metrics = ["accuracy"] if metrics is None else metrics

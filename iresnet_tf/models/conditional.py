@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from iresnet_tf.layers.invertible import as_tensor
 from iresnet_tf.models import inputs
+from iresnet_tf.models.conditioners import require_inference_mode
 from iresnet_tf.models.density import DensityModel
 
 
@@ -12,12 +13,13 @@ from iresnet_tf.models.density import DensityModel
 class ConditionalDensityModel(DensityModel):
     """``log p(x | c) = log p_Z(F(x; c)) + log |det ∂F/∂x|`` in nats, for every context ``c``.
 
-    Fitted to pairs of parameters ``x`` and data ``c`` drawn from a joint distribution, it is the
-    posterior of ``x`` for any ``c``: amortised inference.
+    Fitted to pairs of parameters ``x`` and data ``c`` drawn from a joint distribution, by
+    ``fit(x, c)`` or a dataset of ``(x, c)``, it is the posterior of ``x`` for any ``c``: amortised
+    inference.
 
     Args:
         layers: invertible layers, data side first; at least one block whose contraction has a
-            ``context_shape``.
+            ``context_shape``.  Conditioners are called in inference mode, also in ``fit``.
         prior, preprocessing, seed: see `DensityModel`.
 
     Shapes: ``x [batch, …event]`` and ``context [batch, …context_shape]`` (or
@@ -25,7 +27,9 @@ class ConditionalDensityModel(DensityModel):
     ``[batch]``.
 
     Raises:
-        ValueError: as for `DensityModel`, or where no layer takes a context.
+        ValueError: as for `DensityModel`, or where no layer takes a context; in ``fit``, where a
+            conditioner holds dropout, noise, batch normalization or regularizers that are not
+            frozen: they would have no effect.
 
     Example:
         >>> def block():
@@ -60,23 +64,15 @@ class ConditionalDensityModel(DensityModel):
             ``[batch, count, …event]``; levels, where the data are discrete.
         """
         self._require_sampling(count, temperature)
-        context = as_tensor(context, self.compute_dtype)
-        batch = context.shape[0]
-        repeated = tf.repeat(context, int(count), axis=0)
-        x = self._sampled(batch * int(count), temperature, seed, tolerance, repeated)
-        return tf.reshape(x, [batch, int(count), *self.flow.event_shape])
-
-    def fit(self, x=None, y=None, **kwargs):
-        """As `DensityModel.fit`, with the contexts as ``y`` (or a dataset of ``(x, context)``)."""
-        if y is None and not isinstance(x, tf.data.Dataset):
-            raise ValueError(
-                "A conditional density is fitted to pairs: fit(x, context), or a dataset of "
-                "(x, context). Use DensityModel for data without contexts."
-            )
-        return super().fit(x, y, **kwargs)
+        context = tf.repeat(as_tensor(context, self.compute_dtype), int(count), axis=0)
+        x = self._sampled(tf.shape(context)[0], temperature, seed, tolerance, context)
+        return tf.reshape(x, [-1, int(count), *self.flow.event_shape])
 
     def predict(self, x, context, batch_size=32, **kwargs):
         """As `keras.Model.predict`: ``log p(x | c)`` of arrays ``x`` and ``context``."""
+        x = as_tensor(x, self.compute_dtype)
+        context = self.flow.condition(context, x)["context"]
+        context = tf.broadcast_to(context, [x.shape[0], *context.shape[1:]])
         pairs = tf.data.Dataset.from_tensor_slices((x, context)).batch(batch_size)
         return super().predict(pairs, **kwargs)
 
@@ -88,7 +84,16 @@ class ConditionalDensityModel(DensityModel):
         """``p(x | c)`` as a TFP distribution; ``bijector_kwargs={"context": c}`` tells ``c``."""
         return super().distribution()
 
+    def make_train_function(self, force=False):
+        require_inference_mode(self.flow)
+        super().make_train_function(force)
+
     def _first_examples(self, x, y, wanted, held_out=0.0):
+        if not inputs.are_pairs(x, y):
+            raise ValueError(
+                "A conditional density is fitted to pairs: fit(x, context), or a dataset of "
+                "(x, context); received no contexts. Use DensityModel for data without them."
+            )
         return inputs.first_pairs(x, y, wanted, held_out)
 
     def _objective(self, x, y, sample_weight, seed, training):

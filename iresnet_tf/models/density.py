@@ -152,13 +152,13 @@ class DensityModel(FlowModel):
         Returns:
             ``[count, …event]``; levels, where the data are discrete.
         """
-        return self._sampled(count, temperature, seed, tolerance)
+        self._require_sampling(count, temperature)
+        return self._sampled(int(count), temperature, seed, tolerance)
 
     def _sampled(self, count, temperature, seed, tolerance, context=None, **condition):
         """With a context ``[count, …]`` for the map, or a condition for the prior."""
-        self._require_sampling(count, temperature)
         seed = self.flow.next_seed() if seed is None else probes.as_seed(seed)
-        z = self.prior.sample(int(count), temperature, seed, **condition)
+        z = self.prior.sample(count, temperature, seed, **condition)
         x = self.decode(z, tolerance, context)
         return x if self.dequantize is None else self.dequantize.to_levels(x)
 

@@ -99,7 +99,7 @@ class FlowModel(ReplicatedModel):
         self._require_built()
         z = self.flow.prepare_output(z)
         condition = self.flow.condition(context, z)
-        return self.flow.preimage(z, self.flow.share(tolerance), **condition)
+        return self.flow.preimage(z, self.flow.block_tolerance(tolerance), **condition)
 
     def bijector(self):
         """``F`` as a `tfp.bijectors.Bijector`, data → latent."""

@@ -62,3 +62,14 @@ class ClassifierHead(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "classes": self.classes, "dropout": self.rate}
+
+
+def require_whole_batches(accumulation_steps):
+    """Refuses the parts of a batch, whose statistics are not those by which the head normalises."""
+    if accumulation_steps != 1:
+        raise ValueError(
+            "The head of a classifier or hybrid model normalises by the statistics of the whole "
+            f"batch, so it is not trained in parts; received accumulation_steps="
+            f"{accumulation_steps!r}. DensityModel and ConditionalDensityModel are; to save memory "
+            "here, build the blocks with recompute=True."
+        )

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from iresnet_tf.layers.invertible import as_tensor
 from iresnet_tf.models.density import DensityModel, weighted_mean
-from iresnet_tf.models.head import ClassifierHead
+from iresnet_tf.models.head import ClassifierHead, require_whole_batches
 from iresnet_tf.models.prior import ConditionalNormal
 
 
@@ -75,7 +75,8 @@ class HybridModel(DensityModel):
     def sample(self, count, temperature=1.0, seed=None, tolerance=None, labels=None):
         """As `DensityModel.sample`; ``labels`` are classes ``[count]`` for a conditional prior."""
         if labels is None:
-            return self._sampled(count, temperature, seed, tolerance)
+            return super().sample(count, temperature, seed, tolerance)
+        self._require_sampling(count, temperature)
         if self.prior.kind != "conditional":
             raise ValueError(
                 f"Samples of given classes need prior='conditional'; this model's is "
@@ -89,7 +90,7 @@ class HybridModel(DensityModel):
                 f"labels are {count} classes from 0 to {self.head.classes - 1}; received "
                 f"{labels.numpy()!r}."
             )
-        return self._sampled(count, temperature, seed, tolerance, labels=labels)
+        return self._sampled(int(count), temperature, seed, tolerance, labels=labels)
 
     def compile(self, optimizer="adam", jit_compile=False, accumulation_steps=1, **kwargs):
         """As `DensityModel.compile`, but with whole batches.
@@ -97,12 +98,7 @@ class HybridModel(DensityModel):
         Raises:
             ValueError: for ``accumulation_steps`` above 1.
         """
-        if accumulation_steps != 1:
-            raise ValueError(
-                "The head normalises by the statistics of the batch, which its parts do not have; "
-                f"received accumulation_steps={accumulation_steps!r}. To save memory, build the "
-                "blocks with recompute=True."
-            )
+        require_whole_batches(accumulation_steps)
         super().compile(optimizer, jit_compile, **kwargs)
 
     def fit(self, x=None, y=None, **kwargs):

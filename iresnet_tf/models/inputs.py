@@ -32,6 +32,13 @@ def first_pairs(x, y, wanted=1, held_out=0.0):
     return np.concatenate(first), np.concatenate([_numbers(batch) for batch in second])
 
 
+def are_pairs(x, y):
+    """Whether something stands beside the examples: ``y``, or second in a dataset's elements."""
+    if isinstance(x, tf.data.Dataset):
+        y = keras.utils.unpack_x_y_sample_weight(x.element_spec)[1]
+    return y is not None
+
+
 def _first_batches(dataset, wanted):
     """Batches of about ``wanted`` examples, checked, each with what stands second in it."""
     collected, count = [], 0

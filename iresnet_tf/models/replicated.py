@@ -88,12 +88,19 @@ class ReplicatedModel(keras.Model):
         return results
 
     def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        self._require_one_replica("train_on_batch", "fit")
+        return super().train_on_batch(x, y, sample_weight, **kwargs)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        self._require_one_replica("test_on_batch", "evaluate")
+        return super().test_on_batch(x, y, sample_weight, **kwargs)
+
+    def _require_one_replica(self, method, instead):
         if self.replicas > 1:
             raise ValueError(
-                f"train_on_batch would give each of the {self.replicas} replicas the whole batch. "
-                "Use fit, which gives every one its part."
+                f"{method} would give each of the {self.replicas} replicas the whole batch. Use "
+                f"{instead}, which gives every one its part."
             )
-        return super().train_on_batch(x, y, sample_weight, **kwargs)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if self.replicas == 1 or iterator is None:

@@ -32,8 +32,9 @@ class Concatenation(NamedTuple):
             full = tf.concat([tf.shape(image)[:-1], channels[:1]], 0)
             return self._joined(tf.broadcast_to(v, full), image)
 
-        def vjp_of(product, dtype):
+        def vjp_in(dtype):
             a, b = tf.cast(self.identity_weight, dtype), tf.cast(self.function_weight, dtype)
+            product = inner.vjp_in(dtype)
 
             def vjp(w):
                 upper, lower = tf.split(w, channels, axis=-1)
@@ -41,12 +42,7 @@ class Concatenation(NamedTuple):
 
             return vjp
 
-        return Linearization(
-            self._joined(x, inner.value),
-            jvp,
-            vjp_of(inner.vjp, x.dtype),
-            lambda dtype: vjp_of(inner.vjp_in(dtype), dtype),
-        )
+        return Linearization(self._joined(x, inner.value), jvp, vjp_in(x.dtype), vjp_in)
 
     def _joined(self, x, image):
         return tf.concat([self.identity_weight * x, self.function_weight * image], -1)

@@ -10,12 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics.linear_operators import (
-    SingularTriple,
-    power_iteration,
-    power_step,
-    shared,
-)
+from iresnet_tf.numerics.linear_operators import SingularTriple, power_iteration, power_step
+from iresnet_tf.numerics.tracing import traced_once
 
 _STARTS = 8
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -68,7 +64,7 @@ class InducedNorm(NamedTuple):
             tolerance: relative change of ``σ`` in a step that counts as none.
             maximum: most steps.
         """
-        function = shared(_power_iteration, operator, v, type(self))
+        function = traced_once(_power_iteration, operator, v, type(self))
         return function(operator, v, self, tf.constant(tolerance, v.dtype), tf.constant(maximum))
 
     def of(self, operator, u, v, kernel):
@@ -111,7 +107,7 @@ def _power_iteration(operator, v, norm, tolerance, maximum):
 
 def power_steps(norm, operator, v, steps):
     """The `SingularTriple` after ``steps`` steps of the norm's power method from ``v``."""
-    return shared(_power_steps, operator, v, type(norm))(operator, v, norm, tf.constant(steps))
+    return traced_once(_power_steps, operator, v, type(norm))(operator, v, norm, tf.constant(steps))
 
 
 def _power_steps(operator, v, norm, steps):
@@ -124,7 +120,7 @@ def _power_steps(operator, v, norm, steps):
 
 def constrained(norm, operator, u, v, kernel, coeff):
     """``K / max(1, σ/c)`` with ``σ`` by the singular vectors ``u`` and ``v``."""
-    function = shared(_constrained, operator, v, type(norm))
+    function = traced_once(_constrained, operator, v, type(norm))
     return function(operator, v, u, norm, kernel, tf.constant(coeff, kernel.dtype))
 
 

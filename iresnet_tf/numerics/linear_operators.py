@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.numerics.leading_axes import as_batch, with_leading_axes_of
+from iresnet_tf.numerics.tracing import traced_once
 
 
 class Dense(NamedTuple):
@@ -150,29 +151,6 @@ def power_step(operator, v):
     return SingularTriple(tf.norm(image), u, _normalise(image + _TINY * v))
 
 
-def shared(function, operator, v, *others):
-    """The function as one of a graph: traced once for each kind and shape of operator.
-
-    A training step calls it for every layer, where a copy for each would fill the memory.
-
-    Args:
-        function: takes the operator, a vector and whatever more.
-        operator: the pair ``(A, Aᵀ)``.
-        v: vector of its input shape.
-        *others: what else decides a trace of its own; hashable.
-    """
-    kind = type(operator), operator.kernel.shape
-    return _shared(function, *kind, v.shape, v.dtype, *others)  # type: ignore[arg-type]
-
-
-@functools.lru_cache(maxsize=256)
-def _shared(function, *signature):
-    del signature
-    # Another object every time: TensorFlow warns of many traces of the same one.
-    own = functools.partial(function)
-    return tf.function(own, autograph=False, experimental_attributes={"_noinline": True})
-
-
 def power_iteration(operator, v, tolerance=1e-4, maximum=2000):
     """Leading singular triple of ``A``, by Lanczos iteration with restarts.
 
@@ -196,8 +174,8 @@ def power_iteration(operator, v, tolerance=1e-4, maximum=2000):
     Source: Wu and Simon 2000 (doi:10.1137/S0895479898334605), thick restarts; Gouk et
     al. 2018 (arXiv:1804.04368) for the convolution as an operator.
     """
-    compiled = shared(_iterate, operator, v)
-    return compiled(operator, v, tf.cast(tolerance, v.dtype), tf.constant(maximum))
+    function = traced_once(_iterate, operator, v)
+    return function(operator, v, tf.cast(tolerance, v.dtype), tf.constant(maximum))
 
 
 _BASIS, _KEPT = 24, 6

@@ -110,14 +110,11 @@ class Composition(NamedTuple):
         def jvp(v):
             return _in_turn(v, [part.jvp for part in parts])
 
-        def vjp(w):
-            return _in_turn(w, [part.vjp for part in reversed(parts)])
-
         def vjp_in(dtype):
             products = [part.vjp_in(dtype) for part in reversed(parts)]
             return lambda w: _in_turn(w, products)
 
-        return Linearization(x, jvp, vjp, vjp_in)
+        return Linearization(x, jvp, vjp_in(x.dtype), vjp_in)
 
 
 def _in_turn(v, functions):

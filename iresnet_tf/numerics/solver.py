@@ -97,14 +97,16 @@ class Solver(Configured):
             target if initial is None else tf.reshape(tf.stop_gradient(initial), [-1, dimension])
         )
 
-        def residual(x, active):
-            # The residual of a sample that has stopped is never looked at again.
+        def evaluate(x):
+            return tf.reshape(g(tf.reshape(x, [-1, *y.shape[1:]])), [-1, dimension])
+
+        def evaluate_active(x, active):
+            # The value of a sample that has stopped is never looked at again.
             index = tf.where(active)
-            some = tf.gather_nd(x, index) if subsets else x
-            value = g(tf.reshape(some, [-1, *y.shape[1:]]))
-            value = tf.stop_gradient(tf.reshape(value, [-1, dimension]))
-            if subsets:
-                value = tf.scatter_nd(index, value, tf.shape(x, tf.int64))
+            return tf.scatter_nd(index, evaluate(tf.gather_nd(x, index)), tf.shape(x, tf.int64))
+
+        def residual(x, active):
+            value = tf.stop_gradient(evaluate_active(x, active) if subsets else evaluate(x))
             # The sum first: what F itself returns at x, rounding included.
             return target - (x + value), epsilon * tf.reduce_max(tf.abs(value), axis=1)
 

@@ -2,8 +2,6 @@
 
 import contextlib
 
-import keras
-
 from iresnet_tf.layers import refresh
 
 
@@ -35,43 +33,3 @@ def averaged_weights(model):
     finally:
         for weight, value in zip(model.weights, before):
             weight.assign(value)
-
-
-class EMA(keras.callbacks.Callback):
-    """``θ̄ ← m θ̄ + (1 − m) θ``: what is validated in ``fit`` is the average ``θ̄`` of the weights.
-
-    The optimizer keeps the average; this exchanges it for the weights around every evaluation,
-    with spectral vectors refined for it, and puts back what was there, to the bit.  Keras leaves
-    the average in the model when ``fit`` ends: the vectors are refined for it then, so that the
-    constraint holds.
-
-    Raises:
-        ValueError: when training begins, if the optimizer keeps no average.
-
-    Example::
-
-        model.compile(keras.optimizers.Adam(2e-3, use_ema=True, ema_momentum=0.99))
-        model.fit(x, validation_split=0.1, callbacks=[irn.callbacks.EMA()])
-
-    Source: Polyak and Juditsky 1992 (doi:10.1137/0330046), for averaged iterates.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self._exchanged = contextlib.ExitStack()
-
-    def on_train_begin(self, logs=None):
-        if not self.model.optimizer.use_ema:
-            raise ValueError(
-                "The optimizer keeps no moving average. Make it with use_ema=True, as "
-                "keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=0.99)."
-            )
-
-    def on_test_begin(self, logs=None):
-        self._exchanged.enter_context(averaged_weights(self.model))
-
-    def on_test_end(self, logs=None):
-        self._exchanged.close()
-
-    def on_train_end(self, logs=None):
-        refresh(self.model)

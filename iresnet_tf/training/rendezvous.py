@@ -1,17 +1,32 @@
 """Workers of a cluster wait for each other, before TensorFlow does: it would wait for an hour."""
 
 import contextlib
+import re
 import socket
 import time
 
 GREETING = b"iresnet %08d"
+
+ADDRESS = re.compile(r"(\[[^][]+\]|[^][:]+):([0-9]+)")
+
+
+def host_and_port(address):
+    """``"host:port"`` in two; an IPv6 host stands in brackets, as in ``"[::1]:4000"``.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    found = ADDRESS.fullmatch(address)
+    if not found or int(found[2]) > 65535:
+        raise ValueError(f"An address is host:port, of IPv6 [host]:port; received {address!r}.")
+    return found[1].strip("[]"), int(found[2])
 
 
 def meet(addresses, index, timeout):
     """Returns when every worker has reached every other.
 
     Args:
-        addresses: ``"host:port"`` of every worker.
+        addresses: of every worker, as `host_and_port` takes them.
         index: which of them this process is; it listens at its own port meanwhile.
         timeout: seconds to wait.
 
@@ -19,9 +34,13 @@ def meet(addresses, index, timeout):
         ValueError: if the own port cannot be listened at.
         ConnectionError: naming the workers that were not reached, or did not call, in time.
     """
-    port = int(addresses[index].rpartition(":")[2])
+    _, port = host_and_port(addresses[index])
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
     try:
-        server = socket.create_server(("", port), backlog=len(addresses))
+        server = socket.create_server(
+            ("", port), family=family, backlog=len(addresses), dualstack_ipv6=both
+        )
     except OSError as error:
         raise ValueError(
             f"Worker {index} cannot listen at its port, {addresses[index]}: {error.strerror}. Give "
@@ -41,9 +60,8 @@ def meet(addresses, index, timeout):
 
 def _call(address, index):
     """Whether the worker at the address took this worker's greeting."""
-    host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=1.0) as connection:
+        with socket.create_connection(host_and_port(address), timeout=1.0) as connection:
             connection.sendall(GREETING % index)
         return True
     except OSError:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from iresnet_tf.training.rendezvous import meet
+from iresnet_tf.training.rendezvous import host_and_port, meet
 from iresnet_tf.training.run_folder import ScratchFolder
 
 NAMES = ("auto", "one", "mirrored", "multi-worker")
@@ -30,8 +30,8 @@ def get(name="auto", workers=None, worker=None, timeout=START_TIMEOUT):
             none, its logical CPUs; ``"multi-worker"``: all GPUs of several machines (of each
             as many), or a CPU of each; ``"auto"``: mirrored where this machine has several
             GPUs, else one.
-        workers: ``"host:port"`` of every worker, the chief first, for ``"multi-worker"``;
-            by default those of the environment's ``TF_CONFIG``.
+        workers: ``"host:port"`` of every worker (``"[::1]:4000"`` of IPv6), the chief first,
+            for ``"multi-worker"``; by default those of the environment's ``TF_CONFIG``.
         worker: which of ``workers`` this process is, from 0.
         timeout: seconds to wait for the other workers.
 
@@ -115,14 +115,14 @@ def _from_environment(described):
 
 def _checked(cluster, origin):
     addresses = _addresses(cluster)
-    right = all(
-        isinstance(each, str) and each.rpartition(":")[0] and each.rpartition(":")[2].isdecimal()
-        for each in addresses
-    )
-    if not right or len(set(addresses)) < len(addresses) or len(addresses) < 2:
+    try:
+        distinct = {host_and_port(each) for each in addresses}
+    except (TypeError, ValueError):
+        distinct = set()
+    if len(distinct) < len(addresses) or len(addresses) < 2:
         raise ValueError(
-            f"{origin} lists the host:port of at least two workers, each once; received "
-            f"{addresses}."
+            f"{origin} lists the host:port of at least two workers, of IPv6 [host]:port, each "
+            f"once; received {addresses}."
         )
     return cluster
 

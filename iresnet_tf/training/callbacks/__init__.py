@@ -1,0 +1,29 @@
+"""Keras callbacks: what is watched, shown and written down while a model trains.
+
+`Certificate`, `Spectra`, `Pictures`, `EMA` and `TerminateOnNaN` serve in any ``fit``; the others
+keep a run folder.
+"""
+
+from iresnet_tf.training.averaging import averaged_weights
+from iresnet_tf.training.callbacks.certificate import Certificate
+from iresnet_tf.training.callbacks.checkpoints import BestCheckpoint, Checkpoints, Validation
+from iresnet_tf.training.callbacks.ema import EMA
+from iresnet_tf.training.callbacks.figures import History, Progress, Scalars
+from iresnet_tf.training.callbacks.pictures import Pictures
+from iresnet_tf.training.callbacks.spectra import Spectra
+from iresnet_tf.training.callbacks.termination import TerminateOnNaN
+
+__all__ = [
+    "EMA",
+    "BestCheckpoint",
+    "Certificate",
+    "Checkpoints",
+    "History",
+    "Pictures",
+    "Progress",
+    "Scalars",
+    "Spectra",
+    "TerminateOnNaN",
+    "Validation",
+    "averaged_weights",
+]
