@@ -11,7 +11,8 @@ train() {
   echo "$run"
 }
 
-small=(steps_per_epoch=300 optimizer.warmup_steps=30 data.validation_examples=100)
+small=(steps_per_epoch=300 optimizer.warmup_steps=30 data.validation_examples=100
+  evaluation_examples=20)
 train 8gaussians toy-8gaussians --steps 600
 train 8gaussians-0.99 toy-8gaussians --steps 600 model.blocks=3 model.coeff=0.99
 train checkerboard-0.998 toy-checkerboard --steps 600 model.blocks=2 model.coeff=0.998
