@@ -133,7 +133,7 @@ class ConcatenatedSwish(NamedTuple):
             return vjp
 
         joined = scale * tf.concat([value, value - x], -1)
-        return Linearization(joined, jvp, vjp_in(x.dtype), vjp_in)
+        return Linearization(joined, jvp, vjp_in)
 
 
 class PairSort(NamedTuple):
@@ -154,7 +154,7 @@ class PairSort(NamedTuple):
                 [tf.where(ordered, first, second), tf.where(ordered, second, first)], -1
             )
 
-        return Linearization(self(x), permute, permute, lambda dtype: permute)
+        return Linearization(self(x), permute, lambda dtype: permute)
 
 
 @tf.custom_gradient
@@ -185,5 +185,4 @@ def _diagonal(value, derivative):
     def product_in(dtype):
         return functools.partial(diagonal_product, tf.cast(derivative, dtype))
 
-    product = product_in(value.dtype)
-    return Linearization(value, product, product, product_in)
+    return Linearization(value, product_in(value.dtype), product_in)

@@ -42,7 +42,7 @@ class Concatenation(NamedTuple):
 
             return vjp
 
-        return Linearization(self._joined(x, inner.value), jvp, vjp_in(x.dtype), vjp_in)
+        return Linearization(self._joined(x, inner.value), jvp, vjp_in)
 
     def _joined(self, x, image):
         return tf.concat([self.identity_weight * x, self.function_weight * image], -1)

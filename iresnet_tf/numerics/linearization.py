@@ -21,14 +21,18 @@ import tensorflow as tf
 class Linearization(NamedTuple):
     """``g(x)``, ``v ↦ J v`` and ``w ↦ Jᵀ w`` at one point ``x``.
 
-    ``vjp_in(dtype)`` makes the last for vectors ``w`` of another dtype, as ``bfloat16``: what it
+    ``vjp_in(dtype)`` makes the last for vectors ``w`` of a dtype, as ``bfloat16``: what it
     multiplies by is cast once.
     """
 
     value: tf.Tensor
     jvp: Callable[[tf.Tensor], tf.Tensor]
-    vjp: Callable[[tf.Tensor], tf.Tensor]
     vjp_in: Callable[[tf.DType], Callable[[tf.Tensor], tf.Tensor]]
+
+    @property
+    def vjp(self):
+        """``w ↦ Jᵀ w`` in the dtype of the value."""
+        return self.vjp_in(self.value.dtype)
 
 
 class Affine(NamedTuple):
@@ -50,7 +54,7 @@ class Affine(NamedTuple):
         def vjp_in(dtype):
             return self.operator._replace(kernel=tf.cast(self.operator.kernel, dtype)).adjoint
 
-        return Linearization(self(x), self.operator, self.operator.adjoint, vjp_in)
+        return Linearization(self(x), self.operator, vjp_in)
 
 
 class Shift(NamedTuple):
@@ -67,7 +71,7 @@ class Shift(NamedTuple):
         return x + self.offset
 
     def linearize(self, x):
-        return Linearization(self(x), _unchanged, _unchanged, lambda dtype: _unchanged)
+        return Linearization(self(x), _unchanged, lambda dtype: _unchanged)
 
 
 def _unchanged(v):
@@ -114,7 +118,7 @@ class Composition(NamedTuple):
             products = [part.vjp_in(dtype) for part in reversed(parts)]
             return lambda w: _in_turn(w, products)
 
-        return Linearization(x, jvp, vjp_in(x.dtype), vjp_in)
+        return Linearization(x, jvp, vjp_in)
 
 
 def _in_turn(v, functions):
@@ -160,7 +164,7 @@ class Automatic(NamedTuple):
         def vjp_in(dtype):
             return lambda w: tf.cast(vjp(tf.cast(w, value.dtype)), dtype)
 
-        return Linearization(value, _over_probes(jvp, x), vjp, vjp_in)
+        return Linearization(value, _over_probes(jvp, x), vjp_in)
 
 
 def _over_probes(product, like):

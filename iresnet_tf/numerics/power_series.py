@@ -111,7 +111,7 @@ class Series(LogDet):
             weight: ``k ↦ c_k``, of a scalar of the dtype of ``v``; 1 by default.
         """
         low = v.dtype if self.series_dtype is None else tf.as_dtype(self.series_dtype)
-        vjp = linearization.vjp if low == v.dtype else linearization.vjp_in(low)
+        vjp = linearization.vjp_in(low)
 
         def extended(k, power, series, neumann):
             # power = (−Jᵀ)^{k−1} v.
