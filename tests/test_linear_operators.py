@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from iresnet_tf.numerics.induced_norm import EuclideanNorm, power_steps
 from iresnet_tf.numerics.linear_operators import Convolution, Dense, power_iteration, power_step
 
 # Kernel shape, then shape of the input without leading axes.
@@ -48,6 +49,10 @@ def test_adjoint_is_the_transpose_in_the_inner_product(kernel_shape, shape, lead
     np.testing.assert_allclose(
         tf.reduce_sum(image * u, axes), tf.reduce_sum(v * back, axes), rtol=1e-12, atol=1e-12
     )
+    np.testing.assert_allclose(operator.adjoint_in(tf.float64)(u), back, atol=1e-12)
+    low = operator.adjoint_in(tf.float32)(tf.cast(u, tf.float32))
+    assert low.dtype == tf.float32
+    np.testing.assert_allclose(low, back, atol=1e-4)
 
 
 @pytest.mark.parametrize("kernel_shape,shape", OPERATORS, ids=IDS)
@@ -151,6 +156,16 @@ def test_power_step_is_one_step_of_the_textbook():
     np.testing.assert_allclose(triple.u[0], u, atol=1e-12)
     np.testing.assert_allclose(triple.v[0], image / np.linalg.norm(image), atol=1e-11)
     assert float(triple.sigma) == pytest.approx(np.linalg.norm(image), rel=1e-12)
+
+
+@pytest.mark.parametrize("factor", [0.0, 1e-30, 1.0, 1e15])
+def test_several_steps_end_in_unit_vectors_at_every_scale(factor):
+    kernel, v = normal(4, 3), tf.cast(normal(1, 4, seed=1), tf.float32)
+    scaled = Dense(tf.cast(factor * kernel, tf.float32))
+    triple = power_steps(EuclideanNorm(), scaled, v / tf.norm(v), 5)
+    assert float(tf.norm(triple.v)) == pytest.approx(1.0, rel=1e-5)
+    assert float(tf.norm(triple.u)) == pytest.approx(float(factor > 0.0), rel=1e-5)
+    assert float(triple.sigma) <= 1.00001 * factor * np.linalg.norm(kernel, 2)
 
 
 @pytest.mark.parametrize("seed", range(8, 14))

@@ -21,5 +21,6 @@ def test_value_and_adjoint_are_those_of_tensorflow(grid, size):
     operator = UnrolledConvolution.from_kernel(kernel, grid)
     np.testing.assert_allclose(operator(v), expected, atol=1e-12)
     np.testing.assert_allclose(operator.adjoint(u), tape.gradient(expected, v, u), atol=1e-12)
+    np.testing.assert_allclose(operator.adjoint_in(u.dtype)(u), operator.adjoint(u), atol=1e-12)
     probes = tf.stack([v, 2.0 * v])
     np.testing.assert_allclose(operator(probes)[1], 2.0 * expected, atol=1e-12)

@@ -15,40 +15,67 @@ from iresnet_tf.numerics.linearization import Linearization, diagonal_product
 
 def _elu(x):
     value = tf.nn.elu(x)
-    return value, _elu_slope(value)
+
+    def product_in(dtype):
+        # A graph drops it where no product takes it.
+        slope = tf.cast(_elu_slope(value), dtype)
+
+        def product(v):
+            if dtype != value.dtype:
+                return diagonal_product(slope, v)
+            if v.shape.rank == value.shape.rank:
+                return _elu_product(value, v)
+            if v.shape[0] == 1 and v.shape[1] != 1:
+                return _elu_product(tf.expand_dims(value, 0), v)
+            return diagonal_product(slope, v)
+
+        return product
+
+    return Linearization(value, product_in(value.dtype), product_in)
+
+
+@tf.custom_gradient
+def _elu_product(value, v):
+    """``(1 + min(φ, 0)) v`` of the value ``φ``, the slope neither computed nor kept."""
+
+    def gradient(cotangent):
+        to_value = tf.raw_ops.ReluGrad(gradients=cotangent * v, features=-value)
+        return to_value, tf.raw_ops.EluGrad(gradients=cotangent, outputs=value)
+
+    return tf.raw_ops.EluGrad(gradients=v, outputs=value), gradient
 
 
 @tf.custom_gradient
 def _elu_slope(value):
-    """``1 + min(value, 0)``."""
+    """``1 + min(φ, 0)``."""
     slope = 1.0 + tf.minimum(value, 0.0)
     # A selection, for which TensorFlow would take five operations.
     return slope, lambda g: tf.raw_ops.ReluGrad(gradients=g, features=1.0 - slope)
 
 
 def _relu(x):
-    return tf.nn.relu(x), tf.cast(x > 0.0, x.dtype)
+    return _diagonal(tf.nn.relu(x), tf.cast(x > 0.0, x.dtype))
 
 
 def _softplus(x):
-    return tf.math.softplus(x), tf.sigmoid(x)
+    return _diagonal(tf.math.softplus(x), tf.sigmoid(x))
 
 
 def _sigmoid(x):
     value = tf.sigmoid(x)
-    return value, value * (1.0 - value)
+    return _diagonal(value, value * (1.0 - value))
 
 
 def _tanh(x):
     value = tf.tanh(x)
-    return value, 1.0 - tf.square(value)
+    return _diagonal(value, 1.0 - tf.square(value))
 
 
 def _linear(x):
-    return x, tf.ones_like(x)
+    return _diagonal(x, tf.ones_like(x))
 
 
-# name: (x ↦ (φ(x), φ'(x)), sup |φ'|)
+# name: (x ↦ the linearization of φ at x, sup |φ'|)
 _ELEMENTWISE = {
     "elu": (_elu, 1.0),
     "relu": (_relu, 1.0),
@@ -78,11 +105,10 @@ class Elementwise(NamedTuple):
     name: str
 
     def __call__(self, x):
-        return _ELEMENTWISE[self.name][0](x)[0]
+        return self.linearize(x).value
 
     def linearize(self, x):
-        value, derivative = _ELEMENTWISE[self.name][0](x)
-        return _diagonal(value, derivative)
+        return _ELEMENTWISE[self.name][0](x)
 
 
 class ScaledSwish(NamedTuple):

@@ -10,7 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics.linear_operators import SingularTriple, power_iteration, power_step
+from iresnet_tf.numerics.linear_operators import (
+    SingularTriple,
+    gram_step,
+    power_iteration,
+    power_step,
+)
 from iresnet_tf.numerics.tracing import traced_once
 
 _STARTS = 8
@@ -19,6 +24,10 @@ _EPSILON = float(np.finfo(np.float64).eps)
 
 class EuclideanNorm(NamedTuple):
     """``‖A‖_{2→2}``, the largest singular value."""
+
+    def advance(self, operator, v):
+        """The right vector of a step, of any length."""
+        return gram_step(operator, v)
 
     def power_step(self, operator, v):
         return power_step(operator, v)
@@ -45,6 +54,10 @@ class InducedNorm(NamedTuple):
 
     domain: float | tf.Tensor
     codomain: float | tf.Tensor
+
+    def advance(self, operator, v):
+        """The right vector of a step."""
+        return self.power_step(operator, v).v
 
     def power_step(self, operator, v):
         """``u ← (A v)^*_q,  v ← (Aᵀ u)^*_{p*}``, where ``w^*`` is dual to ``w``: see `dual`."""
@@ -111,11 +124,11 @@ def power_steps(norm, operator, v, steps):
 
 
 def _power_steps(operator, v, norm, steps):
-    def body(step, triple):
-        return step + 1, norm.power_step(operator, triple.v)
+    def body(step, v):
+        return step + 1, norm.advance(operator, v)
 
-    first = tf.constant(1), norm.power_step(operator, v)
-    return tf.while_loop(lambda step, _: step < steps, body, first)[1]
+    _, v = tf.while_loop(lambda step, _: step < steps, body, (tf.constant(1), v))
+    return norm.power_step(operator, v)
 
 
 def constrained(norm, operator, u, v, kernel, coeff):

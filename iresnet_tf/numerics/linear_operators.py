@@ -36,6 +36,10 @@ class Dense(NamedTuple):
         """``[…, out] → […, in]``."""
         return _matrix_product(u, self.kernel, transpose=True)
 
+    def adjoint_in(self, dtype):
+        """The adjoint for vectors of a dtype, to be taken many times: transposed once."""
+        return Dense(tf.transpose(tf.cast(self.kernel, dtype)))
+
 
 class Convolution(NamedTuple):
     """``A v = v ⋆ K``: cross-correlation, stride 1, zero padding to the same size.
@@ -57,6 +61,10 @@ class Convolution(NamedTuple):
         shape = [_size(flat, axis) for axis in range(3)] + [self.kernel.shape[2]]
         image = tf.nn.conv2d_transpose(flat, self.kernel, shape, strides=1, padding="SAME")
         return with_leading_axes_of(image, u, 3)
+
+    def adjoint_in(self, dtype):
+        """The adjoint for vectors of a dtype."""
+        return self._replace(kernel=tf.cast(self.kernel, dtype)).adjoint
 
 
 class UnrolledConvolution(NamedTuple):
@@ -95,6 +103,10 @@ class UnrolledConvolution(NamedTuple):
     def adjoint(self, u):
         """``[…, h, w, out] → […, h, w, in]``."""
         return self._apply(u, transpose=True)
+
+    def adjoint_in(self, dtype):
+        """The adjoint for vectors of a dtype, to be taken many times: transposed once."""
+        return self._replace(kernel=tf.transpose(tf.cast(self.kernel, dtype)))
 
     def _apply(self, v, transpose):
         rows, columns = self.kernel.shape[::-1] if transpose else self.kernel.shape
@@ -149,6 +161,17 @@ def power_step(operator, v):
     u = _normalise(operator(v))
     image = operator.adjoint(u)
     return SingularTriple(tf.norm(image), u, _normalise(image + _TINY * v))
+
+
+def gram_step(operator, v):
+    """``AᵀA v`` with a largest element of 1; ``v`` where it is zero.
+
+    The direction that a `power_step` ends with, for a few operations: enough for all but the
+    last of several steps.
+    """
+    image = operator.adjoint(operator(v))
+    largest = tf.reduce_max(tf.abs(image))
+    return tf.where(largest > 0.0, tf.math.divide_no_nan(image, largest), v)
 
 
 def power_iteration(operator, v, tolerance=1e-4, maximum=2000):

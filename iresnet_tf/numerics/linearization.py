@@ -51,10 +51,7 @@ class Affine(NamedTuple):
         return image if self.bias is None else tf.nn.bias_add(image, self.bias)
 
     def linearize(self, x):
-        def vjp_in(dtype):
-            return self.operator._replace(kernel=tf.cast(self.operator.kernel, dtype)).adjoint
-
-        return Linearization(self(x), self.operator, vjp_in)
+        return Linearization(self(x), self.operator, self.operator.adjoint_in)
 
 
 class Shift(NamedTuple):
