@@ -106,7 +106,7 @@ class FactorOut(ToVector):
         return self.rest.last_latent_shape()
 
     def _split(self, x):
-        return x[..., : self.channels], x[..., self.channels :]
+        return tf.split(x, [self.channels, x.shape[-1] - self.channels], -1)
 
     def _joined(self, early, late):
         return tf.concat([_flat(early, self.early_shape), _flat(late, self.late_shape)], -1)

@@ -6,7 +6,13 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.act_norm import ActNorm
-from iresnet_tf.layers.invertible import REMEDY, InverseResult, Invertible, require_tolerance
+from iresnet_tf.layers.invertible import (
+    REMEDY,
+    InverseResult,
+    Invertible,
+    require_finite,
+    require_tolerance,
+)
 from iresnet_tf.layers.preprocessing import Preprocessing
 from iresnet_tf.layers.residual import ResidualBlock
 from iresnet_tf.numerics import probes
@@ -93,9 +99,7 @@ class Stack(Invertible):
             x = tf.cast(x, part.compute_dtype)
             x, log_det = part.transform(x, probes.fold_in(seed, index), **_given(part, context))
             # What a layer returns rather than what the next receives: the culprit is named.
-            x = tf.debugging.assert_all_finite(
-                x, f"{part.name} returned NaN or Inf for a finite batch. {REMEDY}"
-            )
+            x = require_finite(x, f"{part.name} returned NaN or Inf for a finite batch. {REMEDY}")
             total += log_det
         return x, total
 
