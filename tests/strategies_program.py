@@ -11,8 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf import layers, log_det, models
-from iresnet_tf.training import strategies
-from iresnet_tf.training.adamax import Adamax
+from iresnet_tf.training import fused, strategies
 
 KINDS = {
     "density": (models.DensityModel, {}),
@@ -25,7 +24,7 @@ KINDS = {
 BATCH, TRAINED, EVALUATED = 8, 15, 17
 OPTIMIZERS = {
     "sgd": (lambda: keras.optimizers.SGD(1e-3, global_clipnorm=2.0), 20),
-    "adamax": (lambda: Adamax(1e-3), 1),
+    "adamax": (lambda: fused.Adamax(1e-3), 1),
 }
 
 

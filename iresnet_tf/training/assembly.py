@@ -6,8 +6,7 @@ import numpy as np
 from iresnet_tf.layers import Center, Dequantize, Logit, Standardize
 from iresnet_tf.models import Classifier, DensityModel, HybridModel, architectures
 from iresnet_tf.numerics import fixed_point, log_det
-from iresnet_tf.training import schedules
-from iresnet_tf.training.adamax import Adamax
+from iresnet_tf.training import fused, schedules
 
 
 def build_model(preset, source, seed):
@@ -104,8 +103,8 @@ def build_optimizer(preset):
     betas = {"beta_2": options.beta_2}
     momentum = {"momentum": options.momentum, "nesterov": options.nesterov}
     kind, own = {
-        "adam": (keras.optimizers.Adam, betas),
-        "adamax": (Adamax, betas),
+        "adam": (fused.Adam, betas),
+        "adamax": (fused.Adamax, betas),
         "sgd": (keras.optimizers.SGD, momentum),
     }[options.name]
     return kind(

@@ -1,11 +1,13 @@
-"""The fused Adamax against Keras's own."""
+"""The fused optimizers against Keras's own."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from iresnet_tf.training.adamax import Adamax
+from iresnet_tf.training import fused
+
+NAMES = ["Adam", "Adamax"]
 
 # Keras rounds its constants to float32 on the way: powers of two lose nothing by it.
 EXACT = {"beta_1": 1.0 - 2.0**-3, "beta_2": 1.0 - 2.0**-10, "epsilon": 2.0**-20}
@@ -42,18 +44,25 @@ def stepped(kind, dtype, options):
     return [np.asarray(each) for each in [*variables, *optimizer.variables]]
 
 
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("dtype,tolerance", [("float64", 1e-14), ("float32", 1e-6)])
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
-def test_its_steps_are_those_of_keras(dtype, tolerance, options):
-    ours = stepped(Adamax, dtype, OPTIONS[options])
-    theirs = stepped(keras.optimizers.Adamax, dtype, OPTIONS[options])
+def test_the_steps_are_those_of_keras(dtype, tolerance, options, name):
+    ours = stepped(getattr(fused, name), dtype, OPTIONS[options])
+    theirs = stepped(getattr(keras.optimizers, name), dtype, OPTIONS[options])
     assert len(ours) == len(theirs)
     for one, other in zip(ours, theirs):
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
 
 
-def test_it_survives_saving():
-    optimizer = Adamax(0.1, beta_2=0.9)
+@pytest.mark.parametrize("name", NAMES)
+def test_it_survives_saving(name):
+    optimizer = getattr(fused, name)(0.1, beta_2=0.9)
     config = keras.optimizers.serialize(optimizer)
     assert keras.optimizers.deserialize(config).get_config() == optimizer.get_config()
+
+
+def test_amsgrad_is_refused():
+    with pytest.raises(ValueError, match="no amsgrad: take keras.optimizers.Adam"):
+        fused.Adam(amsgrad=True)
