@@ -63,6 +63,29 @@ def test_it_survives_saving(name):
     assert keras.optimizers.deserialize(config).get_config() == optimizer.get_config()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sparse_gradient_is_the_dense_one_that_it_stands_for(name):
+    stepped = []
+    for kind, as_dense in ((fused, False), (keras.optimizers, True)):
+        variable = keras.Variable(np.ones((4, 2)), dtype="float64")
+        optimizer = getattr(kind, name)(**EXACT)
+        optimizer.build([variable])
+        gradient = tf.IndexedSlices(tf.constant([[1.0], [2.0]] * tf.ones(2)), [1, 1], [4, 2])
+        gradient = tf.convert_to_tensor(gradient) if as_dense else gradient
+        optimizer.apply([gradient], [variable])
+        stepped.append(variable.numpy())
+    np.testing.assert_allclose(*stepped, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_is_refused(name):
+    variable = keras.Variable(np.ones(3), dtype="bfloat16")
+    optimizer = getattr(fused, name)()
+    optimizer.build([variable])
+    with pytest.raises(ValueError, match=f"received bfloat16. Take keras.optimizers.{name}"):
+        optimizer.apply([tf.ones(3, tf.bfloat16)], [variable])
+
+
 def test_amsgrad_is_refused():
     with pytest.raises(ValueError, match="no amsgrad: take keras.optimizers.Adam"):
         fused.Adam(amsgrad=True)

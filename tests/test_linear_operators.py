@@ -168,6 +168,12 @@ def test_several_steps_end_in_unit_vectors_at_every_scale(factor):
     assert float(triple.sigma) <= 1.00001 * factor * np.linalg.norm(kernel, 2)
 
 
+def test_vectors_stay_where_products_overflow():
+    kernel, v = 1e25 * normal(4, 3), tf.cast(normal(1, 4, seed=1), tf.float32)
+    triple = power_steps(EuclideanNorm(), Dense(tf.cast(kernel, tf.float32)), v / tf.norm(v), 5)
+    assert float(tf.norm(triple.v)) == pytest.approx(1.0, rel=1e-5)
+
+
 @pytest.mark.parametrize("seed", range(8, 14))
 def test_power_iteration_is_right_in_single_precision(seed, matrix_of):
     """Leading singular values stand so close that rounding can stop an iteration short."""

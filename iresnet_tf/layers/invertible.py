@@ -258,7 +258,10 @@ class Invertible(keras.layers.Layer):
 
 
 def require_finite(x, message):
-    """``x``; an error where the sum of a sample is NaN or Inf, as it is where an element is."""
+    """``x``; an error where the sum of a sample is NaN or Inf, as it is where an element is.
+
+    (Or where the sum alone overflows, which no log-density would survive.)
+    """
     # Checked element by element, x would cost several times its sum.
     sums = tf.reduce_sum(x, list(range(1, x.shape.rank)))
     with tf.control_dependencies([tf.debugging.assert_all_finite(sums, message)]):

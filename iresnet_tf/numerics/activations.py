@@ -21,12 +21,10 @@ def _elu(x):
         slope = tf.cast(_elu_slope(value), dtype)
 
         def product(v):
-            if dtype != value.dtype:
-                return diagonal_product(slope, v)
-            if v.shape.rank == value.shape.rank:
-                return _elu_product(value, v)
-            if v.shape[0] == 1 and v.shape[1] != 1:
-                return _elu_product(tf.expand_dims(value, 0), v)
+            has_one_probe = v.shape.rank > value.shape.rank and v.shape[0] == 1
+            outputs = tf.expand_dims(value, 0) if has_one_probe else value
+            if dtype == value.dtype and v.shape.as_list() == outputs.shape.as_list():
+                return _elu_product(outputs, v)
             return diagonal_product(slope, v)
 
         return product

@@ -1,7 +1,8 @@
 """Linear operators with their adjoints, and their leading singular values.
 
-An operator here is a pair ``v ↦ A v`` and ``u ↦ Aᵀ u``.  Everything that needs
-a spectral norm or a Jacobian product is written once, against that pair.
+An operator here is a pair ``v ↦ A v`` and ``u ↦ Aᵀ u``, the latter also for vectors of
+another dtype, ``adjoint_in(dtype)``.  Everything that needs a spectral norm or a Jacobian
+product is written once, against that pair.
 Operators act on the trailing axes and leave any leading axes alone, so one
 operator serves a batch ``[batch, …]`` and a batch of probes
 ``[probes, batch, …]`` alike.
@@ -164,14 +165,16 @@ def power_step(operator, v):
 
 
 def gram_step(operator, v):
-    """``AᵀA v`` with a largest element of 1; ``v`` where it is zero.
+    """``AᵀA v`` with a largest element of 1; ``v`` where it is zero or overflows.
 
     The direction that a `power_step` ends with, for a few operations: enough for all but the
     last of several steps.
     """
     image = operator.adjoint(operator(v))
     largest = tf.reduce_max(tf.abs(image))
-    return tf.where(largest > 0.0, tf.math.divide_no_nan(image, largest), v)
+    return tf.where(
+        (largest > 0.0) & tf.math.is_finite(largest), tf.math.divide_no_nan(image, largest), v
+    )
 
 
 def power_iteration(operator, v, tolerance=1e-4, maximum=2000):

@@ -39,7 +39,7 @@ class Affine(NamedTuple):
     """``x ↦ A x + b``.
 
     Attributes:
-        operator: pair ``(A, Aᵀ)`` of `iresnet_tf.numerics.linear_operators`.
+        operator: of `iresnet_tf.numerics.linear_operators`.
         bias: tensor, one number a channel of the result, or ``None``.
     """
 

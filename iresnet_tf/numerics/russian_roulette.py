@@ -36,7 +36,7 @@ class RussianRoulette(Series):
     ``q = ρ``.  ``L`` is all that is certain of ``ρ``, but trained Jacobians fall faster, and
     ``q ≤ L²`` risks an infinite variance.  ``q = L^a`` costs, if ``ρ = L`` after all, at most
     ``1 / (a (2 − a))`` times the least (as ``L → 1``): 9/8 for ``a = 4/3``.  With three exact
-    terms it took, at trained blocks with ``L`` from 0.59 to 0.97, 0.61 to 1.03 times the
+    terms it took, at trained blocks with ``L`` from 0.59 to 0.97, 0.39 to 1.04 times the
     variance × cost of ``q = L`` with two (``benchmarks/roulette.py``).
 
     Raises:

@@ -2,6 +2,8 @@
 
 The same steps to rounding, by TensorFlow's fused kernels: the graph of a training step is
 smaller by some twenty nodes a variable, which with a network of many layers is half of it.
+A sparse gradient counts as the dense one that it stands for: where it names a row twice, the
+two add up before they are squared.
 
 Source: Kingma and Ba 2015 (arXiv:1412.6980), algorithms 1 and 2.
 """
@@ -11,7 +13,11 @@ import tensorflow as tf
 
 
 class _Fused(keras.optimizers.Optimizer):
-    """What the two share: scalars that stand in the graph once, for all variables."""
+    """What the two share: scalars that stand in the graph once, for all variables.
+
+    Raises:
+        ValueError: in a step, for variables of half precision, which the kernels round away.
+    """
 
     POWERS: tuple[str, ...] = ()
     """The kernel's arguments ``βᵗ``."""
@@ -23,6 +29,11 @@ class _Fused(keras.optimizers.Optimizer):
         # The rate has the corrections already: as if each βᵗ were 0.
         scalars |= {power: 0.0 for power in self.POWERS}
         dtypes = {keras.backend.standardize_dtype(each.dtype) for each in trainable_variables}
+        if not dtypes <= {"float32", "float64"}:
+            raise ValueError(
+                f"The fused {type(self).__name__} steps variables of float32 and float64; received "
+                f"{', '.join(sorted(dtypes))}. Take keras.optimizers.{type(self).__name__}."
+            )
         shared = {
             dtype: {name: tf.cast(each, dtype) for name, each in scalars.items()}
             for dtype in dtypes
@@ -60,7 +71,7 @@ class Adam(_Fused, keras.optimizers.Adam):
             var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
-            grad=gradient,
+            grad=tf.cast(gradient, variable.dtype),
             **shared[variable.dtype.name],
         )
 
@@ -83,6 +94,6 @@ class Adamax(_Fused, keras.optimizers.Adamax):
             var=variable.handle,
             m=self._m[index].value.handle,
             v=self._u[index].value.handle,
-            grad=gradient,
+            grad=tf.cast(gradient, variable.dtype),
             **shared[variable.dtype.name],
         )
