@@ -65,7 +65,7 @@ def test_it_survives_saving(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sparse_gradient_is_the_dense_one_that_it_stands_for(name):
-    stepped = []
+    results = []
     for kind, as_dense in ((fused, False), (keras.optimizers, True)):
         variable = keras.Variable(np.ones((4, 2)), dtype="float64")
         optimizer = getattr(kind, name)(**EXACT)
@@ -73,8 +73,8 @@ def test_a_sparse_gradient_is_the_dense_one_that_it_stands_for(name):
         gradient = tf.IndexedSlices(tf.constant([[1.0], [2.0]] * tf.ones(2)), [1, 1], [4, 2])
         gradient = tf.convert_to_tensor(gradient) if as_dense else gradient
         optimizer.apply([gradient], [variable])
-        stepped.append(variable.numpy())
-    np.testing.assert_allclose(*stepped, rtol=1e-12)
+        results.append(variable.numpy())
+    np.testing.assert_allclose(*results, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,18 +8,23 @@ two add up before they are squared.
 Source: Kingma and Ba 2015 (arXiv:1412.6980), algorithms 1 and 2.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
 
 class _Fused(keras.optimizers.Optimizer):
-    """What the two share: scalars that stand in the graph once, for all variables.
+    """What the two share: the step, and scalars that stand in the graph once for all variables.
 
     Raises:
         ValueError: in a step, for variables of half precision, which the kernels round away.
     """
 
-    POWERS: tuple[str, ...] = ()
+    KERNEL: Callable
+    """TensorFlow's operation."""
+
+    POWERS: tuple[str, ...]
     """The kernel's arguments ``βᵗ``."""
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
@@ -40,8 +45,18 @@ class _Fused(keras.optimizers.Optimizer):
         }
         super()._backend_update_step(grads, trainable_variables, shared)
 
+    def update_step(self, gradient, variable, shared):
+        index = self._get_variable_index(variable)
+        m, v = (each[index].value.handle for each in self._moments())
+        gradient = tf.cast(gradient, variable.dtype)
+        self.KERNEL(var=variable.handle, m=m, v=v, grad=gradient, **shared[variable.dtype.name])
+
     def _corrected(self, rate, step):
-        """The rate ``η`` at step ``t``, by which ``m`` is multiplied."""
+        """The rate ``ηₜ`` by which ``m`` is multiplied."""
+        raise NotImplementedError
+
+    def _moments(self):
+        """Both of every variable."""
         raise NotImplementedError
 
 
@@ -55,6 +70,7 @@ class Adam(_Fused, keras.optimizers.Adam):
         ValueError: for ``amsgrad``, which has no such kernel.
     """
 
+    KERNEL = staticmethod(tf.raw_ops.ResourceApplyAdam)
     POWERS = ("beta1_power", "beta2_power")
 
     def __init__(self, *args, **kwargs):
@@ -65,15 +81,8 @@ class Adam(_Fused, keras.optimizers.Adam):
     def _corrected(self, rate, step):
         return rate * tf.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
 
-    def update_step(self, gradient, variable, shared):
-        index = self._get_variable_index(variable)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            grad=tf.cast(gradient, variable.dtype),
-            **shared[variable.dtype.name],
-        )
+    def _moments(self):
+        return self._momentums, self._velocities
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -83,17 +92,11 @@ class Adamax(_Fused, keras.optimizers.Adamax):
     with ``ηₜ = η / (1 − β₁ᵗ)``: the steps of `keras.optimizers.Adamax`.
     """
 
+    KERNEL = staticmethod(tf.raw_ops.ResourceApplyAdaMax)
     POWERS = ("beta1_power",)
 
     def _corrected(self, rate, step):
         return rate / (1.0 - self.beta_1**step)
 
-    def update_step(self, gradient, variable, shared):
-        index = self._get_variable_index(variable)
-        tf.raw_ops.ResourceApplyAdaMax(
-            var=variable.handle,
-            m=self._m[index].value.handle,
-            v=self._u[index].value.handle,
-            grad=tf.cast(gradient, variable.dtype),
-            **shared[variable.dtype.name],
-        )
+    def _moments(self):
+        return self._m, self._u
