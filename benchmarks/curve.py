@@ -49,8 +49,7 @@ class Curve(keras.callbacks.Callback):
 def main(preset, overrides, passes, out):
     """Trains PRESET and prints its curve."""
     preset = presets.get(preset, overrides)
-    if preset.intra_op_threads:
-        measuring.set_threads(preset.intra_op_threads)
+    measuring.set_threads(1)
     source = open_source(preset)
     keras.utils.set_random_seed(0)
     model = build_model(preset, source, 0)

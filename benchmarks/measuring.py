@@ -39,19 +39,22 @@ def alternating(calls, rounds):
     }
 
 
-def matrix_product(size=1024):
-    """A call that multiplies float32 matrices: ``2 size³`` operations."""
+def matrix_products(size=1024, count=20):
+    """A call that multiplies float32 matrices on all threads, and the operations that it takes."""
     import tensorflow as tf
 
-    a, b = tf.random.normal([size, size]), tf.random.normal([size, size])
-    return tf.function(lambda: tf.matmul(a, b))
+    from iresnet_tf.numerics.threads import number_of_parts
+
+    beside = number_of_parts()
+    pairs = [tf.random.normal([2, size, size]) for _ in range(beside)]
+    product = tf.function(lambda: [tf.matmul(*tf.unstack(pair)) for pair in pairs])
+    return lambda: [product() for _ in range(count)], count * beside * 2 * size**3
 
 
-def product_rate(count=20):
-    """Operations a wall second of the product above."""
-    product = matrix_product()
-    taken = alternating({"product": lambda: [product() for _ in range(count)]}, 3)
-    return count * 2 * 1024**3 / taken["product"]["wall"]
+def product_rate():
+    """Operations a wall second of the products above."""
+    products, operations = matrix_products()
+    return operations / alternating({"products": products}, 3)["products"]["wall"]
 
 
 def resident_bytes(peak=False):
@@ -75,13 +78,12 @@ def seconds_since_start():
     return time.time() - psutil.Process().create_time()
 
 
-def set_threads(threads):
-    """Threads of TensorFlow; before its first operation."""
+def set_threads(threads, inside=1):
+    """Threads of TensorFlow, and those inside one operation; before its first, 0 for all."""
     import tensorflow as tf
 
-    if threads:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(inside)
 
 
 def in_fresh_process(script, *arguments):

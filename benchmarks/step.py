@@ -21,6 +21,9 @@ _workload = click.option(
 )
 _batch = click.option("--batch-size", type=int, help="The preset's by default.")
 _threads = click.option("--threads", type=int, default=1, help="0 for all.")
+_inside = click.option(
+    "--inside", default=1, help="Threads of one operation; 1 shares out the batch instead."
+)
 _terms = click.option("--terms", default="1,5,10,20,roulette", help="Separated by commas.")
 _out = click.option("--out", type=click.Path(dir_okay=False), help="JSON file.")
 
@@ -38,15 +41,16 @@ def main():
 @_workload
 @_batch
 @_threads
+@_inside
 @_terms
 @click.option("--rounds", default=7)
 @click.option("--plain/--no-plain", default=True, help="Whether the plain form runs beside.")
 @_out
-def step_time(workload, batch_size, threads, terms, rounds, plain, out):
+def step_time(workload, batch_size, threads, inside, terms, rounds, plain, out):
     """Wall and CPU seconds of a step, against the plain form and the floor."""
     rows = [
         measuring.in_fresh_process(
-            *(__file__, "one-time", workload, batch_size or 0, threads, spec, rounds),
+            *(__file__, "one-time", workload, batch_size or 0, threads, inside, spec, rounds),
             int(plain and spec != "roulette"),
         )
         for spec in terms.split(",")
@@ -58,11 +62,12 @@ def step_time(workload, batch_size, threads, terms, rounds, plain, out):
 @_workload
 @_batch
 @_threads
+@_inside
 @_terms
 @click.option("--repeats", default=3)
 @click.option("--plain/--no-plain", default=True, help="Whether the plain form runs beside.")
 @_out
-def step_memory(workload, batch_size, threads, terms, repeats, plain, out):
+def step_memory(workload, batch_size, threads, inside, terms, repeats, plain, out):
     """Peak memory of steps above that after import and build, in MB (10⁶ bytes)."""
     rows = []
     for spec in terms.split(","):
@@ -71,7 +76,7 @@ def step_memory(workload, batch_size, threads, terms, repeats, plain, out):
         for kind in kinds:
             taken = [
                 measuring.in_fresh_process(
-                    __file__, "one-memory", workload, batch_size or 0, threads, spec, kind
+                    __file__, "one-memory", workload, batch_size or 0, threads, inside, spec, kind
                 )
                 for _ in range(repeats)
             ]
@@ -84,14 +89,15 @@ def step_memory(workload, batch_size, threads, terms, repeats, plain, out):
 @_workload
 @_batch
 @_threads
+@_inside
 @click.option("--terms", default="5")
 @click.option("--initial", default=0, help="Examples of a last, ActNorm's initialisation.")
 @_out
-def first_step(workload, batch_size, threads, terms, initial, out):
+def first_step(workload, batch_size, threads, inside, terms, initial, out):
     """Seconds from the process's start to the end of the first step, by stages, and floors."""
     rows = [
         measuring.in_fresh_process(
-            *(__file__, "one-first", workload, batch_size or 0, threads, spec, initial)
+            *(__file__, "one-first", workload, batch_size or 0, threads, inside, spec, initial)
         )
         for spec in terms.split(",")
     ]
@@ -107,14 +113,14 @@ def _arguments(*names):
     return decorate
 
 
-_NUMBERS = {"batch_size", "threads", "rounds", "plain", "initial"}
+_NUMBERS = {"batch_size", "threads", "inside", "rounds", "plain", "initial"}
 
 
-@_arguments("workload", "batch_size", "threads", "spec", "rounds", "plain")
-def one_time(workload, batch_size, threads, spec, rounds, plain):
-    measuring.set_threads(threads)
-    calls, product = {}, measuring.matrix_product()
-    calls["product"] = lambda: [product() for _ in range(20)]
+@_arguments("workload", "batch_size", "threads", "inside", "spec", "rounds", "plain")
+def one_time(workload, batch_size, threads, inside, spec, rounds, plain):
+    measuring.set_threads(threads, inside)
+    calls = {}
+    calls["products"], operations = measuring.matrix_products()
     for kind in (*_OURS, "bfloat16"):
         calls[kind], model, size = _step(workload, batch_size, spec, kind)
     if plain:
@@ -129,16 +135,16 @@ def one_time(workload, batch_size, threads, spec, rounds, plain):
         row["plain / ours (CPU)"] = taken["plain"]["cpu"] / row["CPU s"]
         row["plain / ours (wall)"] = taken["plain"]["wall"] / row["wall s"]
     if spec != "roulette":
-        rate = 20 * 2 * 1024**3 / taken["product"]["wall"]
+        rate = operations / taken["products"]["wall"]
         floor = workloads.floor_flops(model, batch_size, int(spec)) / rate
         row |= {"floor s": floor, "wall / floor": row["wall s"] / floor}
         row["product GFLOP/s"] = rate / 1e9
     print(json.dumps(row))
 
 
-@_arguments("workload", "batch_size", "threads", "spec", "kind")
-def one_memory(workload, batch_size, threads, spec, kind):
-    measuring.set_threads(threads)
+@_arguments("workload", "batch_size", "threads", "inside", "spec", "kind")
+def one_memory(workload, batch_size, threads, inside, spec, kind):
+    measuring.set_threads(threads, inside)
     step, *_ = _step(workload, batch_size, spec, kind)
     base = measuring.resident_bytes()
     measuring.reset_peak()
@@ -147,9 +153,9 @@ def one_memory(workload, batch_size, threads, spec, kind):
     print(json.dumps((measuring.resident_bytes(peak=True) - base) / 1e6))
 
 
-@_arguments("workload", "batch_size", "threads", "spec", "initial")
-def one_first(workload, batch_size, threads, spec, initial):
-    measuring.set_threads(threads)
+@_arguments("workload", "batch_size", "threads", "inside", "spec", "initial")
+def one_first(workload, batch_size, threads, inside, spec, initial):
+    measuring.set_threads(threads, inside)
     imported = measuring.seconds_since_start()
     step, model, batch_size = _step(workload, batch_size, spec, "ours")
     built = measuring.seconds_since_start()

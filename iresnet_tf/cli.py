@@ -307,8 +307,9 @@ def _set_threads(intra_op):
 
 def _load(path, data_dir):
     run = RunFolder(path)
-    model = run.load_model()
-    return run, model, training.open_source(run.read_config()["preset"], data_dir)
+    preset = run.read_config()["preset"]
+    _set_threads(preset.intra_op_threads)
+    return run, run.load_model(), training.open_source(preset, data_dir)
 
 
 def _estimator(text):

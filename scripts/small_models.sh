@@ -13,25 +13,25 @@ flow=(model.activation=lipswish model.preactivation=false model.last_act_norm=tr
   optimizer.warmup_steps=100 optimizer.ema=0.995 optimizer.learning_rate=4e-3)
 logit=(data.preprocessing=logit data.alpha=1e-6)
 
-train mnist-classifier --batch-size 128 --steps 5060 "${adam[@]}" intra_op_threads=1 \
+train mnist-classifier --batch-size 128 --steps 5060 "${adam[@]}" \
   model.blocks=3,3 model.width=32,64 model.squeeze=true model.padding=3 \
   model.activation=lipswish model.preactivation=false \
   optimizer.learning_rate=3e-3 optimizer.warmup_steps=200 "${@:2}"
 
 train mnist-density --batch-size 64 --steps 3200 steps_per_epoch=200 evaluation_examples=1000 \
-  "${adam[@]}" "${flow[@]}" "${logit[@]}" intra_op_threads=1 \
+  "${adam[@]}" "${flow[@]}" "${logit[@]}" \
   model.blocks=2,14 model.width=32,96 model.factor_out=false optimizer.clip_norm=1 "${@:2}"
 
 train mnist-hybrid --batch-size 64 --steps 3000 steps_per_epoch=200 evaluation_examples=1000 \
-  "${flow[@]}" "${logit[@]}" intra_op_threads=1 \
+  "${flow[@]}" "${logit[@]}" \
   model.blocks=2,10 model.width=32,96 model.dense_blocks=2 "${@:2}"
 
 train cifar10-density --batch-size 32 --steps 2340 steps_per_epoch=180 evaluation_examples=500 \
-  "${adam[@]}" "${flow[@]}" intra_op_threads=1 \
+  "${adam[@]}" "${flow[@]}" \
   model.blocks=8,4,2 model.width=64,96,96 model.factor_out=false "${@:2}"
 
 train cifar10-classifier --batch-size 64 --steps 7650 steps_per_epoch=765 "${adam[@]}" \
-  intra_op_threads=1 model.blocks=3,3,3 model.width=64 model.squeeze=true model.padding=1 \
+  model.blocks=3,3,3 model.width=64 model.squeeze=true model.padding=1 \
   model.activation=lipswish optimizer.learning_rate=3e-3 optimizer.warmup_steps=200 "${@:2}"
 
 python "$(dirname "${BASH_SOURCE[0]}")/readme_figures.py" "$runs"

@@ -13,13 +13,12 @@ import tensorflow as tf
 from iresnet_tf.numerics.fixed_point import implicit_gradient
 from iresnet_tf.numerics.linearization import Shift
 from iresnet_tf.numerics.rounding import event_norm, rounding_error
+from iresnet_tf.numerics.threads import Whole, shared_out
 
 
 def add(g, x, recompute=False):
     """``x + g(x)``; see `transform` for ``recompute``."""
-    if not recompute:
-        return x + g(x)
-    return _call(_add_again, (), g, x)
+    return _call(_add_again if recompute else _add, (), g, x)
 
 
 def transform(g, x, estimator, seed, lipschitz=None, recompute=False):
@@ -45,15 +44,20 @@ def transform(g, x, estimator, seed, lipschitz=None, recompute=False):
     return _call(function, (estimator, lipschitz), g, x, seed)
 
 
-def _transform(estimator, lipschitz, g, x, seed):
+def _add(part, g, x):
+    del part
+    return x + g(x)
+
+
+def _transform(estimator, lipschitz, part, g, x, seed):
     linearization = g.linearize(x)
-    return x + linearization.value, estimator(linearization, seed, lipschitz)
+    return x + linearization.value, estimator(linearization, part.of_seed(seed), lipschitz)
 
 
-def _transform_again(estimator, lipschitz, g, x, seed):
+def _transform_again(estimator, lipschitz, part, g, x, seed):
     def forward(g, x):
         linearization = g.linearize(x)
-        value, factors = estimator.frozen(linearization, seed, lipschitz)
+        value, factors = estimator.frozen(linearization, part.of_seed(seed), lipschitz)
         return (x + linearization.value, value), factors
 
     def again(g, x, factors):
@@ -63,7 +67,8 @@ def _transform_again(estimator, lipschitz, g, x, seed):
     return _recomputed(forward, again, g, x)
 
 
-def _add_again(g, x):
+def _add_again(part, g, x):
+    del part
     return _recomputed(lambda g, x: ((x + g(x),), ()), lambda g, x, factors: (x + g(x),), g, x)[0]
 
 
@@ -114,7 +119,8 @@ def invert(g, y, solver, tolerance=None):
     return _call(_invert, (solver,), g, y, tf.cast(tolerance, y.dtype))
 
 
-def _invert(solver, g, y, tolerance):
+def _invert(solver, part, g, y, tolerance):
+    del part
     found = solver(g, y, tolerance=tolerance, subsets=not _holds_a_shift(g))
     # The sum x + g(x) − y rounds as well.
     epsilon = np.finfo(y.dtype.as_numpy_dtype).eps
@@ -123,10 +129,13 @@ def _invert(solver, g, y, tolerance):
 
 
 def _call(function, options, g, *arguments):
-    """``function(*options, g, *arguments)``, compiled; ``arguments[0]`` is a batch."""
+    """``function(*options, part, g, *arguments)``, compiled; ``arguments[0]`` is a batch.
+
+    On several threads its parts run beside each other, see `threads`.
+    """
     structure = _Structure(g)
     if structure.is_foreign:
-        return function(*options, g, *arguments)
+        return function(*options, Whole(), g, *arguments)
     specs = tuple(
         tf.TensorSpec([None, *each.shape[1:]] if index == 0 else each.shape, each.dtype)
         for index, each in enumerate(arguments)
@@ -146,8 +155,13 @@ def _compiled(function, options, structure, specs):
     )
 
 
-def _run(function, options, structure, tensors, *arguments):
-    return function(*options, structure.rebuild(tensors), *arguments)
+def _run(function, options, structure, tensors, x, *arguments):
+    g = structure.rebuild(tensors)
+
+    def run(rows, part):
+        return function(*options, part, _of_rows(g, part), rows, *arguments)
+
+    return shared_out(run, x)
 
 
 class _Structure:
@@ -193,6 +207,16 @@ def _template(g):
 def _holds_a_shift(g):
     """Whether the map is another one for every sample of its batch."""
     return isinstance(g, Shift) or isinstance(g, tuple) and any(map(_holds_a_shift, g))
+
+
+def _of_rows(g, part):
+    """The map of a part of the batch that ``g`` is of."""
+    if isinstance(g, Shift):
+        return Shift(part.of_rows(g.offset))
+    if isinstance(g, tuple) and _holds_a_shift(g):
+        parts = (_of_rows(each, part) for each in g)
+        return type(g)(*parts) if hasattr(g, "_fields") else tuple(parts)
+    return g
 
 
 def _types(g):

@@ -29,7 +29,6 @@ def _toy(density):
         batch_size=500,
         steps=2000,
         steps_per_epoch=200,
-        intra_op_threads=1,
     )
 
 
@@ -44,7 +43,6 @@ def _tabular():
         batch_size=256,
         steps=2000,
         steps_per_epoch=200,
-        intra_op_threads=1,
     )
 
 
@@ -55,7 +53,6 @@ _DIGITS = {
     "steps": 1000,
     "steps_per_epoch": 50,
     "optimizer": Optimizer(learning_rate=6e-3, warmup_steps=50, ema=0.99),
-    "intra_op_threads": 1,
 }
 _DIGITS_FLOW = ImageModel(blocks=(16,), width=(64,))
 

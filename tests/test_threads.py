@@ -1,0 +1,122 @@
+"""Batches whose samples are shared out among threads, against the batch as a whole."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from iresnet_tf import layers, models
+from iresnet_tf.numerics import residual_map, threads
+from iresnet_tf.numerics.log_det import Exact, PowerSeries, RussianRoulette
+
+BLOCKS = {
+    "series": ("conv", PowerSeries(5, probes=2), False),
+    "series recomputed": ("conv", PowerSeries(5, probes=2), True),
+    "roulette": ("dense", RussianRoulette(), False),
+    "exact recomputed": ("dense", Exact(), True),
+}
+
+
+@pytest.fixture
+def in_parts(monkeypatch):
+    """``in_parts(count)``: from now on batches are taken in so many parts."""
+
+    def in_parts(count):
+        monkeypatch.setattr(threads, "number_of_parts", lambda: count)
+        residual_map._compiled.cache_clear()
+
+    yield in_parts
+    residual_map._compiled.cache_clear()
+
+
+def figures(block, x, **context):
+    """What a block gives of a batch, and the gradients of it."""
+    variables = [variable.value for variable in block.g.trainable_variables]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y, log_det = block.forward_and_log_det(x, seed=3, **context)
+        likelihood = tf.reduce_sum(tf.sin(y)) + tf.reduce_sum(tf.square(log_det))
+        image = block(x, **context)
+        inverse = block.inverse(x, **context)
+        scalars = [likelihood, tf.reduce_sum(tf.sin(image)), tf.reduce_sum(tf.sin(inverse.x))]
+    gradients = [tape.gradient(each, [x, *variables]) for each in scalars]
+    return [y, log_det, image, *inverse, *tf.nest.flatten(gradients)]
+
+
+def require_equal(found, wanted):
+    for one, other in zip(found, wanted, strict=True):
+        assert one.shape == other.shape and one.dtype == other.dtype
+        # Sums over the batch in another order.
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", BLOCKS)
+def test_the_figures_are_those_of_the_whole(in_parts, contraction, batch_for, case):
+    kind, estimator, recompute = BLOCKS[case]
+    block = layers.ResidualBlock(contraction(kind), estimator, recompute=recompute)
+    batches = [batch_for(kind, size) for size in (1, 2, 7)]
+    in_parts(1)
+    whole = [figures(block, x) for x in batches]
+    # Of a single sample, two parts of three are empty.
+    in_parts(3)
+    for x, wanted in zip(batches, whole):
+        require_equal(figures(block, x), wanted)
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_every_sample_keeps_its_context(in_parts, rows):
+    g = layers.Contraction.mlp((8, 4), context_shape=(2,), dtype="float64")
+    block = layers.ResidualBlock(g, PowerSeries(4))
+    random = np.random.default_rng(0)
+    x = tf.constant(random.normal(size=(5, 3)))
+    context = tf.constant(random.normal(size=(rows, 2)))
+    in_parts(1)
+    block.forward_and_log_det(x, context=context)
+    for variable in g.trainable_variables:
+        variable.assign(random.normal(size=variable.shape))
+    layers.refresh(g)
+    whole = figures(block, x, context=context)
+    assert np.ptp(whole[0] - x) > 0.01
+    in_parts(2)
+    require_equal(figures(block, x, context=context), whole)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["plain", "XLA"])
+def test_training_leaves_the_same_weights(in_parts, jit_compile):
+    x = np.random.default_rng(0).integers(0, 4, (14, 4, 4, 1)).astype(float)
+
+    def trained(count):
+        in_parts(count)
+        keras.utils.set_random_seed(1)
+        g = [layers.Contraction.conv(4, (3, 1, 3), dtype="float64") for _ in range(2)]
+        stack = [layers.ResidualBlock(each, PowerSeries(3)) for each in g]
+        noise = layers.Dequantize(4, dtype="float64")
+        model = models.DensityModel(stack, preprocessing=[noise], seed=0, dtype="float64")
+        model.compile(keras.optimizers.SGD(0.01), jit_compile=jit_compile)
+        model.fit(x, batch_size=8, epochs=2, shuffle=False, verbose=0)
+        return model.get_weights()
+
+    for one, other in zip(trained(1), trained(3), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13)
+
+
+def test_parts_are_as_many_as_the_threads_that_run_operations_beside_each_other(monkeypatch):
+    told = {"intra": 1, "inter": 5}
+    gpus = []
+    threading = tf.config.threading
+    for kind in told:
+        name = f"get_{kind}_op_parallelism_threads"
+        monkeypatch.setattr(threading, name, lambda kind=kind: told[kind])
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+    assert threads.number_of_parts() == 5
+    told["inter"] = 100
+    assert threads.number_of_parts() == threads.MOST
+    told["inter"] = 0
+    monkeypatch.setattr(threads, "_cores", lambda: 6)
+    assert threads.number_of_parts() == 6
+    gpus.append("/GPU:0")
+    assert threads.number_of_parts() == 1
+    gpus.clear()
+    for several in (0, 2):
+        told["intra"] = several
+        assert threads.number_of_parts() == 1
