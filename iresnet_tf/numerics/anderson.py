@@ -3,18 +3,24 @@
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics.solver import Solver
+from iresnet_tf.numerics.solver import Solver, of_rows
 
 
 class _Memory(NamedTuple):
-    """What a sample remembers; vectors are ``[batch, D]``, histories ``[batch, memory, D]``."""
+    """What a sample remembers; vectors are ``[batch, D]``, histories ``[batch, memory, D]``.
+
+    Differences are written in turn into the rows of the histories; ``valid [batch, memory]``
+    tells the rows that hold one.
+    """
 
     history_x: tf.Tensor
     history_r: tf.Tensor
+    valid: tf.Tensor
     x: tf.Tensor
-    r: tf.Tensor
+    correction: tf.Tensor
     direction: tf.Tensor
     remainder: tf.Tensor
     length: tf.Tensor
@@ -29,20 +35,21 @@ class Anderson(Solver):
 
         x̄_k = x_k − ΔX γ,   r̄_k = r_k − ΔR γ,   γ = argmin ‖r_k − ΔR γ‖² + Σ_i λ_i γ_i² ‖ΔR_i‖²
 
-    ``r_k = y − x_k − g(x_k)``; ``ΔX`` and ``ΔR`` hold the last differences of iterates and
-    residuals of each sample.  The ridge ``λ_i`` grows with a difference's age: g bends, so old
-    differences mislead.  The step from ``x̄_k`` has the length and momentum of conjugate
-    gradients,
+    ``r_k = P (y − x_k − g(x_k))`` with an approximate inverse ``P`` of ``I + J``, the same for all
+    samples (of images, see `iresnet_tf.numerics.preconditioner`; else the identity); ``ΔX`` and
+    ``ΔR`` hold the last differences of iterates and of these corrections of each sample.  The
+    ridge ``λ_i`` grows with a difference's age: g bends, so old differences mislead.  The step
+    from ``x̄_k`` has the length and momentum of conjugate gradients,
 
-        α_k = ‖r̄_{k−1}‖² / ⟨r̄_{k−1}, (I + J) p_{k−1}⟩,   β_k = ‖r̄_k‖² / ‖r̄_{k−1}‖²,
+        α_k = ‖r̄_{k−1}‖² / ⟨r̄_{k−1}, P (I + J) p_{k−1}⟩,   β_k = ‖r̄_k‖² / ‖r̄_{k−1}‖²,
 
-    near the best along the unseen direction where J is nearly symmetric, as trained ones are;
-    the product with ``I + J`` is the difference that the last step made, so the length is the
-    one that would have been best there.
+    near the best along the unseen direction where ``P (I + J)`` is nearly symmetric, as trained
+    ones are; the product is the difference that the last step made, so the length is the one
+    that would have been best there.
 
     Where a step makes the residual grow, the sample forgets its differences, returns to its
-    best iterate and takes Picard steps (``α = 1, β = 0, γ = 0``), twice as many after every
-    such failure.
+    best iterate and takes Picard steps (``P = I, α = 1, β = 0, γ = 0``), twice as many after every
+    such failure: it converges whatever ``P`` is worth.
 
     Args:
         tolerance: absolute, on ``max |x + g(x) − y|`` of a sample.
@@ -76,8 +83,9 @@ class Anderson(Solver):
         return _Memory(
             history_x=history,
             history_r=history,
+            valid=tf.zeros([batch, self.memory], tf.bool),
             x=vector,
-            r=vector,
+            correction=vector,
             direction=vector,
             remainder=vector,
             length=tf.ones([batch], dtype),
@@ -86,32 +94,38 @@ class Anderson(Solver):
             failures=count,
         )
 
-    def _next(self, now, r, improved):
+    def _next(self, now, r, correction, improved):
         last = now.memory
+        best = of_rows(improved, correction, last.correction)
         failed = (now.step > 1) & ~improved
         failures = last.failures + tf.cast(failed, tf.int32)
         waiting = tf.where(
             failed, 2 ** tf.minimum(failures, 8) - 1, tf.maximum(last.waiting - 1, 0)
         )
-        history_x = _with_difference(last.history_x, now.x - last.x, last.known, improved)
-        history_r = _with_difference(last.history_r, r - last.r, last.known, improved)
+        row = now.step % self.memory
+        history_x = _written(last.history_x, row, now.x - last.x, improved)
+        history_r = _written(last.history_r, row, correction - last.correction, improved)
+        is_new = tf.range(self.memory) == row
+        valid = (last.valid | (is_new & last.known[:, tf.newaxis])) & improved[:, tf.newaxis]
 
-        accelerate = (waiting == 0)[:, tf.newaxis]
-        gamma = self._least_squares(history_r, now.best_r)
-        gamma = tf.where(accelerate, gamma, tf.zeros_like(gamma))
+        accelerate = waiting == 0
+        age = tf.cast((row - tf.range(self.memory)) % self.memory, tf.float64)
+        gamma = self._least_squares(history_r, valid & accelerate[:, tf.newaxis], age, best)
         base = now.best_x - _combination(gamma, history_x)
-        remainder = now.best_r - _combination(gamma, history_r)
+        # Picard's step contracts, whatever the preconditioner is worth.
+        remainder = of_rows(accelerate, best - _combination(gamma, history_r), now.best_r)
 
-        conjugate = last.known & improved & (waiting == 0)
-        length, momentum = self._conjugate_step(last, r, remainder)
+        conjugate = last.known & improved & accelerate
+        length, momentum = self._conjugate_step(last, correction, remainder)
         length = tf.where(conjugate, length, tf.ones_like(length))
         momentum = tf.where(conjugate, momentum, tf.zeros_like(momentum))
         direction = remainder + momentum[:, tf.newaxis] * last.direction
         memory = _Memory(
             history_x,
             history_r,
+            valid,
             now.best_x,
-            now.best_r,
+            best,
             direction,
             remainder,
             length,
@@ -121,10 +135,10 @@ class Anderson(Solver):
         )
         return base + length[:, tf.newaxis] * direction, memory
 
-    def _conjugate_step(self, last, r, remainder):
+    def _conjugate_step(self, last, correction, remainder):
         """``α`` and ``β``, ``[batch]``."""
-        # (I + J) p, from the last step: r = r̄ − α (I + J) p.
-        curvature = _inner(last.remainder, last.remainder - r) / last.length
+        # P (I + J) p, from the last step: correction = r̄ − α P (I + J) p.
+        curvature = _inner(last.remainder, last.remainder - correction) / last.length
         square = _inner(last.remainder, last.remainder)
         length = tf.clip_by_value(
             tf.math.divide_no_nan(square, curvature),
@@ -134,34 +148,40 @@ class Anderson(Solver):
         momentum = tf.math.divide_no_nan(_inner(remainder, remainder), square)
         return length, tf.minimum(momentum, self.LARGEST_MOMENTUM)
 
-    def _least_squares(self, rows, target):
-        """``γ`` of ``[batch, memory, D]`` and ``[batch, D]``; 0 for rows of zeros.
+    def _least_squares(self, rows, valid, age, target):
+        """``γ`` of ``[batch, memory, D]`` and ``[batch, D]``; 0 for rows that are not valid.
 
-        Rows are scaled to unit length and the normal equations solved in float64 with a
-        ridge that begins just above their rounding.
+        The normal equations of rows of unit length, solved in float64 with a ridge that
+        begins just above their rounding.
         """
         dtype = rows.dtype
-        length = tf.norm(rows, axis=2, keepdims=True)
-        unit = tf.cast(tf.math.divide_no_nan(rows, length), tf.float64)
-        gram = tf.matmul(unit, unit, transpose_b=True)
-        rounding = 1e-10 if dtype == tf.float32 else 1e-14
-        age = tf.range(self.memory - 1, -1, -1, dtype=tf.float64)
-        missing = tf.cast(length[:, :, 0] == 0.0, tf.float64)
-        gram += tf.linalg.diag(rounding + self.AGEING * age + missing)
-        right = tf.matmul(unit, tf.cast(target, tf.float64)[:, :, tf.newaxis])
-        gamma = tf.cast(tf.linalg.solve(gram, right), dtype)
-        return tf.math.divide_no_nan(gamma, length)[:, :, 0]
+        gram = tf.cast(tf.matmul(rows, rows, transpose_b=True), tf.float64)
+        right = tf.cast(tf.linalg.matvec(rows, target), tf.float64)
+        square = tf.linalg.diag_part(gram)
+        valid &= (square > 0.0) & tf.math.is_finite(square)
+        inverse_length = tf.where(valid, tf.math.rsqrt(square), 0.0)
+        scale = inverse_length[:, :, tf.newaxis] * inverse_length[:, tf.newaxis]
+        gram = tf.math.multiply_no_nan(gram, scale)
+        right = tf.math.multiply_no_nan(right, inverse_length)
+        rounding = 16.0 * np.finfo(dtype.as_numpy_dtype).eps
+        gram += tf.linalg.diag(rounding + self.AGEING * age + tf.cast(~valid, tf.float64))
+        gamma = tf.linalg.solve(gram, right[:, :, tf.newaxis])[:, :, 0]
+        return tf.cast(inverse_length * gamma, dtype)
 
 
-def _with_difference(history, difference, known, improved):
-    """The history with its oldest entry replaced, if one is known; empty after a failure."""
-    shifted = tf.concat([history[:, 1:], difference[:, tf.newaxis]], 1)
-    history = tf.where(known[:, tf.newaxis, tf.newaxis], shifted, history)
-    return tf.where(improved[:, tf.newaxis, tf.newaxis], history, tf.zeros_like(history))
+def _written(history, row, difference, improved):
+    """The history with a difference of each sample in that row; zeros where it did not improve.
+
+    (There the difference may be infinite, and nothing times it is not nothing.)
+    """
+    batch = tf.range(tf.shape(history)[0])
+    places = tf.stack([batch, tf.fill(tf.shape(batch), row)], 1)
+    finite = of_rows(improved, difference, tf.zeros_like(difference))
+    return tf.tensor_scatter_nd_update(history, places, finite)
 
 
 def _combination(gamma, history):
-    return tf.reduce_sum(gamma[:, :, tf.newaxis] * history, axis=1)
+    return tf.linalg.matvec(history, gamma, transpose_a=True)
 
 
 def _inner(a, b):

@@ -10,6 +10,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.numerics import preconditioner
 from iresnet_tf.numerics.fixed_point import implicit_gradient
 from iresnet_tf.numerics.linearization import Shift
 from iresnet_tf.numerics.rounding import event_norm, rounding_error
@@ -121,7 +122,10 @@ def invert(g, y, solver, tolerance=None):
 
 def _invert(solver, part, g, y, tolerance):
     del part
-    found = solver(g, y, tolerance=tolerance, subsets=not _holds_a_shift(g))
+    varies = _holds_a_shift(g)
+    known = not varies and not _Structure(g).is_foreign
+    precondition = preconditioner.at_origin(g, y.shape[1:], y.dtype) if known else None
+    found = solver(g, y, tolerance=tolerance, subsets=not varies, precondition=precondition)
     # The sum x + g(x) − y rounds as well.
     epsilon = np.finfo(y.dtype.as_numpy_dtype).eps
     margin = rounding_error(g, found.x) + 4.0 * epsilon * (event_norm(y) + event_norm(found.x))

@@ -72,7 +72,7 @@ class Solver(Configured):
         self.tolerance = float(tolerance)
         self.max_iterations = int(max_iterations)
 
-    def __call__(self, g, y, initial=None, tolerance=None, subsets=True):
+    def __call__(self, g, y, initial=None, tolerance=None, subsets=True, precondition=None):
         """Solves ``x + g(x) = y``.
 
         Args:
@@ -83,6 +83,8 @@ class Solver(Configured):
             subsets: whether ``g`` takes some samples of the batch without the others, so that
                 those that have stopped cost no more; a product with Jacobians at a batch
                 takes all.
+            precondition: function ``[batch, …event] → [batch, …event]`` near ``(I + J)⁻¹``, or
+                ``None``; see `iresnet_tf.numerics.preconditioner`.
 
         Returns:
             `FixedPoint`.  No gradient flows through it: see `implicit_gradient`.
@@ -97,8 +99,11 @@ class Solver(Configured):
             target if initial is None else tf.reshape(tf.stop_gradient(initial), [-1, dimension])
         )
 
-        def evaluate(x):
-            return tf.reshape(g(tf.reshape(x, [-1, *y.shape[1:]])), [-1, dimension])
+        def on_rows(function):
+            event = y.shape[1:]
+            return lambda x: tf.reshape(function(tf.reshape(x, [-1, *event])), [-1, dimension])
+
+        evaluate, corrected = on_rows(g), on_rows(precondition or tf.identity)
 
         def evaluate_active(x, active):
             # The value of a sample that has stopped is never looked at again.
@@ -117,20 +122,19 @@ class Solver(Configured):
             # So that F(x), evaluated again in another order, meets the tolerance too.
             solved = now.active & (tf.reduce_max(tf.abs(r), axis=1) + rounding <= tolerance)
             improved = now.active & ((norm < now.best_norm) | solved)
-            keep = improved[:, tf.newaxis]
             stalled = tf.where(improved, 0, now.stalled + 1)
             converged = now.converged | solved
             new = now._replace(
                 step=now.step + 1,
-                best_x=tf.where(keep, now.x, now.best_x),
-                best_r=tf.where(keep, r, now.best_r),
+                best_x=of_rows(improved, now.x, now.best_x),
+                best_r=of_rows(improved, r, now.best_r),
                 best_norm=tf.where(improved, norm, now.best_norm),
                 stalled=stalled,
                 iterations=now.iterations + tf.cast(now.active, tf.int32),
                 converged=converged,
                 active=now.active & ~solved & (stalled < self.PATIENCE),
             )
-            x, memory = self._next(new, r, improved)
+            x, memory = self._next(new, r, corrected(r), improved)
             return tuple(new._replace(x=x, memory=memory))
 
         first = _Iterate(
@@ -161,8 +165,11 @@ class Solver(Configured):
         del batch, dimension, dtype
         return ()
 
-    def _next(self, now, r, improved):
-        """The next iterate ``[batch, D]`` and the solver's memory."""
+    def _next(self, now, r, correction, improved):
+        """The next iterate ``[batch, D]`` and the solver's memory, after the residual ``r``.
+
+        ``correction`` is ``r`` preconditioned.
+        """
         raise NotImplementedError
 
     def get_config(self):
@@ -176,6 +183,14 @@ class Picard(Solver):
     Source: Behrmann et al. 2019 (arXiv:1811.00995), algorithm 1.
     """
 
-    def _next(self, now, r, improved):
-        del improved
+    def _next(self, now, r, correction, improved):
+        del correction, improved
         return now.x + r, now.memory
+
+
+def of_rows(condition, a, b):
+    """Rows of ``a`` where the condition ``[batch]`` holds, else those of ``b``.
+
+    Whole rows, where `tf.where` would look at every element.
+    """
+    return tf.raw_ops.Select(condition=condition, x=a, y=b)
