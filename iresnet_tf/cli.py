@@ -21,6 +21,7 @@ from iresnet_tf.analysis.spectrum import spectrum
 from iresnet_tf.data import tables
 from iresnet_tf.data.outliers import outliers
 from iresnet_tf.numerics import log_det as estimators
+from iresnet_tf.numerics import threads
 from iresnet_tf.training import presets as catalogue
 from iresnet_tf.training import strategies
 from iresnet_tf.training import train as training
@@ -296,10 +297,14 @@ def certify(run):
 
 
 def _set_threads(intra_op):
-    if intra_op is None:
+    if intra_op == "auto":
+        is_large = threads.cores() > threads.MOST
+        intra_op = None if is_large or tf.config.get_visible_devices("GPU") else 1
+    threading = tf.config.threading
+    if intra_op in (None, threading.get_intra_op_parallelism_threads()):
         return
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(intra_op)
+        threading.set_intra_op_parallelism_threads(intra_op)
     except RuntimeError:
         # TensorFlow has started in this process, and keeps the threads that it has.
         click.echo("intra_op_threads has no effect: TensorFlow is running already.", err=True)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from iresnet_tf import layers
 from iresnet_tf.layers.binding import bind
 from iresnet_tf.numerics import preconditioner
-from iresnet_tf.numerics.fixed_point import Anderson
+from iresnet_tf.numerics.fixed_point import Anderson, Picard
 
 
 def contraction_of_images(shape, sizes=(3, 1, 3), activation="elu"):
@@ -48,29 +48,58 @@ def test_of_images_it_is_the_series_of_a_convolution_that_has_the_jacobian_insid
     jacobian = jacobian_at_origin(jacobian_of, g, shape)
     # What enters at a pixel inside meets no border on its way: there one Jacobian column is the
     # next one's, shifted.
-    kernel = jacobian.reshape(*shape, *shape)[2:7, 2:7, :, 4, 4]
-    convolution = np.zeros((*shape, *shape))
-    for row, column in np.ndindex(*shape[:2]):
-        for down, right in np.ndindex(5, 5):
-            to = row + down - 2, column + right - 2
-            if 0 <= to[0] < shape[0] and 0 <= to[1] < shape[1]:
-                convolution[(*to, slice(None), row, column)] = kernel[down, right]
+    column = jacobian.reshape(*shape, *shape)[2:7, 2:7, :, 4, 4]
+    whole = as_convolution(column, shape)
     inside = np.s_[:, :, :, 1:-1, 1:-1]
-    np.testing.assert_allclose(
-        jacobian.reshape(*shape, *shape)[inside], convolution[inside], atol=1e-13
-    )
-    convolution = convolution.reshape(jacobian.shape)
+    np.testing.assert_allclose(jacobian.reshape(*shape, *shape)[inside], whole[inside], atol=1e-13)
+    convolution = as_convolution(column[1:-1, 1:-1], shape).reshape(jacobian.shape)
     series = np.eye(len(jacobian)) - convolution + convolution @ convolution
     np.testing.assert_allclose(matrix_at_origin(matrix_of, g, shape), series, atol=1e-13)
 
 
-def test_there_is_none_of_vectors_nor_of_a_large_map_bound_to_a_grid():
-    g = layers.Contraction.mlp((8,))
-    g.build((None, 6))
-    assert preconditioner.at_origin(bind(g), tf.TensorShape([6]), tf.float32) is None
-    g = layers.Contraction.conv(4, (3, 3))
-    g.build((None, 4, 4, 5))
-    assert preconditioner.at_origin(bind(g), tf.TensorShape([4, 4, 5]), tf.float32) is None
+def as_convolution(column, shape):
+    """The Jacobian ``[…shape, …shape]`` whose every column is that one, shifted."""
+    reach = len(column) // 2
+    matrix = np.zeros((*shape, *shape))
+    for row, place in np.ndindex(*shape[:2]):
+        for down, right in np.ndindex(*column.shape[:2]):
+            to = row + down - reach, place + right - reach
+            if 0 <= to[0] < shape[0] and 0 <= to[1] < shape[1]:
+                matrix[(*to, slice(None), row, place)] = column[down, right]
+    return matrix
+
+
+@pytest.mark.parametrize(
+    "shape, width, why",
+    [
+        ((6,), 8, "no image"),
+        ((4, 4, 8), 16, "unrolled for its grid"),
+        ((2, 40, 4), 32, "two pixels high"),
+        # 2 (9 c²) multiplications beside 2/3 (18 c w + w²).
+        ((8, 8, 16), 16, "as dear as g"),
+    ],
+)
+def test_there_is_none(shape, width, why):
+    sizes = (width,) if len(shape) == 1 else (3, 1, 3)
+    make = layers.Contraction.mlp if len(shape) == 1 else layers.Contraction.conv
+    g = make(sizes) if len(shape) == 1 else make(width, sizes)
+    g.build((None, *shape))
+    assert preconditioner.at_origin(bind(g), tf.TensorShape(shape), tf.float32) is None
+
+
+@pytest.mark.parametrize("shape", [(3, 20, 4), (5, 5, 3), (4, 4, 32), (28, 28, 1)])
+@pytest.mark.parametrize("sizes", [(3, 1, 3), (5, 3)])
+def test_images_of_any_size_come_back(shape, sizes):
+    g = layers.Contraction.conv(64, sizes)
+    x = tf.constant(np.random.default_rng(0).standard_normal((3, *shape)), tf.float32)
+    block = layers.ResidualBlock(g)
+    y = block(x)
+    assert preconditioner.at_origin(bind(g), x.shape[1:], x.dtype) is not None
+    found = block.inverse(y)
+    np.testing.assert_allclose(found.x, x, atol=1e-5)
+    np.testing.assert_array_less(
+        tf.norm(tf.reshape(found.x - x, [3, -1]), axis=1), found.error_bound
+    )
 
 
 def test_with_the_inverse_of_a_linear_map_one_step_solves_it():
@@ -110,3 +139,19 @@ def test_it_saves_evaluations_on_images():
     assert np.all(found.iterations < plain.iterations)
     block = layers.ResidualBlock(g, solver=Anderson(1e-9))
     np.testing.assert_array_equal(block.inverse(y).iterations, found.iterations)
+
+
+@pytest.mark.parametrize("activation", ["relu", "elu", "lipswish"])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0, 100.0])
+def test_far_from_the_origin_it_does_not_mislead(activation, scale):
+    shape = (8, 8, 3)
+    g = contraction_of_images(shape, activation=activation)
+    x = tf.constant(scale * np.random.default_rng(1).standard_normal((6, *shape)))
+    taken = {}
+    for solver in (Picard, Anderson):
+        block = layers.ResidualBlock(g, solver=solver(1e-8))
+        found = block.inverse(block(x))
+        assert np.all(found.converged)
+        np.testing.assert_allclose(found.x, x, atol=1e-7)
+        taken[solver] = found.iterations.numpy()
+    assert np.all(taken[Anderson] <= taken[Picard] + 2)

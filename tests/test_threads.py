@@ -1,12 +1,14 @@
 """Batches whose samples are shared out among threads, against the batch as a whole."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from iresnet_tf import layers, models
-from iresnet_tf.numerics import residual_map, threads
+from iresnet_tf.numerics import probes, residual_map, threads
 from iresnet_tf.numerics.log_det import Exact, PowerSeries, RussianRoulette
 
 BLOCKS = {
@@ -21,12 +23,53 @@ BLOCKS = {
 def in_parts(monkeypatch):
     """``in_parts(count)``: from now on batches are taken in so many parts."""
 
-    def in_parts(count):
-        monkeypatch.setattr(threads, "number_of_parts", lambda: count)
-        residual_map._compiled.cache_clear()
+    return lambda count: monkeypatch.setattr(residual_map, "number_of_parts", lambda: count)
 
-    yield in_parts
-    residual_map._compiled.cache_clear()
+
+def test_every_part_gets_its_rows_and_their_place():
+    x = tf.reshape(tf.range(14.0), [7, 2])
+    seen = []
+
+    def double(rows, part):
+        seen.append((len(rows), *map(int, part)))
+        return {"twice": 2.0 * rows, "sum": tf.reduce_sum(rows, 1)}
+
+    found = threads.shared_out(double, x, 3)
+    assert seen == [(2, 0, 2, 7), (2, 2, 4, 7), (3, 4, 7, 7)]
+    np.testing.assert_array_equal(found["twice"], 2.0 * x)
+    np.testing.assert_array_equal(found["sum"], [1, 5, 9, 13, 17, 21, 25])
+
+
+@pytest.mark.parametrize("examples", [1, 2])
+def test_no_part_is_empty(examples):
+    x = tf.random.normal([examples, 2])
+
+    def double(rows, part):
+        assert len(rows) == 1 and int(part.last - part.first) == 1
+        return 2.0 * rows
+
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        found = threads.shared_out(double, x, 3)
+        total = tf.reduce_sum(found * x)
+    np.testing.assert_array_equal(found, 2.0 * x)
+    np.testing.assert_allclose(tape.gradient(total, x), 4.0 * x, rtol=1e-6)
+
+
+def test_a_block_is_taken_in_parts_but_for_layers_that_are_not_known(in_parts, monkeypatch):
+    counts = []
+
+    def shared_out(function, x, count):
+        counts.append(count)
+        return threads.shared_out(function, x, count)
+
+    monkeypatch.setattr(residual_map, "shared_out", shared_out)
+    in_parts(5)
+    layers.ResidualBlock(layers.Contraction.mlp((7,)))(tf.ones([6, 3]))
+    assert counts == [5]
+    foreign = layers.Contraction([keras.layers.Dense(3)], lipschitz=0.5)
+    layers.ResidualBlock(foreign)(tf.ones([6, 3]))
+    assert counts == [5]
 
 
 def figures(block, x, **context):
@@ -54,13 +97,60 @@ def require_equal(found, wanted):
 def test_the_figures_are_those_of_the_whole(in_parts, contraction, batch_for, case):
     kind, estimator, recompute = BLOCKS[case]
     block = layers.ResidualBlock(contraction(kind), estimator, recompute=recompute)
-    batches = [batch_for(kind, size) for size in (1, 2, 7)]
+    batches = [batch_for(kind, size) for size in (2, 7)]
     in_parts(1)
     whole = [figures(block, x) for x in batches]
-    # Of a single sample, two parts of three are empty.
     in_parts(3)
     for x, wanted in zip(batches, whole):
         require_equal(figures(block, x), wanted)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_batch_of_unknown_size_may_have_fewer_samples_than_parts(in_parts, size):
+    g = layers.Contraction.conv(16, (3, 1, 3))
+    block = layers.ResidualBlock(g, PowerSeries(3))
+    x = tf.constant(np.random.default_rng(0).normal(size=(size, 8, 8, 4)), tf.float32)
+    block.build(x.shape)
+    in_parts(1)
+    whole = figures(block, x)
+    in_parts(4)
+    specification = tf.TensorSpec([None, *x.shape[1:]], x.dtype)
+    parted = tf.function(functools.partial(figures, block), input_signature=[specification])(x)
+    for one, other in zip(parted, whole, strict=True):
+        if one.dtype == x.dtype:
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_a_part_of_a_larger_batch_is_parted_again(in_parts, contraction, batch_for):
+    block = layers.ResidualBlock(contraction("dense"), PowerSeries(4))
+    x = batch_for("dense", 8)
+    in_parts(1)
+    whole = block.forward_and_log_det(x, seed=3)[1]
+    in_parts(2)
+    seed = probes.placed(probes.as_seed(3), 5, 8)
+    np.testing.assert_allclose(
+        block.forward_and_log_det(x[5:], seed=seed)[1], whole[5:], rtol=1e-12
+    )
+
+
+def test_what_is_exported_is_not_parted(monkeypatch, tmp_path):
+    counts = []
+
+    def shared_out(function, x, count):
+        counts.append(count)
+        return threads.shared_out(function, x, count)
+
+    monkeypatch.setattr(residual_map, "shared_out", shared_out)
+    monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: 1)
+    monkeypatch.setattr(tf.config.threading, "get_inter_op_parallelism_threads", lambda: 3)
+    g = layers.Contraction.mlp((9,))
+    model = models.DensityModel([layers.ResidualBlock(g, PowerSeries(2))])
+    model.log_prob(np.zeros((4, 3), "float32"))
+    assert set(counts) == {3}
+    counts.clear()
+    model.export(tmp_path / "served")
+    assert set(counts) == {1}
+    assert threads.number_of_parts() == 3
 
 
 @pytest.mark.parametrize("rows", [1, 5])
@@ -107,12 +197,12 @@ def test_parts_are_as_many_as_the_threads_that_run_operations_beside_each_other(
     for kind in told:
         name = f"get_{kind}_op_parallelism_threads"
         monkeypatch.setattr(threading, name, lambda kind=kind: told[kind])
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpus)
     assert threads.number_of_parts() == 5
     told["inter"] = 100
     assert threads.number_of_parts() == threads.MOST
     told["inter"] = 0
-    monkeypatch.setattr(threads, "_cores", lambda: 6)
+    monkeypatch.setattr(threads, "cores", lambda: 6)
     assert threads.number_of_parts() == 6
     gpus.append("/GPU:0")
     assert threads.number_of_parts() == 1

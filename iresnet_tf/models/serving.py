@@ -9,9 +9,10 @@ import tempfile
 import tensorflow as tf
 
 from iresnet_tf.layers import refresh, residual_blocks
-from iresnet_tf.numerics import probes
+from iresnet_tf.numerics import probes, threads
 
 
+@threads.undivided()
 def export(model, path):
     """Writes the model's signatures to a new folder, whole or not at all.
 

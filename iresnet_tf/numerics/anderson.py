@@ -17,7 +17,7 @@ class _Memory(NamedTuple):
     """
 
     history_x: tf.Tensor
-    history_r: tf.Tensor
+    history_c: tf.Tensor
     valid: tf.Tensor
     x: tf.Tensor
     correction: tf.Tensor
@@ -31,25 +31,25 @@ class _Memory(NamedTuple):
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class Anderson(Solver):
-    """``x_{k+1} = x̄_k + α_k p_k``,  ``p_k = r̄_k + β_k p_{k−1}``:
+    """``x_{k+1} = x̄_k + α_k p_k``,  ``p_k = c̄_k + β_k p_{k−1}``:
 
-        x̄_k = x_k − ΔX γ,   r̄_k = r_k − ΔR γ,   γ = argmin ‖r_k − ΔR γ‖² + Σ_i λ_i γ_i² ‖ΔR_i‖²
+        x̄_k = x_k − ΔX γ,   c̄_k = c_k − ΔC γ,   γ = argmin ‖c_k − ΔC γ‖² + Σ_i λ_i γ_i² ‖ΔC_i‖²
 
-    ``r_k = P (y − x_k − g(x_k))`` with an approximate inverse ``P`` of ``I + J``, the same for all
-    samples (of images, see `iresnet_tf.numerics.preconditioner`; else the identity); ``ΔX`` and
-    ``ΔR`` hold the last differences of iterates and of these corrections of each sample.  The
-    ridge ``λ_i`` grows with a difference's age: g bends, so old differences mislead.  The step
-    from ``x̄_k`` has the length and momentum of conjugate gradients,
+    ``c_k = P (y − x_k − g(x_k))`` is the preconditioned residual, with one approximate inverse
+    ``P`` of ``I + J`` for all samples (see `iresnet_tf.numerics.preconditioner`) or the identity;
+    ``ΔX`` and ``ΔC`` hold the last differences of iterates and of these corrections of each
+    sample.  The ridge ``λ_i`` grows with a difference's age: g bends, so old differences
+    mislead.  The step from ``x̄_k`` has the length and momentum of conjugate gradients,
 
-        α_k = ‖r̄_{k−1}‖² / ⟨r̄_{k−1}, P (I + J) p_{k−1}⟩,   β_k = ‖r̄_k‖² / ‖r̄_{k−1}‖²,
+        α_k = ‖c̄_{k−1}‖² / ⟨c̄_{k−1}, P (I + J) p_{k−1}⟩,   β_k = ‖c̄_k‖² / ‖c̄_{k−1}‖²,
 
     near the best along the unseen direction where ``P (I + J)`` is nearly symmetric, as trained
     ones are; the product is the difference that the last step made, so the length is the one
     that would have been best there.
 
     Where a step makes the residual grow, the sample forgets its differences, returns to its
-    best iterate and takes Picard steps (``P = I, α = 1, β = 0, γ = 0``), twice as many after every
-    such failure: it converges whatever ``P`` is worth.
+    best iterate and takes Picard steps, ``x_{k+1} = x_k + r_k``, twice as many after every such
+    failure.
 
     Args:
         tolerance: absolute, on ``max |x + g(x) − y|`` of a sample.
@@ -60,6 +60,8 @@ class Anderson(Solver):
     (doi:10.1137/10078356X); Hestenes and Stiefel 1952 (doi:10.6028/jres.049.044), conjugate
     gradients.
     """
+
+    is_preconditioned = True
 
     AGEING = 3e-3
     """What the ridge of a difference grows by at every step."""
@@ -82,7 +84,7 @@ class Anderson(Solver):
         count = tf.zeros([batch], tf.int32)
         return _Memory(
             history_x=history,
-            history_r=history,
+            history_c=history,
             valid=tf.zeros([batch, self.memory], tf.bool),
             x=vector,
             correction=vector,
@@ -104,25 +106,25 @@ class Anderson(Solver):
         )
         row = now.step % self.memory
         history_x = _written(last.history_x, row, now.x - last.x, improved)
-        history_r = _written(last.history_r, row, correction - last.correction, improved)
+        history_c = _written(last.history_c, row, correction - last.correction, improved)
         is_new = tf.range(self.memory) == row
         valid = (last.valid | (is_new & last.known[:, tf.newaxis])) & improved[:, tf.newaxis]
 
         accelerate = waiting == 0
         age = tf.cast((row - tf.range(self.memory)) % self.memory, tf.float64)
-        gamma = self._least_squares(history_r, valid & accelerate[:, tf.newaxis], age, best)
+        gamma = self._least_squares(history_c, valid & accelerate[:, tf.newaxis], age, best)
         base = now.best_x - _combination(gamma, history_x)
-        # Picard's step contracts, whatever the preconditioner is worth.
-        remainder = of_rows(accelerate, best - _combination(gamma, history_r), now.best_r)
+        remainder = best - _combination(gamma, history_c)
 
         conjugate = last.known & improved & accelerate
         length, momentum = self._conjugate_step(last, correction, remainder)
         length = tf.where(conjugate, length, tf.ones_like(length))
         momentum = tf.where(conjugate, momentum, tf.zeros_like(momentum))
         direction = remainder + momentum[:, tf.newaxis] * last.direction
+        direction = of_rows(accelerate, direction, now.best_r)
         memory = _Memory(
             history_x,
-            history_r,
+            history_c,
             valid,
             now.best_x,
             best,
@@ -137,7 +139,7 @@ class Anderson(Solver):
 
     def _conjugate_step(self, last, correction, remainder):
         """``α`` and ``β``, ``[batch]``."""
-        # P (I + J) p, from the last step: correction = r̄ − α P (I + J) p.
+        # P (I + J) p, from the last step: correction = c̄ − α P (I + J) p.
         curvature = _inner(last.remainder, last.remainder - correction) / last.length
         square = _inner(last.remainder, last.remainder)
         length = tf.clip_by_value(
@@ -151,8 +153,8 @@ class Anderson(Solver):
     def _least_squares(self, rows, valid, age, target):
         """``γ`` of ``[batch, memory, D]`` and ``[batch, D]``; 0 for rows that are not valid.
 
-        The normal equations of rows of unit length, solved in float64 with a ridge that
-        begins just above their rounding.
+        The normal equations of rows of unit length, with a ridge that begins just above the
+        rounding of their products.
         """
         dtype = rows.dtype
         gram = tf.cast(tf.matmul(rows, rows, transpose_b=True), tf.float64)
@@ -181,7 +183,7 @@ def _written(history, row, difference, improved):
 
 
 def _combination(gamma, history):
-    return tf.linalg.matvec(history, gamma, transpose_a=True)
+    return tf.reduce_sum(gamma[:, :, tf.newaxis] * history, axis=1)
 
 
 def _inner(a, b):

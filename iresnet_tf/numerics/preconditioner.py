@@ -15,37 +15,48 @@ import functools
 import tensorflow as tf
 
 from iresnet_tf.numerics.linear_operators import Convolution, Dense, UnrolledConvolution
+from iresnet_tf.numerics.linearization import Affine
 
 TERMS = 2
 """``n``: more took as many evaluations, or more, at all blocks that were tried."""
 
+LARGEST_SHARE = 2.0 / 3.0
+"""What ``P`` may cost of an evaluation of ``g``, in multiplications: it saves two in five."""
+
 LARGEST_MATRIX = 64
 """Elements of a sample, at most, for which ``A`` is a matrix: as many products make it."""
 
-REACH = 2
-"""How many pixels away a convolution ``A`` sees; what is beyond is left out."""
+SIDE, CANVAS = 3, 5
+"""Pixels of the convolution ``A``, whose rim adds little, and of the image that it is read off."""
 
 
 def at_origin(g, event_shape, dtype):
     """``r ↦ P r`` for ``r [batch, height, width, channels]``; ``None`` where there is none.
 
-    There is none of samples that are no images, where a Jacobian says little of another; nor
-    of a large ``g`` with convolutions unrolled for one grid.
+    There is none of samples that are no images, whose Jacobians differ more from point to
+    point; but for short ones, of images under three pixels high or wide and of a ``g`` with
+    convolutions unrolled for its grid; nor where it would cost more than it saves.
 
     Args:
-        g: map of `iresnet_tf.numerics.linearization`, the same one for all samples.
+        g: map of this package's layers, the same one for all samples.
         event_shape: of a sample, static.
         dtype: of a sample.
     """
     if event_shape.rank != 3:
         return None
-    if event_shape.num_elements() <= LARGEST_MATRIX:
+    height, width, channels = event_shape
+    size = height * width * channels
+    available = LARGEST_SHARE * _multiplications(g, height * width) / TERMS
+    if size <= LARGEST_MATRIX and size**2 <= available:
         matrix = _matrix(g, event_shape, dtype)
-        flat = [-1, event_shape.num_elements()]
-        return lambda r: tf.reshape(_series(matrix, tf.reshape(r, flat)), tf.shape(r))
-    if _is_bound_to_a_grid(g):
+        return lambda r: tf.reshape(_series(matrix, tf.reshape(r, [-1, size])), tf.shape(r))
+    if (
+        min(height, width) < SIDE
+        or _is_bound_to_a_grid(g)
+        or height * width * (SIDE * channels) ** 2 > available
+    ):
         return None
-    return functools.partial(_series, _convolution(g, event_shape[-1], dtype))
+    return functools.partial(_series, _convolution(g, channels, dtype))
 
 
 def _series(operator, r):
@@ -64,11 +75,12 @@ def _matrix(g, event_shape, dtype):
 
 def _convolution(g, channels, dtype):
     """``A`` from what a unit in the middle of an image does to the pixels around it."""
-    side = 2 * REACH + 1
-    middle = tf.one_hot(REACH * (side + 1), side**2, dtype=dtype)
+    middle = tf.one_hot(CANVAS**2 // 2, CANVAS**2, dtype=dtype)
     units = tf.tensordot(tf.eye(channels, dtype=dtype), middle, 0)
-    units = tf.reshape(tf.transpose(units, [0, 2, 1]), [channels, 1, side, side, channels])
-    images = tf.reshape(_images(g, units), [channels, side, side, channels])
+    units = tf.reshape(tf.transpose(units, [0, 2, 1]), [channels, 1, CANVAS, CANVAS, channels])
+    images = tf.reshape(_images(g, units), [channels, CANVAS, CANVAS, channels])
+    rim = (CANVAS - SIDE) // 2
+    images = images[:, rim:-rim, rim:-rim]
     # A convolution reads, at each pixel, what the pixels around it send there.
     return Convolution(tf.transpose(tf.reverse(images, [1, 2]), [1, 2, 0, 3]))
 
@@ -81,3 +93,11 @@ def _images(g, units):
 def _is_bound_to_a_grid(g):
     is_here = isinstance(g, UnrolledConvolution)
     return is_here or isinstance(g, tuple) and any(map(_is_bound_to_a_grid, g))
+
+
+def _multiplications(g, pixels):
+    """Of one evaluation of ``g`` at an image."""
+    if isinstance(g, Affine):
+        is_whole = isinstance(g.operator, UnrolledConvolution)
+        return g.operator.kernel.shape.num_elements() * (1 if is_whole else pixels)
+    return sum(_multiplications(each, pixels) for each in g) if isinstance(g, tuple) else 0

@@ -38,7 +38,7 @@ def within(seed, first, total):
     """The seed of a part, from ``first`` on, of the ``total`` examples that ``seed`` is of."""
     if seed.shape == (2,):
         return placed(seed, first, total)
-    return placed(seed, seed[2] + first, seed[3])
+    return placed(seed, seed[2] + first, tf.maximum(seed[3], seed[2] + total))
 
 
 def unplaced(seed):

@@ -14,7 +14,7 @@ from iresnet_tf.numerics import preconditioner
 from iresnet_tf.numerics.fixed_point import implicit_gradient
 from iresnet_tf.numerics.linearization import Shift
 from iresnet_tf.numerics.rounding import event_norm, rounding_error
-from iresnet_tf.numerics.threads import Whole, shared_out
+from iresnet_tf.numerics.threads import Whole, number_of_parts, shared_out
 
 
 def add(g, x, recompute=False):
@@ -122,9 +122,9 @@ def invert(g, y, solver, tolerance=None):
 
 def _invert(solver, part, g, y, tolerance):
     del part
-    varies = _holds_a_shift(g)
-    known = not varies and not _Structure(g).is_foreign
-    precondition = preconditioner.at_origin(g, y.shape[1:], y.dtype) if known else None
+    varies, precondition = _holds_a_shift(g), None
+    if solver.is_preconditioned and not varies and not _Structure(g).is_foreign:
+        precondition = preconditioner.at_origin(g, y.shape[1:], y.dtype)
     found = solver(g, y, tolerance=tolerance, subsets=not varies, precondition=precondition)
     # The sum x + g(x) − y rounds as well.
     epsilon = np.finfo(y.dtype.as_numpy_dtype).eps
@@ -144,12 +144,15 @@ def _call(function, options, g, *arguments):
         tf.TensorSpec([None, *each.shape[1:]] if index == 0 else each.shape, each.dtype)
         for index, each in enumerate(arguments)
     )
-    return _compiled(function, options, structure, specs)(structure.tensors(g), *arguments)
+    parts, examples = number_of_parts(), arguments[0].shape[0]
+    if examples is not None and examples < parts:
+        parts = 1
+    return _compiled(function, options, structure, specs, parts)(structure.tensors(g), *arguments)
 
 
 @functools.lru_cache(maxsize=256)
-def _compiled(function, options, structure, specs):
-    run = functools.partial(_run, function, options, structure)
+def _compiled(function, options, structure, specs, parts):
+    run = functools.partial(_run, function, options, structure, parts)
     return tf.function(
         run,
         autograph=False,
@@ -159,13 +162,13 @@ def _compiled(function, options, structure, specs):
     )
 
 
-def _run(function, options, structure, tensors, x, *arguments):
+def _run(function, options, structure, parts, tensors, x, *arguments):
     g = structure.rebuild(tensors)
 
     def run(rows, part):
         return function(*options, part, _of_rows(g, part), rows, *arguments)
 
-    return shared_out(run, x)
+    return shared_out(run, x, parts)
 
 
 class _Structure:

@@ -61,6 +61,9 @@ class Solver(Configured):
         ValueError: for a tolerance ≤ 0 or fewer than one iteration.
     """
 
+    is_preconditioned = False
+    """Whether the solver makes use of an approximate inverse of ``I + J``."""
+
     PATIENCE = 6
     """Consecutive evaluations without a smaller residual that count as stalled."""
 
@@ -84,7 +87,8 @@ class Solver(Configured):
                 those that have stopped cost no more; a product with Jacobians at a batch
                 takes all.
             precondition: function ``[batch, …event] → [batch, …event]`` near ``(I + J)⁻¹``, or
-                ``None``; see `iresnet_tf.numerics.preconditioner`.
+                ``None``, for solvers that are preconditioned: see
+                `iresnet_tf.numerics.preconditioner`.
 
         Returns:
             `FixedPoint`.  No gradient flows through it: see `implicit_gradient`.
@@ -105,19 +109,24 @@ class Solver(Configured):
 
         evaluate, corrected = on_rows(g), on_rows(precondition or tf.identity)
 
-        def evaluate_active(x, active):
-            # The value of a sample that has stopped is never looked at again.
-            index = tf.where(active)
-            return tf.scatter_nd(index, evaluate(tf.gather_nd(x, index)), tf.shape(x, tf.int64))
-
-        def residual(x, active):
-            value = tf.stop_gradient(evaluate_active(x, active) if subsets else evaluate(x))
+        def residual(x, target):
+            value = tf.stop_gradient(evaluate(x))
             # The sum first: what F itself returns at x, rounding included.
-            return target - (x + value), epsilon * tf.reduce_max(tf.abs(value), axis=1)
+            r = target - (x + value)
+            return r, corrected(r), epsilon * tf.reduce_max(tf.abs(value), axis=1)
+
+        def residual_of_active(x, active):
+            # What belongs to a sample that has stopped is never looked at again.
+            index = tf.where(active)
+            found = residual(tf.gather_nd(x, index), tf.gather_nd(target, index))
+            rows = tf.shape(x, tf.int64)
+            return [tf.scatter_nd(index, each, rows[: each.shape.rank]) for each in found]
 
         def body(*fields):
             now = _Iterate(*fields)
-            r, rounding = residual(now.x, now.active)
+            r, correction, rounding = (
+                residual_of_active(now.x, now.active) if subsets else residual(now.x, target)
+            )
             norm = tf.norm(r, axis=1)
             # So that F(x), evaluated again in another order, meets the tolerance too.
             solved = now.active & (tf.reduce_max(tf.abs(r), axis=1) + rounding <= tolerance)
@@ -134,7 +143,7 @@ class Solver(Configured):
                 converged=converged,
                 active=now.active & ~solved & (stalled < self.PATIENCE),
             )
-            x, memory = self._next(new, r, corrected(r), improved)
+            x, memory = self._next(new, r, correction, improved)
             return tuple(new._replace(x=x, memory=memory))
 
         first = _Iterate(

@@ -4,6 +4,7 @@ Threads inside an operation wait for each other at the end of every one, which c
 operations more than it saves.  Parts of a batch wait once, when all is done.
 """
 
+import contextlib
 import os
 from typing import NamedTuple
 
@@ -11,8 +12,10 @@ import tensorflow as tf
 
 from iresnet_tf.numerics import probes
 
-MOST = 16
+MOST = 8
 """Parts of a batch at most: a graph has each of them written out."""
+
+_undivided = False
 
 
 class Whole:
@@ -28,7 +31,10 @@ class Whole:
 
 
 class Part(NamedTuple):
-    """The examples of a batch of ``total`` from ``first`` up to ``last``, exclusive."""
+    """The examples of a batch of ``total`` from ``first`` up to ``last``, exclusive.
+
+    A batch too small for its parts is longer than it was: see `shared_out`.
+    """
 
     first: tf.Tensor
     last: tf.Tensor
@@ -38,40 +44,65 @@ class Part(NamedTuple):
         return probes.within(seed, self.first, self.total)
 
     def of_rows(self, rows):
-        alike = tf.shape(rows)[0] == 1
-        return rows[tf.where(alike, 0, self.first) : tf.where(alike, 1, self.last)]
+        return tf.gather(rows, tf.minimum(tf.range(self.first, self.last), tf.shape(rows)[0] - 1))
 
 
 def number_of_parts():
-    """TensorFlow's inter-op threads, where an operation runs on one thread and none on a GPU; or 1.
+    """TensorFlow's inter-op threads, where an operation runs on one thread; else 1.
 
-    ``tf.config.threading.set_intra_op_parallelism_threads(1)`` asks for that.
+    ``tf.config.threading.set_intra_op_parallelism_threads(1)`` asks for that.  With a GPU, or
+    with several replicas in this process, there is one part all the same.
     """
     threading = tf.config.threading
-    if threading.get_intra_op_parallelism_threads() != 1 or tf.config.list_physical_devices("GPU"):
+    if (
+        _undivided
+        or threading.get_intra_op_parallelism_threads() != 1
+        or tf.config.get_visible_devices("GPU")
+        or _has_several_replicas()
+    ):
         return 1
-    return min(threading.get_inter_op_parallelism_threads() or _cores(), MOST)
+    return min(threading.get_inter_op_parallelism_threads() or cores(), MOST)
 
 
-def shared_out(function, x):
+@contextlib.contextmanager
+def undivided():
+    """Batches stay whole, as in a graph that other machines are to run."""
+    global _undivided
+    before, _undivided = _undivided, True
+    try:
+        yield
+    finally:
+        _undivided = before
+
+
+def shared_out(function, x, count):
     """What ``function(rows, part)`` gives of the parts of ``x [batch, …]``, put together.
 
     Args:
         function: of a part's rows, and the `Part` or the `Whole` that they are; gives tensors
             ``[rows, …]`` in any nest.
-        x: the batch; parts of a small one may be empty.
+        x: the batch, not empty.
+        count: the number of parts.
     """
-    count, total = number_of_parts(), tf.shape(x)[0]
     if count == 1:
         return function(x, Whole())
+    examples = tf.shape(x)[0]
+    # Zeros for what a small batch lacks: TensorFlow's convolutions take no empty part.
+    total = tf.maximum(examples, count)
+    x = tf.pad(x, [[0, total - examples]] + [[0, 0]] * (x.shape.rank - 1))
     bounds = [total * index // count for index in range(count + 1)]
     parts = [Part(first, last, total) for first, last in zip(bounds, bounds[1:])]
     rows = tf.split(x, [part.last - part.first for part in parts])
     results = [function(*each) for each in zip(rows, parts)]
-    return tf.nest.map_structure(lambda *each: tf.concat(each, 0), *results)
+    return tf.nest.map_structure(lambda *each: tf.concat(each, 0)[:examples], *results)
 
 
-def _cores():
+def _has_several_replicas():
+    strategy = tf.distribute.get_strategy()
+    return tf.distribute.has_strategy() and len(strategy.extended.worker_devices) > 1
+
+
+def cores():
     """Those that this process may use, as TensorFlow counts them."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -166,10 +166,10 @@ class Preset(_Config):
     evaluation_examples: pydantic.PositiveInt | None = pydantic.Field(
         None, description="test examples that the result is measured on, the first; all if None"
     )
-    intra_op_threads: pydantic.PositiveInt | None = pydantic.Field(
-        1,
+    intra_op_threads: pydantic.PositiveInt | Literal["auto"] | None = pydantic.Field(
+        "auto",
         description="threads inside one operation; with 1, the samples of a batch are shared out "
-        "among the threads, which is quicker on a CPU; none for TensorFlow's own number",
+        "among the threads; auto: 1 without a GPU on up to 8 cores; none: TensorFlow's own number",
     )
 
     @pydantic.model_validator(mode="after")
