@@ -22,3 +22,5 @@ train digits-0.99 digits-density --steps 300 model.blocks=4 model.coeff=0.99
 train mnist mnist-density --steps 300 --batch-size 64 "${small[@]}" model.blocks=2,6 model.width=32
 train cifar10-0.98 cifar10-density --steps 300 --batch-size 32 "${small[@]}" model.blocks=3,2,1 \
   model.width=48 model.coeff=0.98
+train cifar10-0.98-wide cifar10-density --steps 200 --batch-size 32 steps_per_epoch=200 \
+  optimizer.warmup_steps=30 evaluation_examples=10 model.blocks=2,2,2 model.width=128 model.coeff=0.98
