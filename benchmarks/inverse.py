@@ -7,17 +7,6 @@
 A SOURCE is a trained run, file or pretrained name, or a name of `workloads.WORKLOADS` for
 untrained weights.  Points are samples of the prior; ``evaluations`` inverts every block alone,
 at what the sampling gives it, and counts until each sample stopped.
-
-What was tried beside it:
-
-- Samples that have stopped were evaluated with the rest before.  Leaving them out (a gather and
-  a scatter an iteration) took 28 % off the CPU time of sampling 2,000 points of a 2-D model and
-  35 % off four CIFAR-10 images, whose blocks differ by sample; 64 digits, which all stop
-  within one or two evaluations of each other, took 3 % longer.
-- Starts from a neighbour (its intermediate values by a forward pass, one evaluation a block, then
-  ``y − g(x₀)``) along straight latent paths between digits: 7.2 evaluations a block instead of
-  7.0 on paths of 9 points, 6.5 on 33; from the line through the last two points 7.0 and 5.6.
-  It was left out: a path of usual length gains nothing, and loses the points' common batch.
 """
 
 import collections

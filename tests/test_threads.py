@@ -26,6 +26,19 @@ def in_parts(monkeypatch):
     return lambda count: monkeypatch.setattr(residual_map, "number_of_parts", lambda: count)
 
 
+@pytest.fixture
+def counts(monkeypatch):
+    """How many parts each batch has been taken in."""
+    counts = []
+
+    def shared_out(function, x, count):
+        counts.append(count)
+        return threads.shared_out(function, x, count)
+
+    monkeypatch.setattr(residual_map, "shared_out", shared_out)
+    return counts
+
+
 def test_every_part_gets_its_rows_and_their_place():
     x = tf.reshape(tf.range(14.0), [7, 2])
     seen = []
@@ -56,14 +69,7 @@ def test_no_part_is_empty(examples):
     np.testing.assert_allclose(tape.gradient(total, x), 4.0 * x, rtol=1e-6)
 
 
-def test_a_block_is_taken_in_parts_but_for_layers_that_are_not_known(in_parts, monkeypatch):
-    counts = []
-
-    def shared_out(function, x, count):
-        counts.append(count)
-        return threads.shared_out(function, x, count)
-
-    monkeypatch.setattr(residual_map, "shared_out", shared_out)
+def test_a_block_is_taken_in_parts_but_for_layers_that_are_not_known(in_parts, counts):
     in_parts(5)
     layers.ResidualBlock(layers.Contraction.mlp((7,)))(tf.ones([6, 3]))
     assert counts == [5]
@@ -133,14 +139,7 @@ def test_a_part_of_a_larger_batch_is_parted_again(in_parts, contraction, batch_f
     )
 
 
-def test_what_is_exported_is_not_parted(monkeypatch, tmp_path):
-    counts = []
-
-    def shared_out(function, x, count):
-        counts.append(count)
-        return threads.shared_out(function, x, count)
-
-    monkeypatch.setattr(residual_map, "shared_out", shared_out)
+def test_what_is_exported_is_not_parted(counts, monkeypatch, tmp_path):
     monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: 1)
     monkeypatch.setattr(tf.config.threading, "get_inter_op_parallelism_threads", lambda: 3)
     g = layers.Contraction.mlp((9,))

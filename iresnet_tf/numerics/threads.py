@@ -26,7 +26,7 @@ class Whole:
         return seed
 
     def of_rows(self, rows):
-        """The part's rows of ``[batch, …]``; ``[1, …]``, for all samples alike, as it is."""
+        """The part's rows of ``[batch, …]``, or of ``[1, …]`` for all samples alike."""
         return rows
 
 
