@@ -12,9 +12,11 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 import iresnet_tf as irn
+from iresnet_tf import cli
 from iresnet_tf.analysis.evaluation import likelihood
 from iresnet_tf.cli import main
 from iresnet_tf.data import digits, sources
+from iresnet_tf.numerics import threads
 from iresnet_tf.training import presets
 from iresnet_tf.training.run_folder import RunFolder
 
@@ -282,3 +284,26 @@ def test_the_pretrained_digits_model_is_what_it_claims(data_dir):
 def test_loading_nothing_names_what_there_is():
     with pytest.raises(FileNotFoundError, match="digits-density"):
         irn.load("cifar")
+
+
+@pytest.mark.parametrize(
+    "asked, cores, gpus, told",
+    [
+        ("auto", 8, [], [1]),
+        ("auto", 9, [], []),
+        ("auto", 2, ["/GPU:0"], []),
+        (None, 2, [], []),
+        (3, 2, [], [3]),
+        # What they are already.
+        (7, 2, [], []),
+    ],
+)
+def test_threads_inside_operations(monkeypatch, asked, cores, gpus, told):
+    calls = []
+    threading = tf.config.threading
+    monkeypatch.setattr(threads, "cores", lambda: cores)
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpus)
+    monkeypatch.setattr(threading, "get_intra_op_parallelism_threads", lambda: 7)
+    monkeypatch.setattr(threading, "set_intra_op_parallelism_threads", calls.append)
+    cli._set_threads(asked)
+    assert calls == told

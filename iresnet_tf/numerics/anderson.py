@@ -97,6 +97,7 @@ class Anderson(Solver):
         )
 
     def _next(self, now, r, correction, improved):
+        del r
         last = now.memory
         best = of_rows(improved, correction, last.correction)
         failed = (now.step > 1) & ~improved
