@@ -3,6 +3,7 @@
     python benchmarks/inverse.py evaluations digits-density RUN … --out FILE
     python benchmarks/inverse.py sampling    digits-density RUN … --count 64
     python benchmarks/inverse.py tolerance   digits-density RUN …
+    python benchmarks/inverse.py paths       digits-density RUN … --count 8
 
 A SOURCE is a trained run, file or pretrained name, or a name of `workloads.WORKLOADS` for
 untrained weights.  Points are samples of the prior; ``evaluations`` inverts every block alone,
@@ -61,6 +62,17 @@ def sampling(sources, count, tolerance, rounds, out):
 def tolerance(sources, count, asked, out):
     """Errors and evaluations for a tolerance of the whole, against solvers at 1e-6."""
     _show("one_tolerance", sources, count, asked, out=out)
+
+
+@main.command()
+@_sources
+@click.option("--count", default=8, help="Paths.")
+@click.option("--steps", default="9,33", help="Points of a path; separated by commas.")
+@click.option("--rounds", default=5)
+@_out
+def paths(sources, count, steps, rounds, out):
+    """Points along paths in latent space, from their neighbours and by themselves."""
+    _show("one_paths", sources, count, steps, rounds, out=out)
 
 
 def _show(kind, sources, *options, out):
@@ -160,10 +172,51 @@ def one_tolerance(model, count, asked):
     return rows
 
 
+def one_paths(model, count, steps, rounds):
+    import tensorflow as tf
+
+    from iresnet_tf.layers import residual_blocks
+
+    blocks = len(residual_blocks(model.flow))
+    decode = tf.function(model.decode, autograph=False)
+    decode_paths = tf.function(model.decode_paths, autograph=False)
+    rows = []
+    for points in map(int, steps.split(",")):
+        for kind, z in _paths(model, count, points).items():
+            calls = {
+                "one after the other": lambda z=z: [decode(each) for each in tf.unstack(z, axis=1)],
+                "one batch": lambda z=z: decode(tf.reshape(z, [-1, *z.shape[2:]])),
+                "from neighbours": lambda z=z: decode_paths(z),
+            }
+            row = {"along": kind, "points": points}
+            flat = tf.reshape(z, [-1, *z.shape[2:]])
+            for name, options in (("alone", {}), ("from neighbours", {"path_steps": points})):
+                iterations = model.flow.inverse(flat, **options).iterations.numpy()
+                row[f"evaluations a block, {name}"] = float(iterations.mean()) / blocks
+            taken = measuring.alternating(calls, rounds)
+            row["one batch, CPU s"] = alone = taken["one batch"]["cpu"]
+            row["one after the other"] = taken["one after the other"]["cpu"] / alone
+            row["from neighbours"] = taken["from neighbours"]["cpu"] / alone
+            rows.append(row)
+    return rows
+
+
+def _paths(model, count, points):
+    """Straight lines between samples, and samples from half the temperature to 1."""
+    import tensorflow as tf
+
+    a, b = (model.prior.sample(count, 1.0, [seed, 0]) for seed in (0, 1))
+    fractions = np.linspace(0.0, 1.0, points)
+    warmer = [model.prior.sample(count, 0.5 + 0.5 * t, [0, 0]) for t in fractions]
+    lines = [(1.0 - t) * a + t * b for t in fractions]
+    return {"lines": tf.stack(lines, 1), "temperatures": tf.stack(warmer, 1)}
+
+
 _ONE = {
     "one_evaluations": one_evaluations,
     "one_sampling": one_sampling,
     "one_tolerance": one_tolerance,
+    "one_paths": one_paths,
 }
 
 

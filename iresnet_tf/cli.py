@@ -222,17 +222,20 @@ def reconstruct(run, count, out, data_dir):
 @click.argument("run", type=_PATH)
 @click.option("--pairs", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--steps", type=click.IntRange(2), default=9, show_default=True)
+@click.option("--spherical", is_flag=True, help="Arcs around the latents' origin, not lines.")
 @click.option("--out", required=True, type=_PATH, help="The PNG to write; numbers beside it.")
 @_data_dir
 @_clear_errors
-def interpolate(run, pairs, steps, out, data_dir):
+def interpolate(run, pairs, steps, spherical, out, data_dir):
     """Show paths in latent space between test examples of RUN."""
     _require_new(out, ".png")
     _, model, source = _load(run, data_dir)
     test = source.examples("test", 2 * pairs)[0]
     half = len(test) // 2
     ends = test[:half], test[half : 2 * half]
-    figure, numbers = interpolation.interpolate(model, *ends, steps, levels=source.levels)
+    figure, numbers = interpolation.interpolate(
+        model, *ends, steps, spherical=spherical, levels=source.levels
+    )
     _write(figure, numbers, out)
     click.echo(json.dumps(numbers, indent=2))
 

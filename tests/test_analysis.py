@@ -316,6 +316,18 @@ def test_each_mode_writes_a_picture_and_its_numbers(run, command, runs, tmp_path
     assert again.exit_code != 0 and "exists" in again.output
 
 
+@pytest.mark.parametrize("options", [[], ["--spherical"]])
+def test_paths_are_arcs_where_asked(options, runs, tmp_path):
+    picture = tmp_path / "paths.png"
+    options = ["--pairs", 2, "--steps", 6, "--out", picture, *options]
+    arguments = ["interpolate", runs / "toy", *options]
+    result = CliRunner().invoke(main, [str(each) for each in arguments])
+    assert result.exit_code == 0, result.output
+    numbers = json.loads(picture.with_suffix(".json").read_text())
+    assert numbers["spherical"] == ("--spherical" in options) and numbers["max_abs_error"] < 1e-3
+    assert (numbers["pairs"], numbers["steps"]) == (2, 6)
+
+
 @pytest.mark.parametrize(
     "command, message",
     [(["sample"], "no density"), (["analyze", "log-det"], "no log-determinant")],

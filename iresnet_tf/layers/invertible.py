@@ -70,9 +70,10 @@ class Invertible(keras.layers.Layer):
     """
 
     iterative = False
-    """Whether `invert` and `preimage` iterate, and so take a ``block_tolerance``.
+    """Whether `invert` and `preimage` iterate, and so take ``block_tolerance`` and ``path_steps``.
 
-    It is asked of the root mean square error that each residual block adds to a sample."""
+    The first is asked of the root mean square error that each residual block adds to a sample;
+    for the second see `iresnet_tf.numerics.paths`."""
 
     parts: Sequence["Invertible"] = ()
     """The invertible layers that this one is made of."""

@@ -110,17 +110,18 @@ class ResidualBlock(Invertible):
         y, tolerance = self.prepare_output(y), require_tolerance(tolerance)
         return self.invert(y, tolerance, lipschitz, **self.condition(context, y))
 
-    def invert(self, y, block_tolerance=None, lipschitz=None, context=None):
-        x, found, margin = self._solved(y, block_tolerance, context)
+    def invert(self, y, block_tolerance=None, lipschitz=None, context=None, path_steps=None):
+        options = y, block_tolerance, context, path_steps
+        x, found, margin = self._solved(residual_map.invert, *options)
         bound = self._error_bound(found.residual + margin, lipschitz)
         return InverseResult(x, found.iterations, found.residual, found.converged, bound)
 
-    def preimage(self, y, block_tolerance=None, context=None):
-        return self._solved(y, block_tolerance, context)[0]
+    def preimage(self, y, block_tolerance=None, context=None, path_steps=None):
+        return self._solved(residual_map.preimage, y, block_tolerance, context, path_steps)
 
-    def _solved(self, y, block_tolerance, context):
+    def _solved(self, function, y, block_tolerance, context, path_steps):
         tolerance = self._residual_tolerance(block_tolerance)
-        return residual_map.invert(bind(self.g, context), y, self.solver, tolerance)
+        return function(bind(self.g, context), y, self.solver, tolerance, path_steps)
 
     def _residual_tolerance(self, error):
         """The largest residual that leaves a root mean square error of at most ``error``.

@@ -106,7 +106,7 @@ class Stack(Invertible):
     def output_event_shape(self):
         return self.latent_shape
 
-    def inverse(self, y, tolerance=None, context=None):
+    def inverse(self, y, tolerance=None, context=None, path_steps=None):
         """``x = F⁻¹(y)`` as an `InverseResult`.
 
         ``converged`` says that every block met its own tolerance, ``error_bound`` what is
@@ -118,13 +118,23 @@ class Stack(Invertible):
                 sample, in the units of ``x``.  It is shared out: see `block_tolerance`.  By
                 default every block keeps to its solver's own.
             context: see `forward_and_log_det`.
+            path_steps: of how many points the paths are that ``y`` is made of, one path after
+                the other.  In every block all but some start from their neighbours then: see
+                `iresnet_tf.numerics.paths`.
 
         Raises:
-            ValueError: as `forward_and_log_det`, or for a tolerance that is not positive.
+            ValueError: as `forward_and_log_det`, for a tolerance that is not positive, or paths
+                that do not divide the batch.
             tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
         """
         y = self.prepare_output(y)
-        return self.invert(y, self.block_tolerance(tolerance), **self.condition(context, y))
+        if path_steps is not None and (path_steps < 1 or (y.shape[0] or 0) % path_steps):
+            raise ValueError(
+                "y is made of whole paths, [paths · path_steps, …event]; received "
+                f"path_steps={path_steps!r} and {y.shape[0]} points."
+            )
+        block_tolerance = self.block_tolerance(tolerance)
+        return self.invert(y, block_tolerance, **self.condition(context, y), path_steps=path_steps)
 
     def block_tolerance(self, tolerance):
         """What each block may err by at the stack's data side: ``tolerance / blocks``.
@@ -138,23 +148,23 @@ class Stack(Invertible):
             return None
         return require_tolerance(tolerance) / max(1, len(residual_blocks(self)))
 
-    def _backwards(self, block_tolerance, context):
+    def _backwards(self, block_tolerance, context, path_steps):
         """Every part from the latent side on, with the keywords of its inverse."""
         steps = []
         for part in self.parts:
-            own = {"block_tolerance": block_tolerance} if part.iterative else {}
-            steps.append((part, {**own, **_given(part, context)}))
+            own = {"block_tolerance": block_tolerance, "path_steps": path_steps}
+            steps.append((part, {**(own if part.iterative else {}), **_given(part, context)}))
             if block_tolerance is not None and isinstance(part, Preprocessing):
                 block_tolerance = block_tolerance / part.inverse_lipschitz_bound()
         return reversed(steps)
 
-    def invert(self, y, block_tolerance=None, context=None):
+    def invert(self, y, block_tolerance=None, context=None, path_steps=None):
         """Layer by layer; iterations add up, and each layer enlarges the error before it.
 
         The residual is the largest of the layers'.
         """
         result = InverseResult.exact(y)
-        for part, options in self._backwards(block_tolerance, context):
+        for part, options in self._backwards(block_tolerance, context, path_steps):
             step = part.invert(part.prepare_output(result.x), **options)
             growth = tf.cast(part.inverse_lipschitz_bound(), y.dtype)
             carried = tf.math.multiply_no_nan(growth, result.error_bound)
@@ -167,8 +177,8 @@ class Stack(Invertible):
             )
         return result
 
-    def preimage(self, y, block_tolerance=None, context=None):
-        for part, options in self._backwards(block_tolerance, context):
+    def preimage(self, y, block_tolerance=None, context=None, path_steps=None):
+        for part, options in self._backwards(block_tolerance, context, path_steps):
             y = part.preimage(y, **options)
         return y
 

@@ -61,12 +61,13 @@ class ConditionalDensityModel(DensityModel):
             temperature, seed, tolerance: see `DensityModel.sample`.
 
         Returns:
-            ``[batch, count, …event]``; levels, where the data are discrete.
+            ``[batch, count, …event]``, or ``[batch, count, temperatures, …event]``; levels,
+            where the data are discrete.
         """
         self._require_sampling(count, temperature)
         context = tf.repeat(as_tensor(context, self.compute_dtype), int(count), axis=0)
         x = self._sampled(tf.shape(context)[0], temperature, seed, tolerance, context)
-        return tf.reshape(x, [-1, int(count), *self.flow.event_shape])
+        return tf.reshape(x, [-1, int(count), *x.shape[1:]])
 
     def predict(self, x, context, batch_size=32, **kwargs):
         """As `keras.Model.predict`: ``log p(x | c)`` of arrays ``x`` and ``context``."""

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -145,12 +146,14 @@ class DensityModel(FlowModel):
 
         Args:
             count: number of samples.
-            temperature: above 0; 1 samples the model itself.
+            temperature: above 0; 1 samples the model itself.  Of several, ``[temperatures]``,
+                each sample is drawn at all, with the same noise: see `decode_paths`.
             seed: integer or stateless seed; fresh by default.
             tolerance: of `decode`.
 
         Returns:
-            ``[count, …event]``; levels, where the data are discrete.
+            ``[count, …event]``, or ``[count, temperatures, …event]``; levels, where the data
+            are discrete.
         """
         self._require_sampling(count, temperature)
         return self._sampled(int(count), temperature, seed, tolerance)
@@ -158,16 +161,24 @@ class DensityModel(FlowModel):
     def _sampled(self, count, temperature, seed, tolerance, context=None, **condition):
         """With a context ``[count, …]`` for the map, or a condition for the prior."""
         seed = self.flow.next_seed() if seed is None else probes.as_seed(seed)
-        z = self.prior.sample(count, temperature, seed, **condition)
-        x = self.decode(z, tolerance, context)
+        if np.ndim(temperature):
+            paths = [self.prior.sample(count, each, seed, **condition) for each in temperature]
+            x = self.decode_paths(tf.stack(paths, 1), tolerance, context)
+        else:
+            z = self.prior.sample(count, temperature, seed, **condition)
+            x = self.decode(z, tolerance, context)
         return x if self.dequantize is None else self.dequantize.to_levels(x)
 
     def _require_sampling(self, count, temperature):
         self._require_built()
         if count != int(count) or count < 1:
             raise ValueError(f"count is an integer of at least 1; received {count!r}.")
-        if not 0.0 < temperature < math.inf:
-            raise ValueError(f"temperature is a positive number; received {temperature!r}.")
+        temperatures = np.asarray(temperature)
+        positive = (temperatures > 0.0) & (temperatures < np.inf)
+        if temperatures.ndim > 1 or not temperatures.size or not positive.all():
+            raise ValueError(
+                f"temperature is a positive number, or several in a row; received {temperature!r}."
+            )
 
     # Training.
 

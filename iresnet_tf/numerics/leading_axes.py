@@ -1,6 +1,11 @@
-"""Leading axes, ``[batch, …]`` or ``[probes, batch, …]``, as one batch axis and back."""
+"""Leading axes: some of a batch's rows; ``[probes, batch, …]`` as one batch axis and back."""
 
 import tensorflow as tf
+
+
+def rows_or_one(rows, index):
+    """Those rows of ``[batch, …]``, or of ``[1, …]`` for all samples alike."""
+    return tf.gather(rows, tf.minimum(index, tf.shape(rows)[0] - 1))
 
 
 def as_batch(v, event_ndims):

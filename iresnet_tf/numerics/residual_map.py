@@ -10,7 +10,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics import preconditioner
+from iresnet_tf.numerics import paths, preconditioner
 from iresnet_tf.numerics.fixed_point import implicit_gradient
 from iresnet_tf.numerics.linearization import Shift
 from iresnet_tf.numerics.rounding import event_norm, rounding_error
@@ -103,7 +103,7 @@ def _recomputed(forward, again, g, x):
     return outputs(x, *structure.tensors(g))
 
 
-def invert(g, y, solver, tolerance=None):
+def invert(g, y, solver, tolerance=None, path_steps=None):
     """``x`` with ``x + g(x) = y``, differentiable.
 
     Args:
@@ -111,21 +111,44 @@ def invert(g, y, solver, tolerance=None):
         y: ``[batch, …event]``.
         solver: of `iresnet_tf.numerics.fixed_point`.
         tolerance: in place of the solver's own.
+        path_steps: of how many points the paths are, one after the other, that the batch is
+            made of; ``None`` where its samples have nothing to do with each other.
 
     Returns:
         ``x``, the solver's `FixedPoint` report, and a bound on the rounding of
         its residual, ``[batch]``.
     """
-    tolerance = solver.tolerance if tolerance is None else tolerance
-    return _call(_invert, (solver,), g, y, tf.cast(tolerance, y.dtype))
+    return _solved(_invert, g, y, solver, tolerance, path_steps)
 
 
-def _invert(solver, part, g, y, tolerance):
+def preimage(g, y, solver, tolerance=None, path_steps=None):
+    """The ``x`` of `invert` alone."""
+    return _solved(_preimage, g, y, solver, tolerance, path_steps)[0]
+
+
+def _solved(function, g, y, solver, tolerance, path_steps):
+    tolerance = tf.cast(solver.tolerance if tolerance is None else tolerance, y.dtype)
+
+    def solve(y, initial, rows):
+        both = tf.stack([y, tf.stop_gradient(initial)], 1)
+        return _call(function, (solver,), _of_rows(g, rows), both, tolerance)
+
+    if path_steps is None:
+        return solve(y, y, Whole())
+    return paths.coarse_to_fine(solve, y, path_steps)
+
+
+def _preimage(*arguments):
+    return _invert(*arguments)[:1]
+
+
+def _invert(solver, part, g, y_and_initial, tolerance):
     del part
+    y, initial = tf.unstack(y_and_initial, axis=1)
     varies, precondition = _holds_a_shift(g), None
     if solver.is_preconditioned and not varies and not _Structure(g).is_foreign:
         precondition = preconditioner.at_origin(g, y.shape[1:], y.dtype)
-    found = solver(g, y, tolerance=tolerance, subsets=not varies, precondition=precondition)
+    found = solver(g, y, initial, tolerance, not varies, precondition)
     # The sum x + g(x) − y rounds as well.
     epsilon = np.finfo(y.dtype.as_numpy_dtype).eps
     margin = rounding_error(g, found.x) + 4.0 * epsilon * (event_norm(y) + event_norm(found.x))

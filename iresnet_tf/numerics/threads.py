@@ -11,6 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from iresnet_tf.numerics import probes
+from iresnet_tf.numerics.leading_axes import rows_or_one
 
 MOST = 8
 """Parts of a batch at most: a graph has each of them written out."""
@@ -44,7 +45,7 @@ class Part(NamedTuple):
         return probes.within(seed, self.first, self.total)
 
     def of_rows(self, rows):
-        return tf.gather(rows, tf.minimum(tf.range(self.first, self.last), tf.shape(rows)[0] - 1))
+        return rows_or_one(rows, tf.range(self.first, self.last))
 
 
 def number_of_parts():
