@@ -10,11 +10,17 @@ from click.testing import CliRunner
 
 import iresnet_tf as irn
 from iresnet_tf import layers, models
-from iresnet_tf.analysis import evaluation, inverse_study, log_det_study, plots, spectrum
+from iresnet_tf.analysis import (
+    evaluation,
+    interpolation,
+    inverse_study,
+    log_det_study,
+    plots,
+    spectrum,
+)
 from iresnet_tf.analysis.block_inputs import block_inputs
 from iresnet_tf.analysis.clones import copied
 from iresnet_tf.analysis.evaluation import estimator_replaced
-from iresnet_tf.analysis.interpolation import interpolate
 from iresnet_tf.cli import main
 from iresnet_tf.models import architectures
 from iresnet_tf.training import presets
@@ -238,14 +244,22 @@ def test_a_study_leaves_the_model_alone(monkeypatch):
 def test_paths_begin_and_end_at_the_data():
     model, x = image_model(), images(4)
     for spherical in (False, True):
-        _, numbers = interpolate(model, x[:2], x[2:], steps=3, spherical=spherical)
+        _, numbers = interpolation.interpolate(model, x[:2], x[2:], steps=3, spherical=spherical)
         assert numbers["max_abs_error"] < 1e-3
     with pytest.raises(ValueError, match="at least two steps"):
-        interpolate(model, x[:2], x[2:], steps=1)
+        interpolation.interpolate(model, x[:2], x[2:], steps=1)
     with pytest.raises(ValueError, match="one shape"):
-        interpolate(model, x[:1], x[2:])
+        interpolation.interpolate(model, x[:1], x[2:])
     with pytest.raises(ValueError, match="points of the plane"):
-        interpolate(model, np.zeros((2, 5)), np.zeros((2, 5)))
+        interpolation.interpolate(model, np.zeros((2, 5)), np.zeros((2, 5)))
+
+
+def test_many_paths_are_decoded_a_few_at_a_time(monkeypatch):
+    model, drawn = linear_model([[0.5, 0.0], [0.0, 0.5]]), []
+    monkeypatch.setattr(plots, "paths", drawn.append)
+    monkeypatch.setattr(interpolation, "_AT_ONCE", 5)
+    interpolation.interpolate(model, POINTS[:3], POINTS[3:6], steps=2)
+    np.testing.assert_allclose(drawn[0], np.stack([POINTS[:3], POINTS[3:6]], 1), atol=1e-5)
 
 
 @pytest.mark.parametrize("spherical", [False, True])
@@ -254,7 +268,7 @@ def test_the_middle_of_a_path_is_that_of_the_latents(spherical, monkeypatch):
     model, drawn = linear_model([[c, 0.0], [0.0, c]]), []
     monkeypatch.setattr(plots, "paths", drawn.append)
     first, second = np.array([[2.0, 0.0]]), np.array([[0.0, 2.0]])
-    interpolate(model, first, second, steps=3, spherical=spherical)
+    interpolation.interpolate(model, first, second, steps=3, spherical=spherical)
     # Latent and data differ by a factor here, and the latents are at a right angle.
     middle = np.sqrt(2.0) if spherical else 1.0
     np.testing.assert_allclose(drawn[0], [[[2.0, 0.0], [middle, middle], [0.0, 2.0]]], atol=1e-5)
@@ -268,8 +282,8 @@ def test_images_without_noise_are_shown_at_the_levels_that_they_have(monkeypatch
     model.build((None, 8, 8, 1))
     x, shown = np.tile(np.arange(16.0, dtype=np.float32), 16).reshape(4, 8, 8, 1), []
     monkeypatch.setattr(plots, "image_grid", lambda images, levels, *_: shown.append(levels))
-    interpolate(model, x[:2], x[2:])
-    interpolate(model, x[:2], x[2:], levels=17)
+    interpolation.interpolate(model, x[:2], x[2:])
+    interpolation.interpolate(model, x[:2], x[2:], levels=17)
     assert shown == [16, 17]
 
 

@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 from iresnet_tf import layers
 from iresnet_tf.bijectors import Residual, from_layer
 from iresnet_tf.models import ConditionalDensityModel, DensityModel, inputs
-from iresnet_tf.numerics import residual_map
+from iresnet_tf.numerics import compiled
 from iresnet_tf.numerics.fixed_point import Anderson
 from iresnet_tf.numerics.log_det import Exact, PowerSeries
 
@@ -133,12 +133,12 @@ def test_one_context_serves_all_samples_and_every_batch_size_one_trace():
     x, context = pairs(batch=7)
     shared = np.repeat(context[:1], 7, 0)
     expected = block.forward_and_log_det(x, context=shared)
-    before = residual_map._compiled.cache_info().misses
+    before = compiled._compiled.cache_info().misses
     for found, wanted in zip(block.forward_and_log_det(x, context=context[:1]), expected):
         np.testing.assert_allclose(found, wanted, rtol=1e-12)
     for batch in (1, 3, 6):
         block.forward_and_log_det(x[:batch], context=context[:batch])
-    assert residual_map._compiled.cache_info().misses == before
+    assert compiled._compiled.cache_info().misses == before
 
 
 def test_contexts_are_refused_where_none_belong_and_missed_where_one_does():

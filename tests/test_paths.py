@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from iresnet_tf import layers
 from iresnet_tf.models import ConditionalDensityModel, DensityModel, HybridModel, architectures
-from iresnet_tf.numerics import paths, residual_map
+from iresnet_tf.numerics import compiled, paths
 from iresnet_tf.numerics.fixed_point import Anderson, Picard
 from iresnet_tf.numerics.log_det import Exact
 
@@ -84,6 +84,19 @@ def vector_model():
     return model
 
 
+@pytest.fixture
+def steps_seen(monkeypatch):
+    """The steps of the paths that each block has inverted."""
+    seen, coarse_to_fine = [], paths.coarse_to_fine
+
+    def recorded(solve, y, steps):
+        seen.append(steps)
+        return coarse_to_fine(solve, y, steps)
+
+    monkeypatch.setattr(paths, "coarse_to_fine", recorded)
+    return seen
+
+
 def scale_up(model):
     random = np.random.default_rng(0)
     for layer in layers.spectral_layers(model):
@@ -92,7 +105,7 @@ def scale_up(model):
 
 
 @pytest.mark.parametrize("factor_out", [True, False])
-def test_paths_of_images_pass_every_layer(factor_out):
+def test_paths_of_images_pass_every_layer(factor_out, steps_seen):
     flow = architectures.image_flow((1, 2), 6, factor_out=factor_out, solver=Anderson(1e-6))
     model = DensityModel(flow, preprocessing=[layers.Dequantize(16), layers.Logit(0.05)], seed=0)
     model.build((None, 8, 8, 1))
@@ -102,6 +115,7 @@ def test_paths_of_images_pass_every_layer(factor_out):
     found = model.decode_paths(tf.reshape(z, [2, 6, *z.shape[1:]]))
     assert found.shape == (2, 6, 8, 8, 1)
     np.testing.assert_allclose(found, x, rtol=0, atol=1e-3)
+    assert steps_seen == [6] * 3
 
 
 def test_gradients_are_those_of_the_inverse(contraction, jacobian_of):
@@ -122,7 +136,8 @@ def test_gradients_are_those_of_the_inverse(contraction, jacobian_of):
 @pytest.fixture
 def conditional_model():
     keras.utils.set_random_seed(1)
-    options = {"context_shape": (5,), "conditioner": keras.layers.Dense(4), "dtype": "float64"}
+    conditioner = keras.layers.Dense(4, dtype="float64")
+    options = {"context_shape": (5,), "conditioner": conditioner, "dtype": "float64"}
     g = layers.Contraction.mlp((8, 4), **options)
     blocks = [layers.ResidualBlock(g, Exact(), Anderson(1e-11))]
     model = ConditionalDensityModel(blocks, seed=0, dtype="float64")
@@ -137,17 +152,39 @@ def test_a_path_has_one_context(conditional_model, contexts):
     context = 3.0 * np.random.default_rng(4).standard_normal((contexts, 5))
     each = np.repeat(np.broadcast_to(context, [3, 5]), steps, axis=0)
     z = model.encode(tf.reshape(x, [-1, 3]), each)
-    # The contexts matter: those of another path give another latent.
+    # The contexts matter.
     other = model.encode(tf.reshape(x, [-1, 3]), np.roll(each, 1, axis=1))
     assert np.abs(z - other).max() > 1e-2
     found = model.decode_paths(tf.reshape(z, x.shape), context=context)
     np.testing.assert_allclose(found, x, rtol=0, atol=1e-9)
 
 
+def test_gradients_reach_weights_and_contexts(conditional_model):
+    model = conditional_model
+    z = tf.random.stateless_normal([3, 7, 3], [0, 1], dtype=tf.float64)
+    context = tf.random.stateless_normal([3, 5], [0, 2], dtype=tf.float64)
+    weights = [weight.value for weight in model.flow.trainable_variables]
+
+    def gradients(decode):
+        with tf.GradientTape() as tape:
+            tape.watch([z, context])
+            total = tf.reduce_sum(tf.sin(decode()))
+        return tape.gradient(total, [z, context, *weights])
+
+    def one_by_one():
+        each = [model.decode(z[:, step], context=context) for step in range(7)]
+        return tf.stack(each, 1)
+
+    together = gradients(lambda: model.decode_paths(z, context=context))
+    for found, wanted in zip(together, gradients(one_by_one), strict=True):
+        assert np.abs(wanted).max() > 1e-3
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-8)
+
+
 def test_paths_are_shared_out_among_threads(contraction, monkeypatch):
     stack = layers.Stack([layers.ResidualBlock(contraction("conv"), Exact(), Anderson(1e-11))])
     x = curves((4, 3, 2), 9)
-    monkeypatch.setattr(residual_map, "number_of_parts", lambda: 4)
+    monkeypatch.setattr(compiled, "number_of_parts", lambda: 4)
     found = stack.preimage(forward(stack, x), path_steps=9)
     np.testing.assert_allclose(tf.reshape(found, x.shape), x, rtol=0, atol=1e-9)
 
@@ -164,9 +201,10 @@ def test_the_number_of_paths_may_be_known_only_when_it_runs(vector_model):
 TEMPERATURES = [0.5, 0.7, 0.8, 0.9, 1.0, 1.3]
 
 
-def test_several_temperatures_show_the_same_noise(vector_model):
+def test_several_temperatures_show_the_same_noise(vector_model, steps_seen):
     samples = vector_model.sample(4, TEMPERATURES, seed=2)
     assert samples.shape == (4, 6, 2)
+    assert steps_seen == [6] * 2
     for index, temperature in enumerate(TEMPERATURES):
         alone = vector_model.sample(4, temperature, seed=2)
         np.testing.assert_allclose(samples[:, index], alone, rtol=0, atol=1e-5)
@@ -199,13 +237,13 @@ def test_temperatures_are_positive_numbers(vector_model, temperature):
         vector_model.sample(2, temperature)
 
 
-@pytest.mark.parametrize("shape", [(4, 2), (2, 3, 4), (2, 2, 3, 2)])
+@pytest.mark.parametrize("shape", [(4, 2), (2, 0, 2), (2, 3, 4), (2, 2, 3, 2)])
 def test_paths_have_an_axis_of_their_own(vector_model, shape):
     with pytest.raises(ValueError, match=r"\[paths, steps, 2\].*received"):
         vector_model.decode_paths(np.zeros(shape))
 
 
 def test_paths_are_whole(vector_model):
-    for steps in (0, 4):
+    for steps in (0, 4, 2.0):
         with pytest.raises(ValueError, match=f"path_steps={steps} and 6 points"):
             vector_model.flow.inverse(np.zeros((6, 2)), path_steps=steps)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from iresnet_tf import layers, models
-from iresnet_tf.numerics import probes, residual_map, threads
+from iresnet_tf.numerics import compiled, probes, threads
 from iresnet_tf.numerics.log_det import Exact, PowerSeries, RussianRoulette
 
 BLOCKS = {
@@ -23,7 +23,7 @@ BLOCKS = {
 def in_parts(monkeypatch):
     """``in_parts(count)``: from now on batches are taken in so many parts."""
 
-    return lambda count: monkeypatch.setattr(residual_map, "number_of_parts", lambda: count)
+    return lambda count: monkeypatch.setattr(compiled, "number_of_parts", lambda: count)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def counts(monkeypatch):
         counts.append(count)
         return threads.shared_out(function, x, count)
 
-    monkeypatch.setattr(residual_map, "shared_out", shared_out)
+    monkeypatch.setattr(compiled, "shared_out", shared_out)
     return counts
 
 

@@ -211,7 +211,7 @@ def test_configurations_that_make_no_run(name, overrides, message, tmp_path, dat
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", augmentation.NAMES)
+@pytest.mark.parametrize("name", ["flip", "crop", "crop-flip"])
 def test_augmented_images_are_windows_of_their_padding(name):
     images = np.random.default_rng(0).normal(size=(12, 6, 5, 2)).astype(np.float32)
     padded = np.pad(images, [(0, 0), (4, 4), (4, 4), (0, 0)], mode="symmetric")

@@ -7,6 +7,9 @@ from iresnet_tf.analysis import plots
 from iresnet_tf.analysis.evaluation import dequantized
 from iresnet_tf.numerics import probes
 
+_AT_ONCE = 128
+"""Points decoded in one batch, unless a path alone has more."""
+
 
 def interpolate(model, first, second, steps=9, seed=0, spherical=False, levels=None):
     """``F⁻¹(w(1 − t) F(a) + w(t) F(b))`` for ``t`` from 0 to 1.
@@ -52,7 +55,10 @@ def interpolate(model, first, second, steps=9, seed=0, spherical=False, levels=N
     start, end = (model.encode(x) for x in ends)
     weight = _arc(start, end) if spherical else (lambda t: t)
     path = [weight(1.0 - t) * start + weight(t) * end for t in np.linspace(0.0, 1.0, steps)]
-    points = model.decode_paths(tf.stack(path, 1)).numpy()
+    latent, several = tf.stack(path, 1), max(1, _AT_ONCE // steps)
+    points = np.concatenate(
+        [model.decode_paths(latent[i : i + several]) for i in range(0, len(first), several)]
+    )
     error = max(np.abs(points[:, i] - x).max() for i, x in zip((0, -1), ends))
     if points.ndim == 3:
         figure = plots.paths(points)

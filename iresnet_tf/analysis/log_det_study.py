@@ -13,6 +13,7 @@ from iresnet_tf.layers import InjectivePadding, residual_blocks
 from iresnet_tf.layers.binding import bind
 from iresnet_tf.numerics import log_det as estimators
 from iresnet_tf.numerics import probes
+from iresnet_tf.numerics.exact import jacobian_of
 
 TERMS = (1, 2, 3, 5, 10, 20)
 PROBES = (1, 5, 20)
@@ -127,7 +128,7 @@ def _moments(flow, x):
     for start in range(0, len(x), _CHUNK):
         here = slice(start, start + _CHUNK)
         for block, inputs in block_inputs(flow, x[here]):
-            jacobian = _jacobian(block, inputs)
+            jacobian = jacobian_of(bind(block.g).linearize(inputs)).numpy().astype(np.float64)
             exact[here] += np.linalg.slogdet(np.eye(jacobian.shape[-1]) + jacobian)[1]
             series, power = np.zeros_like(jacobian), -np.eye(jacobian.shape[-1])
             for k in range(1, max(TERMS) + 1):
@@ -138,16 +139,6 @@ def _moments(flow, x):
                     traces[index, here] += np.trace(series, axis1=1, axis2=2)
                     variances[index, here] += _variance(series)
     return exact, traces, variances
-
-
-def _jacobian(block, x):
-    """``[batch, D, D]`` of ``g``, float64."""
-    linearization = bind(block.g).linearize(x)
-    dimension = math.prod(x.shape[1:])
-    basis = tf.reshape(tf.eye(dimension, dtype=x.dtype), [dimension, 1, *x.shape[1:]])
-    columns = linearization.jvp(basis).numpy().reshape(dimension, -1, dimension)
-    columns = np.broadcast_to(columns, (dimension, len(x), dimension))
-    return columns.transpose(1, 2, 0).astype(np.float64)
 
 
 def _variance(matrices):

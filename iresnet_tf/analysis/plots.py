@@ -1,4 +1,4 @@
-"""Pictures of data, samples, reconstructions and 2-D densities."""
+"""Pictures of data and samples, 2-D densities and paths, and the curves of the studies."""
 
 import numpy as np
 from matplotlib import colormaps
@@ -66,8 +66,8 @@ def point_pairs(first, second):
     first, second = np.asarray(first), np.asarray(second)
     figure = _figure((5.0, 5.0))
     axes = figure.subplots()
-    axes.scatter(*first.T, s=40, facecolors="none", edgecolors="#3b4cc0", label="data")
-    axes.scatter(*second.T, s=6, color="#b40426", label="reconstruction")
+    axes.scatter(*first.T, s=40, facecolors="none", edgecolors=_BLUE, label="data")
+    axes.scatter(*second.T, s=6, color=_RED, label="reconstruction")
     axes.legend(frameon=False)
     figure.tight_layout()
     return figure
@@ -102,7 +102,7 @@ def density_and_samples(log_prob, samples, data, resolution=120):
     )
     panels[0].set_title("density of the model", color=_INK)
     for axes, points, name in ((panels[1], samples, "its samples"), (panels[2], data, "data")):
-        axes.scatter(points[:, 0], points[:, 1], s=1.5, alpha=0.5, color="#3b4cc0", linewidths=0)
+        axes.scatter(points[:, 0], points[:, 1], s=1.5, alpha=0.5, color=_BLUE, linewidths=0)
         axes.set_title(name, color=_INK)
         axes.set(xlim=(left, right), ylim=(bottom, top))
     for axes in panels:

@@ -14,7 +14,7 @@ def samples_figure(model, data, count, temperature=1.0, seed=0, labels=None, nam
         model: a built `DensityModel`.
         data: test data, to show beside vectors.
         count: number of samples.
-        temperature, seed: of `DensityModel.sample`.
+        temperature, seed: of `DensityModel.sample`; one temperature.
         labels: classes ``[count]``, for a model with a conditional prior.
         names: of the elements of a vector.
 

@@ -46,7 +46,7 @@ class LayerBijector(tfp.bijectors.Bijector):
                 f"A bijector is made from an invertible layer of iresnet_tf.layers; received "
                 f"{layer!r}. Wrap a residual branch as ResidualBlock(g)."
             )
-        known = layer.event_ndims if layer.event_shape is None else len(layer.event_shape)
+        known = layer.event_ndims
         rank = known if event_ndims is None else int(event_ndims)
         if rank is None:
             raise ValueError(

@@ -1,1 +1,1 @@
-"""Data: the embedded digits and the two-dimensional densities."""
+"""Data: 2-D densities, the embedded digits, images of TensorFlow Datasets, tables, outliers."""

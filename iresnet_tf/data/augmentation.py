@@ -3,7 +3,6 @@
 import tensorflow as tf
 
 PADDING = 4
-NAMES = ("flip", "crop", "crop-flip")
 
 
 def augment(images, name, seed, first):

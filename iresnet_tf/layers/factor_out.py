@@ -44,10 +44,8 @@ class FactorOut(ToVector):
         """Shape of one context, where the rest is conditional."""
         return self.rest.context_shape
 
-    @property
-    def event_ndims(self):
-        """Rank of one sample, where the layer is built or the rest tells."""
-        return self.rest.event_ndims if self.event_shape is None else len(self.event_shape)
+    def expected_event_ndims(self):
+        return self.rest.event_ndims
 
     def build(self, input_shape):
         shape = tuple(input_shape)
@@ -81,7 +79,7 @@ class FactorOut(ToVector):
         return self._joined(early, late), log_det
 
     def inverse(self, y, tolerance=None, context=None):
-        """As `Stack.inverse`, of the rest; what has left is exact."""
+        """As `Stack.inverse` of points by themselves, of the rest; what has left is exact."""
         y = self.prepare_output(y)
         block_tolerance = self.rest.block_tolerance(tolerance)
         return self.invert(y, block_tolerance=block_tolerance, **self.condition(context, y))

@@ -97,10 +97,14 @@ class Invertible(keras.layers.Layer):
 
     @property
     def event_ndims(self):
-        """Rank of one sample, where the layer's kind decides it before it is built."""
-        return None
+        """Rank of one sample, where the layer is built or its kind or parts tell; else ``None``."""
+        return self.expected_event_ndims() if self.event_shape is None else len(self.event_shape)
 
     # What a subclass gives.
+
+    def expected_event_ndims(self):
+        """Rank of one sample, where it is known before the layer is built."""
+        return None
 
     def transform(self, x, seed):
         """``(y, log_det)`` at a prepared ``x``; ``seed`` is a stateless seed."""

@@ -13,11 +13,6 @@ from iresnet_tf.numerics import probes, replicas
 class Preprocessing(Invertible):
     """Base of the fixed elementwise maps."""
 
-    @property
-    def event_ndims(self):
-        """Rank of one sample, once the layer is built."""
-        return None if self.event_shape is None else len(self.event_shape)
-
     def call(self, x):
         return self.transform(x, None)[0]
 
@@ -196,10 +191,8 @@ class Standardize(Preprocessing):
 
     def transform(self, x, seed):
         del seed
-        elements = x.shape[1:].num_elements()
-        per_element = float(np.mean(np.log(self.stddev)))
         y = (x - tf.constant(self.mean, x.dtype)) / tf.constant(self.stddev, x.dtype)
-        return y, tf.fill(tf.shape(x)[:1], tf.constant(-elements * per_element, x.dtype))
+        return y, self._constant_log_det(x, -float(np.mean(np.log(self.stddev))))
 
     def invert(self, y):
         scaled, mean = y * tf.constant(self.stddev, y.dtype), tf.constant(self.mean, y.dtype)

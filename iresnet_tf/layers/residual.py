@@ -50,11 +50,7 @@ class ResidualBlock(Invertible):
         self.solver = fixed_point.Anderson() if solver is None else fixed_point.get(solver)
         self.recompute = bool(recompute)
 
-    @property
-    def event_ndims(self):
-        """Rank of one sample, where ``g`` tells."""
-        if self.event_shape is not None:
-            return len(self.event_shape)
+    def expected_event_ndims(self):
         return getattr(self.g, "event_ndims", None)
 
     @property

@@ -16,11 +16,11 @@ UNROLLED_PIXELS, UNROLLED_CHANNELS = 16, 256
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class SpectralConv2D(SpectralLayer):
-    """``x ↦ x ⋆ K̂ + b``, stride 1, zero-padded to the same size, ``‖A_K̂‖₂ ≤ coeff``.
+    """``x ↦ x ⋆ K̂ + b``, stride 1, zero-padded to the same size, ``‖A_K̂‖ ≤ coeff``.
 
-    The norm is that of the operator on the layer's own grid, zero padding
-    included, not of the flattened kernel.  A 1×1 kernel is a matrix at every
-    pixel and is computed as one.
+    The norm, spectral or another (see ``p``), is that of the operator on the layer's own grid,
+    zero padding included, not of the flattened kernel.  A 1×1 kernel is a matrix at every pixel
+    and is computed as one.
 
     Args:
         filters: number of output channels; ``None`` only inside a `Contraction`,

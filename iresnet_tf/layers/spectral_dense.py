@@ -8,7 +8,7 @@ from iresnet_tf.numerics import linear_operators, norm_bounds
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class SpectralDense(SpectralLayer):
-    """``x ↦ x K̂ + b`` with ``‖K̂‖₂ ≤ coeff``.
+    """``x ↦ x K̂ + b`` with ``‖K̂‖ ≤ coeff``, the spectral norm or another: see ``p``.
 
     Args:
         units: number of output features; ``None`` only inside a `Contraction`,

@@ -18,7 +18,8 @@ class Squeeze(Invertible):
     Source: Dinh et al. 2017 (arXiv:1605.08803), §3.6.
     """
 
-    event_ndims = 3
+    def expected_event_ndims(self):
+        return 3
 
     def build(self, input_shape):
         shape = tuple(input_shape)

@@ -58,11 +58,7 @@ class Stack(Invertible):
         """Shape of one context, where a layer is conditional."""
         return next((part.context_shape for part in self.parts if part.is_conditional), None)
 
-    @property
-    def event_ndims(self):
-        """Rank of one sample, where the stack is built or a layer tells."""
-        if self.event_shape is not None:
-            return len(self.event_shape)
+    def expected_event_ndims(self):
         known = [part.event_ndims for part in self.parts if part.event_ndims is not None]
         return known[0] if known else None
 
@@ -128,10 +124,12 @@ class Stack(Invertible):
             tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
         """
         y = self.prepare_output(y)
-        if path_steps is not None and (path_steps < 1 or (y.shape[0] or 0) % path_steps):
+        if path_steps is not None and (
+            not isinstance(path_steps, int) or path_steps < 1 or (y.shape[0] or 0) % path_steps
+        ):
             raise ValueError(
-                "y is made of whole paths, [paths · path_steps, …event]; received "
-                f"path_steps={path_steps!r} and {y.shape[0]} points."
+                "y is made of whole paths, [paths · path_steps, …event], of at least one point; "
+                f"received path_steps={path_steps!r} and {y.shape[0]} points."
             )
         block_tolerance = self.block_tolerance(tolerance)
         return self.invert(y, block_tolerance, **self.condition(context, y), path_steps=path_steps)

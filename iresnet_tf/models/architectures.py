@@ -51,7 +51,7 @@ def image_flow(
     solver=None,
     *,
     branch="residual",
-    squeeze=None,
+    squeeze=True,
     factor_out=False,
     padding=0,
     preactivation=False,
@@ -99,7 +99,7 @@ def image_flow(
     if branch == "dense-net" and p != 2:
         raise ValueError(f"Dense nets are known to contract in the 2-norm alone; received p={p!r}.")
     widths = _one_a_scale("width", width, blocks)
-    squeezes = _one_a_scale("squeeze", True if squeeze is None else squeeze, blocks)
+    squeezes = _one_a_scale("squeeze", squeeze, blocks)
     options = {"activation": activation, "coeff": coeff, "power_iterations": power_iterations}
     chain = {**options, "p": p}
 

@@ -102,14 +102,14 @@ class FlowModel(ReplicatedModel):
         return self.flow.preimage(z, self.flow.block_tolerance(tolerance), **condition)
 
     def decode_paths(self, z, tolerance=None, context=None):
-        """``x = F⁻¹(z)`` of points along paths, which takes fewer evaluations than one by one.
+        """``x = F⁻¹(z)`` of points along paths, in fewer evaluations than by themselves.
 
         In every block some points start from what was found at their neighbours, so the closer
-        a path's points the fewer: see `iresnet_tf.numerics.paths`.  What is returned is
+        a path's points, the fewer: see `iresnet_tf.numerics.paths`.  What is returned is
         `decode`'s, to the tolerance.
 
         Args:
-            z: ``[paths, steps, …latent]``.
+            z: ``[paths, steps, …latent]``, the points of each path in their order.
             tolerance: see `decode`.
             context: ``[paths, …context_shape]``, one for all points of a path, or
                 ``[1, …context_shape]``, where the model takes one.
@@ -123,10 +123,11 @@ class FlowModel(ReplicatedModel):
         self._require_built()
         z = as_tensor(z, self.compute_dtype)
         latent_shape = self.flow.output_event_shape()
-        if z.shape.rank < 2 or z.shape[1] is None or tuple(z.shape[2:]) != tuple(latent_shape):
+        paths = tf.TensorShape([None, None, *latent_shape])
+        if z.shape.rank is None or not z.shape.is_compatible_with(paths) or not z.shape[1]:
             raise ValueError(
                 f"decode_paths takes latents [paths, steps, {', '.join(map(str, latent_shape))}], "
-                f"the number of steps known; received {z.shape}. decode takes a batch of points."
+                f"their number known and at least 1; received {z.shape}. decode takes a batch."
             )
         steps = z.shape[1]
         points = self.flow.prepare_output(tf.reshape(z, [-1, *z.shape[2:]]))

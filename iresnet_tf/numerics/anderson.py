@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics.solver import Solver, of_rows
+from iresnet_tf.numerics.solver import Solver, select_rows
 
 
 class _Memory(NamedTuple):
@@ -99,7 +99,7 @@ class Anderson(Solver):
     def _next(self, now, r, correction, improved):
         del r
         last = now.memory
-        best = of_rows(improved, correction, last.correction)
+        best = select_rows(improved, correction, last.correction)
         failed = (now.step > 1) & ~improved
         failures = last.failures + tf.cast(failed, tf.int32)
         waiting = tf.where(
@@ -122,7 +122,7 @@ class Anderson(Solver):
         length = tf.where(conjugate, length, tf.ones_like(length))
         momentum = tf.where(conjugate, momentum, tf.zeros_like(momentum))
         direction = remainder + momentum[:, tf.newaxis] * last.direction
-        direction = of_rows(accelerate, direction, now.best_r)
+        direction = select_rows(accelerate, direction, now.best_r)
         memory = _Memory(
             history_x,
             history_c,
@@ -179,7 +179,7 @@ def _written(history, row, difference, improved):
     """
     batch = tf.range(tf.shape(history)[0])
     places = tf.stack([batch, tf.fill(tf.shape(batch), row)], 1)
-    finite = of_rows(improved, difference, tf.zeros_like(difference))
+    finite = select_rows(improved, difference, tf.zeros_like(difference))
     return tf.tensor_scatter_nd_update(history, places, finite)
 
 

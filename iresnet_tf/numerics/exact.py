@@ -16,15 +16,8 @@ class Exact(LogDet):
 
     def __call__(self, linearization, seed=None, lipschitz=None):
         del seed, lipschitz
-        value = linearization.value
-        dimension = dimension_of(value)
-        basis = tf.reshape(tf.eye(dimension, dtype=value.dtype), [dimension, 1, *value.shape[1:]])
-        # columns[i, b] = J_b e_i.  A map without any activation leaves the batch axis at 1.
-        columns = linearization.jvp(basis)
-        columns = tf.reshape(columns, [dimension, -1, dimension])
-        columns = tf.broadcast_to(columns, [dimension, tf.shape(value)[0], dimension])
-        jacobian = tf.transpose(columns, [1, 2, 0])
-        return _log_abs_determinant(tf.eye(dimension, dtype=value.dtype) + jacobian)
+        jacobian = jacobian_of(linearization)
+        return _log_abs_determinant(tf.eye(jacobian.shape[-1], dtype=jacobian.dtype) + jacobian)
 
     def differentiable(self, linearization, factors):
         del factors
@@ -36,6 +29,17 @@ class Exact(LogDet):
 
     def get_config(self):
         return {}
+
+
+def jacobian_of(linearization):
+    """``J``, ``[batch, D, D]``, from its products with unit vectors."""
+    value = linearization.value
+    dimension = dimension_of(value)
+    basis = tf.reshape(tf.eye(dimension, dtype=value.dtype), [dimension, 1, *value.shape[1:]])
+    # columns[i, b] = J_b e_i.  A map without any activation leaves the batch axis at 1.
+    columns = tf.reshape(linearization.jvp(basis), [dimension, -1, dimension])
+    columns = tf.broadcast_to(columns, [dimension, tf.shape(value)[0], dimension])
+    return tf.transpose(columns, [1, 2, 0])
 
 
 def _log_abs_determinant(matrix):

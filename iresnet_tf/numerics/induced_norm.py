@@ -18,7 +18,7 @@ from iresnet_tf.numerics.linear_operators import (
 )
 from iresnet_tf.numerics.tracing import traced_once
 
-_STARTS = 8
+_STARTS, _MOST_STEPS = 8, 500
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
@@ -61,12 +61,17 @@ class InducedNorm(NamedTuple):
 
     def power_step(self, operator, v):
         """``u ← (A v)^*_q,  v ← (Aᵀ u)^*_{p*}``, where ``w^*`` is dual to ``w``: see `dual`."""
-        u = dual(operator(v), self.codomain, 1)
-        image = operator.adjoint(u)
-        v = dual(image + 1e-12 * v, 1.0 - self.domain, 1)
-        return SingularTriple(tf.reduce_sum(image * v), u, v)
+        sigmas, u, v = self.power_steps(operator, v)
+        return SingularTriple(sigmas[0], u, v)
 
-    def power_iteration(self, operator, v, tolerance=1e-4, maximum=500):
+    def power_steps(self, operator, v):
+        """A `power_step` of every row of ``v``, each by itself; ``σ`` is ``[rows]``."""
+        u = dual(operator(v), self.codomain)
+        image = operator.adjoint(u)
+        v = dual(image + 1e-12 * v, 1.0 - self.domain)
+        return tf.reduce_sum(image * v, list(range(1, v.shape.rank))), u, v
+
+    def power_iteration(self, operator, v, tolerance=1e-4):
         """The best of several starts, each moved on until ``σ`` stands still.
 
         ``σ`` never falls, but may end in a local maximum: an estimate from below.
@@ -75,10 +80,9 @@ class InducedNorm(NamedTuple):
             operator: the pair ``(A, Aᵀ)``, which takes leading axes.
             v: start vector ``[1, …]``; the other starts are pseudo-random.
             tolerance: relative change of ``σ`` in a step that counts as none.
-            maximum: most steps.
         """
         function = traced_once(_power_iteration, operator, v, type(self))
-        return function(operator, v, self, tf.constant(tolerance, v.dtype), tf.constant(maximum))
+        return function(operator, v, self, tf.constant(tolerance, v.dtype))
 
     def of(self, operator, u, v, kernel):
         """The norm of the operator, differentiable in it and in ``p`` and ``q``.
@@ -87,33 +91,26 @@ class InducedNorm(NamedTuple):
         that no kernel overhangs; else ``⟨u, A v⟩ / (‖u‖_{q*} ‖v‖_p)``, never above the norm.
         """
         if _is(self.domain, 1.0):
-            return tf.reduce_max(vector_norm(_columns(kernel), self.codomain, 1))
+            return tf.reduce_max(vector_norm(_columns(kernel), self.codomain))
         if _is(self.codomain, 0.0):
-            return tf.reduce_max(vector_norm(_rows(kernel), 1.0 - self.domain, 1))
-        lengths = vector_norm(u, 1.0 - self.codomain, 1) * vector_norm(v, self.domain, 1)
+            return tf.reduce_max(vector_norm(_rows(kernel), 1.0 - self.domain))
+        lengths = vector_norm(u, 1.0 - self.codomain) * vector_norm(v, self.domain)
         return tf.reduce_sum(u * operator(v)) / lengths[0]
 
 
-def _power_iteration(operator, v, norm, tolerance, maximum):
+def _power_iteration(operator, v, norm, tolerance):
     others = tf.random.stateless_normal([_STARTS, *v.shape[1:]], [5, 6], dtype=v.dtype)
-    axes = list(range(1, v.shape.rank))
 
-    def stepped(v):
-        u = dual(operator(v), norm.codomain, 1)
-        image = operator.adjoint(u)
-        v = dual(image + 1e-12 * v, 1.0 - norm.domain, 1)
-        return u, v, tf.reduce_sum(image * v, axes)
-
-    def unfinished(step, u, v, sigmas, last):
+    def unfinished(step, sigmas, u, v, last):
         risen = tf.reduce_any(sigmas > (1.0 + 0.1 * tolerance) * last)
-        return (step < maximum) & risen
+        return (step < _MOST_STEPS) & risen
 
-    def body(step, u, v, sigmas, last):
-        return step + 1, *stepped(v), sigmas
+    def body(step, sigmas, u, v, last):
+        return step + 1, *norm.power_steps(operator, v), sigmas
 
-    u, v, sigmas = stepped(tf.concat([v, others], 0))
-    start = tf.constant(1), u, v, sigmas, tf.zeros_like(sigmas)
-    _, u, v, sigmas, _ = tf.while_loop(unfinished, body, start)
+    sigmas, u, v = norm.power_steps(operator, tf.concat([v, others], 0))
+    start = tf.constant(1), sigmas, u, v, tf.zeros_like(sigmas)
+    _, sigmas, u, v, _ = tf.while_loop(unfinished, body, start)
     best = tf.argmax(sigmas)
     return SingularTriple(sigmas[best], u[best : best + 1], v[best : best + 1])
 
@@ -142,9 +139,9 @@ def _constrained(operator, v, u, norm, kernel, coeff):
     return kernel * (1.0 / excess)
 
 
-def vector_norm(v, reciprocal, axis):
-    """``‖v‖_p`` over all axes from ``axis`` on, ``p = 1/reciprocal``; no power overflows."""
-    axes = list(range(axis, v.shape.rank))
+def vector_norm(v, reciprocal):
+    """``‖v‖_p`` of each row of ``v``, ``p = 1/reciprocal``; no power overflows."""
+    axes = list(range(1, v.shape.rank))
     size = tf.abs(v)
     largest = tf.reduce_max(size, axes, keepdims=True)
     if _is(reciprocal, 0.0):
@@ -153,16 +150,16 @@ def vector_norm(v, reciprocal, axis):
     return tf.squeeze(largest, axes) * tf.pow(tf.reduce_sum(powers, axes), reciprocal)
 
 
-def dual(v, reciprocal, axis):
-    """The ``w`` with ``⟨w, v⟩ = ‖v‖_p`` and ``‖w‖_{p*} = 1``; zero for zero.
+def dual(v, reciprocal):
+    """The ``w`` with ``⟨w, v⟩ = ‖v‖_p`` and ``‖w‖_{p*} = 1`` for each row; zero for zero.
 
     ``w = sign(v) |v|^{p−1} / ‖v‖_p^{p−1}``; for ``p = ∞`` the sign of one largest entry.
     """
-    axes = list(range(axis, v.shape.rank))
+    axes = list(range(1, v.shape.rank))
     size = tf.abs(v)
     largest = tf.reduce_max(size, axes, keepdims=True)
     if _is(reciprocal, 0.0):
-        flat = tf.reshape(size, [*v.shape[:axis], -1])
+        flat = tf.reshape(size, [v.shape[0], -1])
         one = tf.one_hot(tf.argmax(flat, -1), flat.shape[-1], dtype=v.dtype)
         return tf.sign(v) * tf.reshape(one, v.shape)
     relative = tf.math.divide_no_nan(size, largest)

@@ -177,7 +177,7 @@ def gram_step(operator, v):
     )
 
 
-def power_iteration(operator, v, tolerance=1e-4, maximum=2000):
+def power_iteration(operator, v, tolerance=1e-4):
     """Leading singular triple of ``A``, by Lanczos iteration with restarts.
 
     A basis of the Krylov space of ``AᵀA`` (or of ``AAᵀ``, where that is smaller) is kept
@@ -192,7 +192,6 @@ def power_iteration(operator, v, tolerance=1e-4, maximum=2000):
         operator: the pair ``(A, Aᵀ)``.
         v: start vector, of the operator's input shape; any norm.
         tolerance: relative accuracy asked of ``σ``.
-        maximum: applications of ``AᵀA`` after which no further basis is begun.
 
     Returns:
         `SingularTriple`.  A zero operator gives ``σ = 0``.
@@ -201,14 +200,17 @@ def power_iteration(operator, v, tolerance=1e-4, maximum=2000):
     al. 2018 (arXiv:1804.04368) for the convolution as an operator.
     """
     function = traced_once(_iterate, operator, v)
-    return function(operator, v, tf.cast(tolerance, v.dtype), tf.constant(maximum))
+    return function(operator, v, tf.cast(tolerance, v.dtype))
 
 
 _BASIS, _KEPT = 24, 6
 """Vectors of a full basis, and those of them that start the next one."""
 
+_MOST_APPLICATIONS = 2000
+"""Applications of ``AᵀA`` after which no further basis is begun."""
 
-def _iterate(operator, v, tolerance, maximum):
+
+def _iterate(operator, v, tolerance):
     image = operator(v)
     is_tall = image.shape.num_elements() < v.shape.num_elements()
     first, there, back = v, operator, operator.adjoint
@@ -250,7 +252,8 @@ def _iterate(operator, v, tolerance, maximum):
 
     def unfinished(count, basis, images):
         value = tf.reduce_sum(basis[0] * images[0])
-        return (count < maximum) & (tf.norm(images[0] - value * basis[0]) > accuracy * value)
+        residual = tf.norm(images[0] - value * basis[0])
+        return (count < _MOST_APPLICATIONS) & (residual > accuracy * value)
 
     direction = tf.random.stateless_normal(shape, seed=[1, 2], dtype=v.dtype)
     start = _normalise(tf.reshape(_normalise(first) + 0.1 * _normalise(direction), [-1]))

@@ -1,11 +1,12 @@
 """Points along a path, inverted coarse to fine: each starts from its neighbours.
 
 From one point of a path to the next ``g(x_i)`` changes little, and where the inverse is known,
-it is known too, as ``y_i − x_i``.  So every fourth point is inverted first, and the others start at
+it is known too, as ``y_i − x_i``.  So every fourth point and the last are inverted first, and the
+others start at
 
     x_i = y_i − Σ_j w_ij (y_j − x_j),
 
-``w_ij`` being those of the cubic in ``i`` through the four nearest of the first.
+``w_ij`` being those of the polynomial in ``i`` through the nearest of the first, four at most.
 """
 
 import numpy as np

@@ -135,8 +135,8 @@ class Solver(Configured):
             converged = now.converged | solved
             new = now._replace(
                 step=now.step + 1,
-                best_x=of_rows(improved, now.x, now.best_x),
-                best_r=of_rows(improved, r, now.best_r),
+                best_x=select_rows(improved, now.x, now.best_x),
+                best_r=select_rows(improved, r, now.best_r),
                 best_norm=tf.where(improved, norm, now.best_norm),
                 stalled=stalled,
                 iterations=now.iterations + tf.cast(now.active, tf.int32),
@@ -197,7 +197,7 @@ class Picard(Solver):
         return now.x + r, now.memory
 
 
-def of_rows(condition, a, b):
+def select_rows(condition, a, b):
     """Rows of ``a`` where the condition ``[batch]`` holds, else those of ``b``.
 
     Whole rows, where `tf.where` would look at every element.

@@ -113,7 +113,7 @@ def _published_density(name, data, blocks, examples, note=""):
     )
 
 
-def _published_classifier(name, data, channels, examples, augmentation, note=""):
+def _published_classifier(name, data, channels, examples, augmentation):
     """The original's classifier, and what of it is not taken over.
 
     Its warm-up, of ten epochs, peaks at 0.11; here at the stated 0.1.  Its weight decay
@@ -123,7 +123,7 @@ def _published_classifier(name, data, channels, examples, augmentation, note="")
     epoch = (examples - 1000) // 128
     return Preset(
         name=name,
-        source="Behrmann et al. 2019, classifier script for CIFAR-10" + note,
+        source="Behrmann et al. 2019, classifier script for CIFAR-10",
         data=Data(
             name=data,
             preprocessing="standardize",
