@@ -25,7 +25,7 @@ from iresnet_tf.numerics import threads
 from iresnet_tf.training import presets as catalogue
 from iresnet_tf.training import strategies
 from iresnet_tf.training import train as training
-from iresnet_tf.training.pretrained import load
+from iresnet_tf.training.pretrained import load, pretrained_names
 from iresnet_tf.training.run_folder import RunFolder, write_json
 
 _PATH = click.Path(path_type=pathlib.Path)
@@ -156,11 +156,12 @@ def train(
 @_clear_errors
 def evaluate(run, split, log_det, passes, examples, seed, data_dir):
     """Evaluate RUN: likelihood with its errors, reconstruction, certificate; as JSON."""
-    folder, model, source = _load(run, data_dir)
+    model, source = _load(run, data_dir)
     x, y = source.examples(split, examples)
     estimator = None if log_det is None else _estimator(log_det)
     result = evaluate_model(model, x, y, estimator, passes, seed=seed)
-    write_json(folder.path / "evaluation.json", {"split": split, **result})
+    if run.is_dir():
+        write_json(run / "evaluation.json", {"split": split, **result})
     click.echo(json.dumps(result, indent=2))
 
 
@@ -176,9 +177,13 @@ def evaluate(run, split, log_det, passes, examples, seed, data_dir):
 def sample(run, count, label, temperature, seed, out, data_dir):
     """Draw samples of RUN into a picture; of vectors, where --out ends in .csv, into a table."""
     _require_new(out, ".png", ".csv")
-    _, model, source = _load(run, data_dir)
+    model, source = _load(run, data_dir)
     if not hasattr(model, "sample"):
         raise ValueError(f"{run} is a classifier: it has no density to sample from.")
+    if label is not None and model.prior.kind != "conditional":
+        raise ValueError(
+            f"--label is for models with a conditional prior; that of {run} is {model.prior.kind}."
+        )
     if out.suffix.lower() == ".csv":
         if source.levels is not None:
             raise ValueError(f"{run} is a model of images: give an --out that ends in .png.")
@@ -204,7 +209,7 @@ def sample(run, count, label, temperature, seed, out, data_dir):
 def reconstruct(run, count, out, data_dir):
     """Show test data beside what comes back through RUN's forward map and its inverse."""
     _require_new(out, ".png")
-    _, model, source = _load(run, data_dir)
+    model, source = _load(run, data_dir)
     shown = source.examples("test", count)[0]
     restored = reconstructed(model, shown)
     if source.event_shape == (2,):
@@ -229,7 +234,7 @@ def reconstruct(run, count, out, data_dir):
 def interpolate(run, pairs, steps, spherical, out, data_dir):
     """Show paths in latent space between test examples of RUN."""
     _require_new(out, ".png")
-    _, model, source = _load(run, data_dir)
+    model, source = _load(run, data_dir)
     test = source.examples("test", 2 * pairs)[0]
     half = len(test) // 2
     ends = test[:half], test[half : 2 * half]
@@ -258,7 +263,9 @@ def analyze(run, study, examples, against, out, data_dir):
     """The paper's studies of RUN: a picture, and its numbers as JSON beside it."""
     if out is not None:
         _require_new(out, ".png")
-    _, model, source = _load(run, data_dir)
+    elif not run.is_dir():
+        raise ValueError(f"{run} is no run folder to write into: give --out.")
+    model, source = _load(run, data_dir)
     out = run / "analysis" / f"{study}.png" if out is None else out
     if study == "spectrum":
         figure, numbers = spectrum(model)
@@ -294,7 +301,7 @@ def export(run, out, log_det):
 @_clear_errors
 def certify(run):
     """Certify RUN: every layer's norm beside its coefficient; exit status 1 if a block fails."""
-    certificate = make_certificate(RunFolder(run).load_model())
+    certificate = make_certificate(load(run))
     click.echo(json.dumps(certificate, indent=2))
     sys.exit(0 if certificate["certified"] else 1)
 
@@ -313,11 +320,12 @@ def _set_threads(intra_op):
         click.echo("intra_op_threads has no effect: TensorFlow is running already.", err=True)
 
 
-def _load(path, data_dir):
-    run = RunFolder(path)
-    preset = run.read_config()["preset"]
+def _load(run, data_dir):
+    """The model of a run folder or pretrained name, and its data."""
+    is_pretrained = str(run) in pretrained_names() and not run.exists()
+    preset = catalogue.get(str(run)) if is_pretrained else RunFolder(run).read_config()["preset"]
     _set_threads(preset.intra_op_threads)
-    return run, run.load_model(), training.open_source(preset, data_dir)
+    return load(run), training.open_source(preset, data_dir)
 
 
 def _estimator(text):
@@ -334,7 +342,8 @@ def _estimator(text):
 def _require_new(path, *suffixes):
     if path.suffix.lower() not in suffixes:
         raise ValueError(f"--out ends in {' or '.join(suffixes)}; received {path}.")
-    for each in (path, path.with_suffix(".json")):
+    written = [path] if path.suffix.lower() == ".csv" else [path, path.with_suffix(".json")]
+    for each in written:
         if each.exists():
             raise FileExistsError(f"{each} exists already; choose another --out.")
 

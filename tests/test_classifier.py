@@ -158,7 +158,10 @@ def test_predictions_of_a_hybrid_have_names():
         (lambda: hybrid(prior="flat"), "prior is one of"),
         (lambda: irn.models.Classifier(trunk(), 1), "at least 2"),
         (lambda: classifier(dropout=1.0), r"\[0, 1\)"),
-        (lambda: _fitted(data()[0]), "needs the classes"),
+        (lambda: _fitted(hybrid(), data()[0]), "needs the classes"),
+        (lambda: _fitted(classifier(), data()[0]), "received no classes"),
+        (lambda: _fitted(hybrid(), *data(), 1), "from 0 to 2; received some from 1 to 3"),
+        (lambda: _fitted(classifier(), *data(), -1), "from 0 to 2; received some from -1 to 1"),
         (lambda: _sampled(hybrid(), [0, 1]), "prior='conditional'"),
         (lambda: _sampled(hybrid(prior="conditional"), [0, 7]), "classes from 0 to 2"),
     ],
@@ -168,10 +171,9 @@ def test_clear_errors(act, message):
         act()
 
 
-def _fitted(x):
-    model = hybrid()
+def _fitted(model, x, y=None, offset=0):
     model.compile("sgd")
-    model.fit(x, verbose=0)
+    model.fit(x, None if y is None else y + offset, verbose=0)
 
 
 def _sampled(model, labels):

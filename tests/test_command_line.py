@@ -281,6 +281,33 @@ def test_the_pretrained_digits_model_is_what_it_claims(data_dir):
     assert set(np.unique(model.sample(8, seed=0))) <= set(range(17))
 
 
+def test_the_commands_take_the_pretrained_model_by_name(tmp_path, data_dir):
+    where = ["--data-dir", data_dir]
+    evaluated = invoke("evaluate", "digits-density", "--examples", 20, "--passes", 1, *where)
+    assert 1.5 < json.loads(evaluated.stdout)["bits_per_dim"]["mean"] < 2.5
+    certified = invoke("certify", "digits-density")
+    assert certified.exit_code == 0 and json.loads(certified.stdout)["certified"]
+    picture = tmp_path / "samples.png"
+    drawn = invoke("sample", "digits-density", "--count", 2, "--out", picture, *where)
+    assert drawn.exit_code == 0 and picture.is_file()
+    nowhere = invoke("analyze", "digits-density", "spectrum", *where)
+    assert nowhere.exit_code != 0 and "give --out" in nowhere.output
+    label = invoke("sample", "digits-density", "--label", 3, "--out", tmp_path / "3.png", *where)
+    assert label.exit_code != 0 and "conditional prior" in label.output
+    assert not (tmp_path / "3.png").exists()
+
+
+def test_a_table_of_samples_may_lie_beside_a_picture(toy_run, tmp_path):
+    for suffix in ("png", "csv"):
+        result = invoke("sample", toy_run, "--count", 4, "--out", tmp_path / f"points.{suffix}")
+        assert result.exit_code == 0, result.output
+    assert len((tmp_path / "points.csv").read_text().splitlines()) == 5
+
+
+def test_one_override_may_stand_alone():
+    assert irn.presets.get("digits-density", "model.width=16").model.width == (16,)
+
+
 def test_loading_nothing_names_what_there_is():
     with pytest.raises(FileNotFoundError, match="digits-density"):
         irn.load("cifar")

@@ -429,6 +429,7 @@ def test_temperature_scales_the_latent_deviation(trained):
     [
         ({"count": 0}, "count.*0"),
         ({"count": 2.5}, "count.*2.5"),
+        ({"count": (2, 3)}, r"count.*\(2, 3\)"),
         ({"count": 1, "temperature": 0.0}, "temperature.*0.0"),
         ({"count": 1, "temperature": -1.0}, "temperature.*-1.0"),
         ({"count": 1, "temperature": math.nan}, "temperature.*nan"),

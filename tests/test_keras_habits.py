@@ -47,6 +47,68 @@ def spectral_norms(model):
     return [np.linalg.svd(kernel, compute_uv=False)[0] for kernel in kernels]
 
 
+# Another estimator or solver.
+
+
+def test_steps_follow_a_block_s_estimator():
+    """Compiled ones too: predict and evaluate after it was exchanged, against `Exact` by hand."""
+    model = density()
+    model.compile("sgd")
+    model.fit(points(), epochs=1, verbose=0)
+    for block in layers.residual_blocks(model):
+        block.log_det = irn.log_det.PowerSeries(terms=1)
+    rough = model.predict(points(), verbose=0), model.evaluate(points(), verbose=0)[0]
+    for block in layers.residual_blocks(model):
+        block.log_det = irn.log_det.Exact()
+    exact = model.log_prob(points()).numpy()
+    np.testing.assert_allclose(model.predict(points(), verbose=0), exact, rtol=0, atol=1e-4)
+    assert model.evaluate(points(), verbose=0)[0] == pytest.approx(-exact.mean(), abs=1e-4)
+    assert np.abs(rough[0] - exact).max() > 1e-2
+    assert abs(rough[1] + exact.mean()) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["log_det", "solver"])
+def test_what_is_no_estimator_or_solver_is_refused_at_once(name):
+    one = block()
+    before = getattr(one, name)
+    with pytest.raises(ValueError, match=f"{name} is .*'exact'"):
+        setattr(one, name, "exact")
+    assert getattr(one, name) is before
+
+
+def test_models_are_saved_as_keras_files_alone(tmp_path):
+    model = density()
+    model.build((None, 2))
+    with pytest.raises(ValueError, match=r"\.keras file; received .*model\.h5"):
+        model.save(tmp_path / "model.h5")
+    assert not list(tmp_path.iterdir())
+
+
+def test_levels_without_noise_are_predicted_with_a_warning():
+    model = irn.models.DensityModel([block()], preprocessing=[layers.Dequantize(4)], seed=0)
+    levels = np.array([[0, 3], [1, 2]], np.uint8)
+    with pytest.warns(UserWarning, match="received levels, uint8.*add_noise"):
+        density_of_corners = model.predict(levels, verbose=0)
+    np.testing.assert_allclose(density_of_corners, model.log_prob(levels), rtol=1e-5)
+
+
+def test_a_dataset_without_batches_is_told_to_batch():
+    model = density()
+    model.build((None, 2))
+    model.compile("sgd")
+    samples = tf.data.Dataset.from_tensor_slices(points())
+    with pytest.raises(ValueError, match="Batch the dataset"):
+        model.evaluate(samples)
+
+
+@pytest.mark.parametrize("units, hidden", [(5, [5]), ((5, 6), [5, 6])])
+def test_a_number_stands_for_one_layer_or_axis(units, hidden):
+    g = layers.Contraction.mlp(units, context_shape=3)
+    g.build((None, 2))
+    widths = [layer.kernel.shape[1] for layer in layers.spectral_layers(g)]
+    assert widths == [*hidden, 2] and g.context_shape == (3,)
+
+
 # Own models.
 
 
@@ -169,6 +231,9 @@ def test_pictures_go_to_a_folder_without_a_run(tmp_path):
     pictures.data = points().reshape(-1, 4, 2, 4)
     with pytest.raises(ValueError, match="levels"):
         model.fit(points(), epochs=2, verbose=0, callbacks=[pictures])
+    conditional = irn.models.ConditionalDensityModel([block(context_shape=(3,))])
+    with pytest.raises(ValueError, match="take no context"):
+        pictures.set_model(conditional)
 
 
 @pytest.mark.parametrize("make", [density, stock], ids=["density", "stock"])

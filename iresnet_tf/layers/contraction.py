@@ -47,6 +47,8 @@ class Contraction(keras.layers.Layer):
             raise ValueError(f"lipschitz is a positive number; received {lipschitz!r}.")
         self.parts = list(layers)
         self.lipschitz = lipschitz
+        if isinstance(context_shape, int):
+            context_shape = (context_shape,)
         self.context_shape = None if context_shape is None else tuple(context_shape)
         self.conditioner = conditioner
         if bool(self._context_biases()) != self.is_conditional or (
@@ -81,7 +83,7 @@ class Contraction(keras.layers.Layer):
         """Dense layers of the given widths and one back to the input's.
 
         Args:
-            units: widths of the hidden layers.
+            units: widths of the hidden layers; a number for one.
             activation: name or layer; a new one follows each hidden layer.
             coeff: bound on each layer's norm, so ``Lip(g) ≤ coeff^(len(units) + 1)``.
             preactivation: whether an activation comes first.
@@ -92,7 +94,7 @@ class Contraction(keras.layers.Layer):
                 ``context_shape`` a `ContextBias` follows each linear layer.
         """
         inner = {"coeff": coeff, "power_iterations": power_iterations, **_inner_options(kwargs)}
-        widths = (*units, None)
+        widths = (*((units,) if isinstance(units, int) else units), None)
         linear = [
             SpectralDense(width, p=exponent, **inner)
             for width, exponent in zip(widths, _exponents(p, len(widths)))

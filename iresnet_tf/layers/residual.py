@@ -44,11 +44,27 @@ class ResidualBlock(Invertible):
         self.g = g
         # How many blocks hold g: see `get_config`.
         g._number_of_blocks = getattr(g, "_number_of_blocks", 0) + 1
-        self.log_det = (
-            estimators.PowerSeries(terms=10) if log_det is None else estimators.get(log_det)
-        )
-        self.solver = fixed_point.Anderson() if solver is None else fixed_point.get(solver)
+        self.log_det = estimators.PowerSeries(terms=10) if log_det is None else log_det
+        self.solver = fixed_point.Anderson() if solver is None else solver
         self.recompute = bool(recompute)
+
+    @property
+    def log_det(self):
+        """The estimator; another may be assigned at any time."""
+        return self._log_det
+
+    @log_det.setter
+    def log_det(self, estimator):
+        self._log_det = estimators.get(estimator)
+
+    @property
+    def solver(self):
+        """The solver of the inverse; another may be assigned at any time."""
+        return self._solver
+
+    @solver.setter
+    def solver(self, solver):
+        self._solver = fixed_point.get(solver)
 
     def expected_event_ndims(self):
         return getattr(self.g, "event_ndims", None)

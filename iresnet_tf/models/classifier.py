@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.models.flow import FlowModel
-from iresnet_tf.models.head import ClassifierHead, require_whole_batches
+from iresnet_tf.models.head import ClassifierHead, require_classes, require_whole_batches
 from iresnet_tf.numerics import replicas
 
 
@@ -51,6 +51,21 @@ class Classifier(FlowModel):
         loss = keras.losses.SparseCategoricalCrossentropy(True) if loss is None else loss
         metrics = ["accuracy"] if metrics is None else metrics
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+
+    def fit(self, x=None, y=None, **kwargs):
+        """As `FlowModel.fit`, with classes ``y`` (or a dataset of pairs).
+
+        Raises:
+            ValueError: as there, without classes, or for integers that are none.
+        """
+        if not isinstance(x, tf.data.Dataset):
+            if y is None:
+                raise ValueError(
+                    "A classifier is fitted to examples and their classes: fit(x, y), or a dataset "
+                    "of (x, y); received no classes."
+                )
+            require_classes(y, self.head.classes)
+        return super().fit(x, y, **kwargs)
 
     def call(self, x, training=False):
         return self.head(self.flow.last_latent(self.flow(x, training=training)), training=training)

@@ -1,6 +1,7 @@
 """Density estimation with an invertible network."""
 
 import math
+import warnings
 
 import keras
 import numpy as np
@@ -163,15 +164,15 @@ class DensityModel(FlowModel):
         seed = self.flow.next_seed() if seed is None else probes.as_seed(seed)
         if np.ndim(temperature):
             paths = [self.prior.sample(count, each, seed, **condition) for each in temperature]
-            x = self.decode_paths(tf.stack(paths, 1), tolerance, context)
+            x = self.decode_paths(tf.stack(paths, 1), tolerance=tolerance, context=context)
         else:
             z = self.prior.sample(count, temperature, seed, **condition)
-            x = self.decode(z, tolerance, context)
+            x = self.decode(z, tolerance=tolerance, context=context)
         return x if self.dequantize is None else self.dequantize.to_levels(x)
 
     def _require_sampling(self, count, temperature):
         self._require_built()
-        if count != int(count) or count < 1:
+        if np.ndim(count) or count != int(count) or count < 1:
             raise ValueError(f"count is an integer of at least 1; received {count!r}.")
         temperatures = np.asarray(temperature)
         positive = (temperatures > 0.0) & (temperatures < np.inf)
@@ -179,6 +180,25 @@ class DensityModel(FlowModel):
             raise ValueError(
                 f"temperature is a positive number, or several in a row; received {temperature!r}."
             )
+
+    def predict(self, x, **kwargs):
+        """``log p(x)``, ``[examples]``, nats: as `keras.Model.predict`.
+
+        Args:
+            x: points of data space; for discrete data levels with noise,
+                ``model.dequantize.add_noise(x, seed)``, which `fit` and `evaluate` add
+                themselves.  Integers are taken as they are, with a warning.
+            **kwargs: of `keras.Model.predict`.
+        """
+        dtype = str(getattr(x, "dtype", ""))
+        if self.dequantize is not None and "int" in dtype:
+            warnings.warn(
+                f"predict takes points of data space; received levels, {dtype}. Without noise they "
+                "lie at the corners of their cells, and their density says little of the levels': "
+                "give model.dequantize.add_noise(x, seed), or use evaluate.",
+                stacklevel=2,
+            )
+        return super().predict(x, **kwargs)
 
     # Training.
 

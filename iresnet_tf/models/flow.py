@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.bijectors import from_layer
-from iresnet_tf.layers import Dequantize, Stack, lipschitz_bounds, refresh
+from iresnet_tf.layers import Dequantize, Stack, lipschitz_bounds, refresh, residual_blocks
 from iresnet_tf.layers.finiteness import layers_not_finite
 from iresnet_tf.layers.invertible import REMEDY, as_tensor
 from iresnet_tf.models import inputs, serving
@@ -49,6 +49,7 @@ class FlowModel(ReplicatedModel):
                 "for layers that do not."
             )
         self.preprocessing_depth = len(preprocessing)
+        self._made_for = {}
         self.noise_seed = seed_value(seed)
         # Largest |∂loss/∂w| of a step, its mean over the steps of an epoch.
         self.max_gradient = keras.metrics.Mean(name="max_gradient")
@@ -86,7 +87,7 @@ class FlowModel(ReplicatedModel):
         x = self.flow.prepare(x)
         return self.flow(x, **self.flow.condition(context, x))
 
-    def decode(self, z, tolerance=None, context=None):
+    def decode(self, z, *, tolerance=None, context=None):
         """``x = F⁻¹(z)``.
 
         Args:
@@ -101,7 +102,7 @@ class FlowModel(ReplicatedModel):
         condition = self.flow.condition(context, z)
         return self.flow.preimage(z, self.flow.block_tolerance(tolerance), **condition)
 
-    def decode_paths(self, z, tolerance=None, context=None):
+    def decode_paths(self, z, *, tolerance=None, context=None):
         """``x = F⁻¹(z)`` of points along paths, in fewer evaluations than by themselves.
 
         In every block some points start from what was found at their neighbours, so the closer
@@ -143,6 +144,23 @@ class FlowModel(ReplicatedModel):
         """``F`` as a `tfp.bijectors.Bijector`, data → latent."""
         self._require_built()
         return self._bijector
+
+    # Steps, traced anew where a block has been given another estimator or solver.
+
+    def make_train_function(self, force=False):
+        super().make_train_function(self._is_outdated("train") or force)
+
+    def make_test_function(self, force=False):
+        super().make_test_function(self._is_outdated("test") or force)
+
+    def make_predict_function(self, force=False):
+        super().make_predict_function(self._is_outdated("predict") or force)
+
+    def _is_outdated(self, step):
+        """Whether the step was made for other estimators or solvers; it is made for these now."""
+        now = [(block.log_det, block.solver) for block in residual_blocks(self.flow)]
+        before, self._made_for[step] = self._made_for.get(step, now), now
+        return before != now
 
     # Training.
 
@@ -279,7 +297,16 @@ class FlowModel(ReplicatedModel):
         serving.export(self, filepath)
 
     def save(self, filepath, **kwargs):
-        """As `keras.Model.save`; begins with refined spectral vectors."""
+        """As `keras.Model.save`, to a ``.keras`` file; begins with refined spectral vectors.
+
+        Raises:
+            ValueError: for another suffix: HDF5 does not keep what the layers are made of.
+        """
+        if not str(filepath).endswith(".keras"):
+            raise ValueError(
+                f"{self.name} is saved as a .keras file; received {str(filepath)!r}. export writes "
+                "a SavedModel, save_weights the weights alone."
+            )
         refresh(self)
         super().save(filepath, **kwargs)
 
@@ -293,6 +320,11 @@ class FlowModel(ReplicatedModel):
         """Refuses another shape here, where it is known; a traced step may not know it."""
         shape = inputs.static_shape(x)
         if self.built and not shape[1:].is_compatible_with(self.flow.event_shape):
+            if shape.is_compatible_with(self.flow.event_shape):
+                raise ValueError(
+                    f"{self.name} takes batches of samples; received data of shape {shape}, that "
+                    "of one sample. Batch the dataset, or give the array a leading axis."
+                )
             raise ValueError(
                 f"{self.name} was built for samples of shape {tuple(self.flow.event_shape)}; "
                 f"received data of shape {shape}. Reshape the data, or make a new model."

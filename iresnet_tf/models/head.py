@@ -1,6 +1,7 @@
 """What turns latents into class scores."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.layers.invertible import random_seed
@@ -62,6 +63,16 @@ class ClassifierHead(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "classes": self.classes, "dropout": self.rate}
+
+
+def require_classes(y, classes):
+    """Refuses integer classes out of range, where ``y`` is an array or tensor of them."""
+    y = np.asarray(y)
+    if y.dtype.kind in "iu" and y.size and not (y.min() >= 0 and y.max() < classes):
+        raise ValueError(
+            f"The classes are integers from 0 to {classes - 1}; received some from {y.min()} to "
+            f"{y.max()}. Number them from 0, or build the model for as many classes as there are."
+        )
 
 
 def require_whole_batches(accumulation_steps):

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from iresnet_tf.layers.invertible import as_tensor
 from iresnet_tf.models.density import DensityModel, weighted_mean
-from iresnet_tf.models.head import ClassifierHead, require_whole_batches
+from iresnet_tf.models.head import ClassifierHead, require_classes, require_whole_batches
 from iresnet_tf.models.prior import ConditionalNormal
 
 
@@ -108,6 +108,8 @@ class HybridModel(DensityModel):
                 "A hybrid model classifies, so it needs the classes of the examples: fit(x, y), "
                 "or a dataset of (x, y). Use DensityModel for data without classes."
             )
+        if y is not None:
+            require_classes(y, self.head.classes)
         return super().fit(x, y, **kwargs)
 
     def _objective(self, x, y, sample_weight, seed, training):

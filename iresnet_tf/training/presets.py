@@ -249,7 +249,7 @@ def get(name: str, overrides: Iterable[str] = ()) -> Preset:
 
     Args:
         name: one of `names`.
-        overrides: strings ``"field=value"``; a dot reaches into a part, as
+        overrides: strings ``"field=value"``, or one; a dot reaches into a part, as
             ``"model.log_det.terms=10"``.
 
     Returns:
@@ -262,7 +262,7 @@ def get(name: str, overrides: Iterable[str] = ()) -> Preset:
     if name not in _BY_NAME:
         raise ValueError(f"There is no preset {name!r}. The presets are: {', '.join(names())}.")
     fields = _BY_NAME[name].model_dump()
-    for override in overrides:
+    for override in (overrides,) if isinstance(overrides, str) else overrides:
         _replace(fields, override)
     return parse(fields).with_length()
 

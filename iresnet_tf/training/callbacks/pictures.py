@@ -29,7 +29,8 @@ class Pictures(keras.callbacks.Callback):
         names: of the elements of a vector.
 
     Raises:
-        ValueError: for neither folder nor writer; when it draws, for images of unknown levels.
+        ValueError: for neither folder nor writer; in ``fit``, for a model that takes a context;
+            when it draws, for images of unknown levels.
 
     Example::
 
@@ -44,6 +45,14 @@ class Pictures(keras.callbacks.Callback):
         self.data, self.levels, self.every, self.count = data, levels, every, count
         self.folder = None if folder is None else pathlib.Path(folder)
         self.writer = writer or tf.summary.create_noop_writer()
+
+    def set_model(self, model):
+        if getattr(model, "takes_context", False):
+            raise ValueError(
+                f"Pictures are of models that take no context; {model.name} takes one. Draw "
+                "samples of some contexts in a keras.callbacks.LambdaCallback."
+            )
+        super().set_model(model)
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0:
