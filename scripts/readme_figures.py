@@ -71,7 +71,7 @@ def hybrid(run, data_dir):
     model = run.load_model()
     source = open_source(run.read_config()["preset"], data_dir)
     x, y = source.examples("test", 20)
-    outputs = model.predict(model.dequantize.add_noise(x, 0), verbose=0)
+    outputs = model.predict(model.dequantized(x, 0), verbose=0)
     classes = outputs["logits"].argmax(1)
     bits = bits_per_dim(-outputs["log_prob"], model.dimension)
     figure = _figure((10.0, 5.4))

@@ -87,7 +87,7 @@ def test_models_are_saved_as_keras_files_alone(tmp_path):
 def test_levels_without_noise_are_predicted_with_a_warning():
     model = irn.models.DensityModel([block()], preprocessing=[layers.Dequantize(4)], seed=0)
     levels = np.array([[0, 3], [1, 2]], np.uint8)
-    with pytest.warns(UserWarning, match="received levels, uint8.*add_noise"):
+    with pytest.warns(UserWarning, match="received levels, uint8.*dequantized"):
         density_of_corners = model.predict(levels, verbose=0)
     np.testing.assert_allclose(density_of_corners, model.log_prob(levels), rtol=1e-5)
 

@@ -109,7 +109,7 @@ def classification(model, x, y, batch_size=128, seed=0):
     """
     if y is None:
         raise ValueError("A model that classifies is evaluated with the classes of its examples.")
-    points = dequantized(model, x, probes.as_seed(seed))
+    points = model.dequantized(x, seed)
     outputs = model.predict(points, batch_size=batch_size, verbose=0)
     logits = np.asarray(outputs["logits"] if isinstance(outputs, dict) else outputs, np.float64)
     log_p = logits - scipy.special.logsumexp(logits, axis=1, keepdims=True)
@@ -192,7 +192,7 @@ def negative_log_likelihoods(model, x, estimator=None, passes=1, batch_size=128,
 
         @tf.function(autograph=False, reduce_retracing=True)
         def log_prob(batch, pass_seed):
-            noisy = dequantized(model, batch, probes.fold_in(pass_seed, 0))
+            noisy = model.dequantized(batch, probes.fold_in(pass_seed, 0))
             return model.log_prob(noisy, seed=probes.fold_in(pass_seed, 1))
 
         rows = []
@@ -218,7 +218,7 @@ def reconstruction(model, x, seed=0):
         of the inverse at the latent point as it was computed, carried through every
         layer).  ``None`` stands for what is not finite, or not certified.
     """
-    x = dequantized(model, tf.convert_to_tensor(x), probes.as_seed(seed))
+    x = model.dequantized(x, seed)
     result = model.flow.inverse(model.encode(x))
     bound = float(tf.reduce_max(result.error_bound))
     return {
@@ -227,12 +227,6 @@ def reconstruction(model, x, seed=0):
         "converged": bool(tf.reduce_all(result.converged)),
         "error_bound": _finite(bound),
     }
-
-
-def dequantized(model, x, seed):
-    """``x`` in the model's dtype, with noise where the data are levels."""
-    x = tf.cast(x, model.compute_dtype)
-    return x if model.dequantize is None else model.dequantize.add_noise(x, seed)
 
 
 def _standard_error(values):

@@ -4,7 +4,6 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.analysis import plots
-from iresnet_tf.analysis.evaluation import dequantized
 from iresnet_tf.numerics import probes
 
 _AT_ONCE = 128
@@ -49,8 +48,7 @@ def interpolate(model, first, second, steps=9, seed=0, spherical=False, levels=N
             f"plane [pairs, 2]; received data of shape {first.shape}."
         )
     ends = [
-        dequantized(model, tf.cast(x, model.compute_dtype), probes.fold_in([seed, 0], k))
-        for k, x in enumerate((first, second))
+        model.dequantized(x, probes.fold_in([seed, 0], k)) for k, x in enumerate((first, second))
     ]
     start, end = (model.encode(x) for x in ends)
     weight = _arc(start, end) if spherical else (lambda t: t)
@@ -63,9 +61,8 @@ def interpolate(model, first, second, steps=9, seed=0, spherical=False, levels=N
     if points.ndim == 3:
         figure = plots.paths(points)
     else:
-        flat = points.reshape(-1, *points.shape[2:])
+        flat = model.to_levels(points.reshape(-1, *points.shape[2:]))
         if model.dequantize is not None:
-            flat = model.dequantize.to_levels(flat)
             levels = model.dequantize.levels if levels is None else levels
         elif levels is None:
             levels = 1 + max(1, int(np.ceil(max(first.max(), second.max()))))

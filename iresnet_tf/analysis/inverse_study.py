@@ -8,9 +8,8 @@ import tensorflow as tf
 from iresnet_tf.analysis import plots
 from iresnet_tf.analysis.block_inputs import block_inputs
 from iresnet_tf.analysis.clones import copied
-from iresnet_tf.analysis.evaluation import dequantized
 from iresnet_tf.layers import residual_blocks, spectral_layers
-from iresnet_tf.numerics import fixed_point, probes
+from iresnet_tf.numerics import fixed_point
 
 ITERATIONS = (1, 2, 3, 5, 8, 12, 20, 30, 50)
 COEFFICIENTS = (0.5, 0.7, 0.9, 0.97)
@@ -45,7 +44,7 @@ def inverse_study(model, x, seed=0):
 
     Source: Behrmann et al. 2019 (arXiv:1811.00995), figure 1 and §3.2.
     """
-    x = dequantized(model, tf.cast(x, model.compute_dtype), probes.as_seed(seed))
+    x = model.dequantized(x, seed)
     flow = copied(model.flow)
     curves = [
         {"name": f"trained, {name}", "error": _errors(flow, x, solver)}

@@ -34,7 +34,4 @@ def samples_figure(model, data, count, temperature=1.0, seed=0, labels=None, nam
 
 def reconstructed(model, x):
     """``F⁻¹(F(x))`` as an array, levels (with noise and without it again) where there are any."""
-    if model.dequantize is None:
-        return np.asarray(model.decode(model.encode(x)))
-    noisy = model.dequantize.add_noise(x, 0)
-    return np.asarray(model.dequantize.to_levels(model.decode(model.encode(noisy))))
+    return np.asarray(model.to_levels(model.decode(model.encode(model.dequantized(x, 0)))))

@@ -7,7 +7,7 @@ from iresnet_tf.layers.contraction import Contraction
 from iresnet_tf.layers.dense_concatenation import DenseConcatenation
 from iresnet_tf.layers.factor_out import FactorOut
 from iresnet_tf.layers.flatten import Flatten
-from iresnet_tf.layers.invertible import InverseResult, Invertible
+from iresnet_tf.layers.invertible import ClosedForm, InverseResult, Invertible
 from iresnet_tf.layers.padding import InjectivePadding
 from iresnet_tf.layers.preprocessing import Center, Dequantize, Logit, Standardize
 from iresnet_tf.layers.residual import ResidualBlock
@@ -22,6 +22,7 @@ __all__ = [
     "Activation",
     "CLipSwish",
     "Center",
+    "ClosedForm",
     "ContextBias",
     "Contraction",
     "DenseConcatenation",

@@ -3,11 +3,11 @@
 import keras
 import tensorflow as tf
 
-from iresnet_tf.layers.invertible import InverseResult, Invertible
+from iresnet_tf.layers.invertible import ClosedForm
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
-class ActNorm(Invertible):
+class ActNorm(ClosedForm):
     """``y = (x + b) · exp(s)``, one ``b`` and ``s`` a channel (the last axis).
 
     ``log_det = (elements a channel) · Σ s``.  The first batch that `call` sees with
@@ -75,10 +75,10 @@ class ActNorm(Invertible):
         log_det = elements * tf.reduce_sum(tf.convert_to_tensor(self.log_scale))
         return self._scaled(x), tf.fill(tf.shape(x)[:1], log_det)
 
-    def invert(self, y):
+    def closed_form(self, y):
         scale = tf.exp(-tf.convert_to_tensor(self.log_scale))
         bias = tf.convert_to_tensor(self.bias)
-        return InverseResult.exact(y * scale - bias, y * scale, bias)
+        return y * scale - bias, y * scale, bias
 
     def inverse_lipschitz_bound(self):
         """``exp(−min s)``."""

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from iresnet_tf.layers.invertible import InverseResult, Invertible
+from iresnet_tf.layers.invertible import ClosedForm, Invertible
 
 
 class ToVector(Invertible):
@@ -23,7 +23,7 @@ class ToVector(Invertible):
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
-class Flatten(ToVector):
+class Flatten(ClosedForm, ToVector):
     """``[batch, …event] → [batch, D]``, the last axis fastest; ``log_det = 0``.
 
     At the end of a stack, a head still sees the event in its shape: see `last_latent`.
@@ -36,8 +36,8 @@ class Flatten(ToVector):
         del seed
         return self.call(x), tf.zeros(tf.shape(x)[:1], x.dtype)
 
-    def invert(self, y):
-        return InverseResult.exact(tf.reshape(y, [-1, *self.event_shape]))
+    def closed_form(self, y):
+        return (tf.reshape(y, [-1, *self.event_shape]),)
 
     def last_latent(self, y):
         return tf.reshape(y, [-1, *self.event_shape])

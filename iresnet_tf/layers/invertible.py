@@ -262,6 +262,23 @@ class Invertible(keras.layers.Layer):
         )
 
 
+class ClosedForm(Invertible):
+    """A layer whose inverse is a formula.
+
+    A subclass gives `transform`, `closed_form` and `inverse_lipschitz_bound`.
+    """
+
+    def closed_form(self, y):
+        """``(F⁻¹(y), …)`` at a prepared ``y``, with what was added up to it, if anything."""
+        raise NotImplementedError
+
+    def invert(self, y):
+        return InverseResult.exact(*self.closed_form(y))
+
+    def preimage(self, y):
+        return self.closed_form(y)[0]
+
+
 def require_finite(x, message):
     """``x``; an error where the sum of a sample is NaN or Inf, as it is where an element is.
 

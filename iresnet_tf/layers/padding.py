@@ -3,11 +3,11 @@
 import keras
 import tensorflow as tf
 
-from iresnet_tf.layers.invertible import InverseResult, Invertible
+from iresnet_tf.layers.invertible import ClosedForm
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
-class InjectivePadding(Invertible):
+class InjectivePadding(ClosedForm):
     """``x ↦ [x, 0]`` on the channels; the inverse drops what was appended.
 
     One-to-one but not onto, so it has no log-determinant: it serves classification,
@@ -41,8 +41,8 @@ class InjectivePadding(Invertible):
             "density model."
         )
 
-    def invert(self, y):
-        return InverseResult.exact(y[..., : -self.channels])
+    def closed_form(self, y):
+        return (y[..., : -self.channels],)
 
     def inverse_lipschitz_bound(self):
         """1."""

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.layers.invertible import InverseResult, Invertible
+from iresnet_tf.layers.invertible import ClosedForm
 from iresnet_tf.numerics import probes, replicas
 
 
-class Preprocessing(Invertible):
+class Preprocessing(ClosedForm):
     """Base of the fixed elementwise maps."""
 
     def call(self, x):
@@ -80,9 +80,9 @@ class Dequantize(Preprocessing):
         del seed
         return x / self.levels, self._constant_log_det(x, -math.log(self.levels))
 
-    def invert(self, y):
+    def closed_form(self, y):
         x = y * self.levels
-        return InverseResult.exact(x, x)
+        return x, x
 
     def to_levels(self, x):
         """The level that a continuous point belongs to: ``clip(⌊x⌋, 0, n−1)``."""
@@ -127,10 +127,10 @@ class Logit(Preprocessing):
         log_det = self._constant_log_det(x, math.log(1.0 - 2.0 * self.alpha))
         return log_p - log_q, log_det - tf.reduce_sum(log_p + log_q, axes)
 
-    def invert(self, y):
+    def closed_form(self, y):
         width = 1.0 - 2.0 * self.alpha
         p = tf.sigmoid(y)
-        return InverseResult.exact((p - self.alpha) / width, p / width)
+        return (p - self.alpha) / width, p / width
 
     def inverse_lipschitz_bound(self):
         """``1 / (4 (1 − 2α))``."""
@@ -156,8 +156,8 @@ class Center(Preprocessing):
         del seed
         return x - self.offset, self._constant_log_det(x, 0.0)
 
-    def invert(self, y):
-        return InverseResult.exact(y + self.offset, y, self.offset)
+    def closed_form(self, y):
+        return y + self.offset, y, self.offset
 
     def inverse_lipschitz_bound(self):
         """1."""
@@ -194,9 +194,9 @@ class Standardize(Preprocessing):
         y = (x - tf.constant(self.mean, x.dtype)) / tf.constant(self.stddev, x.dtype)
         return y, self._constant_log_det(x, -float(np.mean(np.log(self.stddev))))
 
-    def invert(self, y):
+    def closed_form(self, y):
         scaled, mean = y * tf.constant(self.stddev, y.dtype), tf.constant(self.mean, y.dtype)
-        return InverseResult.exact(scaled + mean, scaled, mean)
+        return scaled + mean, scaled, mean
 
     def inverse_lipschitz_bound(self):
         """The largest stddev."""

@@ -128,7 +128,7 @@ class SpectralLayer(keras.layers.Layer):
     def _burn_in_right(self, shape, dtype=None):
         kernel = tf.convert_to_tensor(self.kernel)
         start = tf.random.stateless_normal(shape, seed=[3, 4], dtype=kernel.dtype)
-        return self.norm().power_iteration(self.make_operator(kernel), start).v
+        return self.norm().leading_triple(self.make_operator(kernel), start).v
 
     def _burn_in_left(self, shape, dtype=None):
         kernel = tf.convert_to_tensor(self.kernel)
@@ -157,7 +157,7 @@ class SpectralLayer(keras.layers.Layer):
     def _refined(self, tolerance):
         kernel = tf.convert_to_tensor(self.kernel)
         start = tf.convert_to_tensor(self.right_vector)
-        triple = self.norm().power_iteration(self.make_operator(kernel), start, tolerance)
+        triple = self.norm().leading_triple(self.make_operator(kernel), start, tolerance)
         stored = float(self._spectral_norm_of(kernel))
         return triple, float(triple.sigma) > (1.0 + tolerance) * stored
 

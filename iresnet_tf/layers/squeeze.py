@@ -3,11 +3,11 @@
 import keras
 import tensorflow as tf
 
-from iresnet_tf.layers.invertible import InverseResult, Invertible
+from iresnet_tf.layers.invertible import ClosedForm
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
-class Squeeze(Invertible):
+class Squeeze(ClosedForm):
     """``[batch, h, w, c] → [batch, h/2, w/2, 4c]``: each 2×2 patch becomes channels.
 
     A permutation of the elements, so ``log_det = 0``.
@@ -42,8 +42,8 @@ class Squeeze(Invertible):
         height, width, channels = self.event_shape
         return (height // 2, width // 2, 4 * channels)
 
-    def invert(self, y):
-        return InverseResult.exact(tf.nn.depth_to_space(y, 2))
+    def closed_form(self, y):
+        return (tf.nn.depth_to_space(y, 2),)
 
     def inverse_lipschitz_bound(self):
         """1."""

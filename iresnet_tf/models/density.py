@@ -168,7 +168,7 @@ class DensityModel(FlowModel):
         else:
             z = self.prior.sample(count, temperature, seed, **condition)
             x = self.decode(z, tolerance=tolerance, context=context)
-        return x if self.dequantize is None else self.dequantize.to_levels(x)
+        return self.to_levels(x)
 
     def _require_sampling(self, count, temperature):
         self._require_built()
@@ -186,8 +186,8 @@ class DensityModel(FlowModel):
 
         Args:
             x: points of data space; for discrete data levels with noise,
-                ``model.dequantize.add_noise(x, seed)``, which `fit` and `evaluate` add
-                themselves.  Integers are taken as they are, with a warning.
+                ``model.dequantized(x, seed)``; `fit` and `evaluate` add it themselves.  Integers
+                are taken as they are, with a warning.
             **kwargs: of `keras.Model.predict`.
         """
         dtype = str(getattr(x, "dtype", ""))
@@ -195,7 +195,7 @@ class DensityModel(FlowModel):
             warnings.warn(
                 f"predict takes points of data space; received levels, {dtype}. Without noise they "
                 "lie at the corners of their cells, and their density says little of the levels': "
-                "give model.dequantize.add_noise(x, seed), or use evaluate.",
+                "give model.dequantized(x, seed), or use evaluate.",
                 stacklevel=2,
             )
         return super().predict(x, **kwargs)
@@ -271,7 +271,7 @@ class DensityModel(FlowModel):
 
     def _latent(self, x, seed, context=None):
         """``z`` and the log-determinant at ``x`` with its noise."""
-        noisy = self._noisy(x, seed)
+        noisy = self.dequantized(x, probes.fold_in(seed, 0))
         return self.flow.forward_and_log_det(noisy, probes.fold_in(seed, 1), context)
 
     def _weight(self, x, sample_weight):

@@ -80,6 +80,20 @@ class FlowModel(ReplicatedModel):
         first = self.flow.parts[0] if self.flow.parts else None
         return first if isinstance(first, Dequantize) else None
 
+    def dequantized(self, x, seed):
+        """Points of data space: levels with uniform noise on [0, 1), other data as they are.
+
+        Args:
+            x: data ``[batch, …event]``.
+            seed: integer or stateless seed, of the noise.
+        """
+        x = as_tensor(x, self.compute_dtype)
+        return x if self.dequantize is None else self.dequantize.add_noise(x, seed)
+
+    def to_levels(self, x):
+        """The levels that points of data space belong to; other data are the points themselves."""
+        return x if self.dequantize is None else self.dequantize.to_levels(x)
+
     # The map.
 
     def encode(self, x, context=None):
@@ -171,7 +185,8 @@ class FlowModel(ReplicatedModel):
             self.build(x.shape)
         if not self.flow.is_initialized():
             condition = self.flow.condition(context, x)
-            self.flow.initialize(self._noisy(x, tf.constant([0, -1])), **condition)
+            noisy = self.dequantized(x, probes.fold_in(tf.constant([0, -1]), 0))
+            self.flow.initialize(noisy, **condition)
 
     def fit(self, x=None, y=None, **kwargs):
         """As `keras.Model.fit`; begins with `initialize`, ends with refined spectral vectors.
@@ -249,12 +264,6 @@ class FlowModel(ReplicatedModel):
             spoiled = layers_not_finite(self)
             weights = f" Weights that are not finite: of {', '.join(spoiled)}." if spoiled else ""
             raise tf.errors.InvalidArgumentError(None, None, found[0] + weights) from None
-
-    def _noisy(self, x, seed):
-        x = as_tensor(x, self.compute_dtype)
-        if self.dequantize is None:
-            return x
-        return self.dequantize.add_noise(x, probes.fold_in(seed, 0))
 
     # Facts and files.
 

@@ -93,8 +93,7 @@ def _functions(model):
         tf.debugging.assert_positive(count, "count is an integer of at least 1.")
         tf.debugging.assert_positive(temperature, "temperature is a positive number.")
         z = model.prior.sample(count, temperature, probes.as_seed(seed), **condition)
-        x = model.decode(z)
-        return {"x": x if model.dequantize is None else model.dequantize.to_levels(x)}
+        return {"x": model.to_levels(model.decode(z))}
 
     functions: list[tuple] = [(encode, x), (decode, z)]
     if hasattr(model, "prior"):

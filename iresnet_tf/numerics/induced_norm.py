@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics.linear_operators import (
+from iresnet_tf.numerics.singular_values import (
     SingularTriple,
     gram_step,
-    power_iteration,
+    leading_triple,
     power_step,
 )
 from iresnet_tf.numerics.tracing import traced_once
@@ -32,8 +32,8 @@ class EuclideanNorm(NamedTuple):
     def power_step(self, operator, v):
         return power_step(operator, v)
 
-    def power_iteration(self, operator, v, tolerance=1e-4):
-        return power_iteration(operator, v, tolerance)
+    def leading_triple(self, operator, v, tolerance=1e-4):
+        return leading_triple(operator, v, tolerance)
 
     def of(self, operator, u, v, kernel):
         """``⟨u, A v⟩`` for unit ``u`` and ``v``: never above the norm, differentiable in ``A``."""
@@ -71,7 +71,7 @@ class InducedNorm(NamedTuple):
         v = dual(image + 1e-12 * v, 1.0 - self.domain)
         return tf.reduce_sum(image * v, list(range(1, v.shape.rank))), u, v
 
-    def power_iteration(self, operator, v, tolerance=1e-4):
+    def leading_triple(self, operator, v, tolerance=1e-4):
         """The best of several starts, each moved on until ``σ`` stands still.
 
         ``σ`` never falls, but may end in a local maximum: an estimate from below.
@@ -81,7 +81,7 @@ class InducedNorm(NamedTuple):
             v: start vector ``[1, …]``; the other starts are pseudo-random.
             tolerance: relative change of ``σ`` in a step that counts as none.
         """
-        function = traced_once(_power_iteration, operator, v, type(self))
+        function = traced_once(_leading_triple, operator, v, type(self))
         return function(operator, v, self, tf.constant(tolerance, v.dtype))
 
     def of(self, operator, u, v, kernel):
@@ -98,7 +98,7 @@ class InducedNorm(NamedTuple):
         return tf.reduce_sum(u * operator(v)) / lengths[0]
 
 
-def _power_iteration(operator, v, norm, tolerance):
+def _leading_triple(operator, v, norm, tolerance):
     others = tf.random.stateless_normal([_STARTS, *v.shape[1:]], [5, 6], dtype=v.dtype)
 
     def unfinished(step, sigmas, u, v, last):
