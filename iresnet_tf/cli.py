@@ -263,9 +263,9 @@ def analyze(run, study, examples, against, out, data_dir):
     """The paper's studies of RUN: a picture, and its numbers as JSON beside it."""
     if out is not None:
         _require_new(out, ".png")
-    elif not run.is_dir():
-        raise ValueError(f"{run} is no run folder to write into: give --out.")
     model, source = _load(run, data_dir)
+    if out is None and not run.is_dir():
+        raise ValueError(f"{run} is no run folder to write into: give --out.")
     out = run / "analysis" / f"{study}.png" if out is None else out
     if study == "spectrum":
         figure, numbers = spectrum(model)

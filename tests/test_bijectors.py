@@ -15,6 +15,8 @@ from iresnet_tf.layers import (
     Center,
     Contraction,
     Dequantize,
+    FactorOut,
+    Flatten,
     Logit,
     ResidualBlock,
     Squeeze,
@@ -431,6 +433,11 @@ def test_unknown_rank_asks_for_event_ndims():
     with pytest.raises(ValueError, match="event_ndims"):
         from_layer(ActNorm())
     assert from_layer(ActNorm(), event_ndims=3).forward_min_event_ndims == 3
+    # The block's rank is that of what the layers before it make of a sample.
+    vector = dense_block()
+    for flat in (Flatten(dtype="float64"), FactorOut([ActNorm(dtype="float64")])):
+        with pytest.raises(ValueError, match="event_ndims"):
+            from_layer(Stack([ActNorm(dtype="float64"), flat, vector]))
 
 
 def test_a_rank_that_contradicts_the_built_layer_is_refused():

@@ -171,6 +171,16 @@ def test_clear_errors(act, message):
         act()
 
 
+def test_targets_of_another_loss_are_not_taken_for_classes():
+    x, y = data()
+    ignored = np.where(np.arange(len(y)) % 2, y, -1)
+    model = classifier()
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True, ignore_class=-1))
+    model.fit(x, ignored, verbose=0)
+    model.compile("sgd", "poisson", metrics=[])
+    model.fit(x, np.tile([3, 0, 5], (len(y), 1)), verbose=0)
+
+
 def _fitted(model, x, y=None, offset=0):
     model.compile("sgd")
     model.fit(x, None if y is None else y + offset, verbose=0)

@@ -272,11 +272,11 @@ class ClosedForm(Invertible):
         """``(F⁻¹(y), …)`` at a prepared ``y``, with what was added up to it, if anything."""
         raise NotImplementedError
 
-    def invert(self, y):
-        return InverseResult.exact(*self.closed_form(y))
+    def invert(self, y, **condition):
+        return InverseResult.exact(*self.closed_form(y, **condition))
 
-    def preimage(self, y):
-        return self.closed_form(y)[0]
+    def preimage(self, y, **condition):
+        return self.closed_form(y, **condition)[0]
 
 
 def require_finite(x, message):

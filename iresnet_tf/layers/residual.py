@@ -50,7 +50,10 @@ class ResidualBlock(Invertible):
 
     @property
     def log_det(self):
-        """The estimator; another may be assigned at any time."""
+        """The estimator; another may be assigned between calls of a model's ``fit`` and others.
+
+        Within one, as from a callback, compiled steps keep what they were traced with.
+        """
         return self._log_det
 
     @log_det.setter
@@ -59,7 +62,7 @@ class ResidualBlock(Invertible):
 
     @property
     def solver(self):
-        """The solver of the inverse; another may be assigned at any time."""
+        """The solver of the inverse; another may be assigned: see `log_det`."""
         return self._solver
 
     @solver.setter

@@ -1,11 +1,13 @@
 """Invertible layers in a row."""
 
 import collections
+import numbers
 
 import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.act_norm import ActNorm
+from iresnet_tf.layers.flatten import ToVector
 from iresnet_tf.layers.invertible import (
     REMEDY,
     InverseResult,
@@ -59,8 +61,11 @@ class Stack(Invertible):
         return next((part.context_shape for part in self.parts if part.is_conditional), None)
 
     def expected_event_ndims(self):
-        known = [part.event_ndims for part in self.parts if part.event_ndims is not None]
-        return known[0] if known else None
+        for part in self.parts:
+            # After one that reshapes, ranks are of other samples.
+            if part.event_ndims is not None or isinstance(part, ToVector):
+                return part.event_ndims
+        return None
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -125,7 +130,9 @@ class Stack(Invertible):
         """
         y = self.prepare_output(y)
         if path_steps is not None and (
-            not isinstance(path_steps, int) or path_steps < 1 or (y.shape[0] or 0) % path_steps
+            not isinstance(path_steps, numbers.Integral)
+            or path_steps < 1
+            or (y.shape[0] or 0) % path_steps
         ):
             raise ValueError(
                 "y is made of whole paths, [paths · path_steps, …event], of at least one point; "

@@ -56,15 +56,17 @@ class Classifier(FlowModel):
         """As `FlowModel.fit`, with classes ``y`` (or a dataset of pairs).
 
         Raises:
-            ValueError: as there, without classes, or for integers that are none.
+            ValueError: as there, without classes, or for classes that there are not.
         """
-        if not isinstance(x, tf.data.Dataset):
-            if y is None:
-                raise ValueError(
-                    "A classifier is fitted to examples and their classes: fit(x, y), or a dataset "
-                    "of (x, y); received no classes."
-                )
-            require_classes(y, self.head.classes)
+        if y is None and hasattr(x, "shape"):
+            raise ValueError(
+                "A classifier is fitted to examples and their classes: fit(x, y), or a dataset of "
+                "(x, y); received no classes."
+            )
+        loss = getattr(self, "loss", None)
+        if y is not None and isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
+            if loss.ignore_class is None:
+                require_classes(y, self.head.classes)
         return super().fit(x, y, **kwargs)
 
     def call(self, x, training=False):

@@ -182,12 +182,12 @@ class DensityModel(FlowModel):
             )
 
     def predict(self, x, **kwargs):
-        """``log p(x)``, ``[examples]``, nats: as `keras.Model.predict`.
+        """What `call` gives, ``log p(x)`` in nats or with it: as `keras.Model.predict`.
 
         Args:
             x: points of data space; for discrete data levels with noise,
-                ``model.dequantized(x, seed)``; `fit` and `evaluate` add it themselves.  Integers
-                are taken as they are, with a warning.
+                ``model.dequantized(x, seed)``; `fit` and `evaluate` add it themselves.  Arrays
+                of integers are taken as they are, with a warning.
             **kwargs: of `keras.Model.predict`.
         """
         dtype = str(getattr(x, "dtype", ""))

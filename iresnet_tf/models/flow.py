@@ -172,7 +172,7 @@ class FlowModel(ReplicatedModel):
 
     def _is_outdated(self, step):
         """Whether the step was made for other estimators or solvers; it is made for these now."""
-        now = [(block.log_det, block.solver) for block in residual_blocks(self.flow)]
+        now = [repr((block.log_det, block.solver)) for block in residual_blocks(self.flow)]
         before, self._made_for[step] = self._made_for.get(step, now), now
         return before != now
 
@@ -309,9 +309,10 @@ class FlowModel(ReplicatedModel):
         """As `keras.Model.save`, to a ``.keras`` file; begins with refined spectral vectors.
 
         Raises:
-            ValueError: for another suffix: HDF5 does not keep what the layers are made of.
+            ValueError: for another suffix, unless ``zipped=False`` asks for a folder: HDF5 does
+                not keep what the layers are made of.
         """
-        if not str(filepath).endswith(".keras"):
+        if kwargs.get("zipped") is not False and not str(filepath).endswith(".keras"):
             raise ValueError(
                 f"{self.name} is saved as a .keras file; received {str(filepath)!r}. export writes "
                 "a SavedModel, save_weights the weights alone."

@@ -40,6 +40,6 @@ def load(source: str | os.PathLike[str]) -> keras.Model:
         with importlib.resources.as_file(_FOLDER / f"{source}.keras") as file:
             return load_model(file)
     raise FileNotFoundError(
-        f"There is no run folder or model file at {source!r}, and no pretrained model of that "
-        f"name: those are {', '.join(pretrained_names()) or 'none'}."
+        f"There is no run folder or model file at {os.fspath(source)!r}, and no pretrained model "
+        f"of that name: those are {', '.join(pretrained_names()) or 'none'}."
     )
