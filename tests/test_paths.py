@@ -43,7 +43,7 @@ def test_every_point_is_the_preimage(contraction, kind, shape, solver, steps):
     blocks = [layers.ResidualBlock(contraction(kind, seed=i), Exact(), solver) for i in (0, 1)]
     stack = layers.Stack(blocks)
     x = curves(shape, steps)
-    found = stack.inverse(forward(stack, x), path_steps=steps)
+    found = stack.inverse(forward(stack, x), path_steps=np.int64(steps))
     assert found.converged.numpy().all()
     np.testing.assert_allclose(tf.reshape(found.x, x.shape), x, rtol=0, atol=1e-9)
     assert all(each.shape == (3 * steps,) for each in found[1:])

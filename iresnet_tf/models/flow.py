@@ -142,7 +142,7 @@ class FlowModel(ReplicatedModel):
         if z.shape.rank is None or not z.shape.is_compatible_with(paths) or not z.shape[1]:
             raise ValueError(
                 f"decode_paths takes latents [paths, steps, {', '.join(map(str, latent_shape))}], "
-                f"their number known and at least 1; received {z.shape}. decode takes a batch."
+                f"a known number of steps, at least 1; received {z.shape}. decode takes a batch."
             )
         steps = z.shape[1]
         points = self.flow.prepare_output(tf.reshape(z, [-1, *z.shape[2:]]))
