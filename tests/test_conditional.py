@@ -392,3 +392,33 @@ def test_the_posterior_of_a_linear_gaussian_problem_is_the_closed_form():
         assert np.linalg.norm(mine.mean(0) - expected) < 0.02 * np.linalg.norm(expected)
         difference = np.linalg.norm(np.cov(mine.T) - covariance)
         assert difference < 0.02 * np.linalg.norm(covariance)
+
+
+class Moved(layers.ClosedForm):
+    """``y = 2 x + c``: a layer as a user would write it."""
+
+    context_shape = (3,)
+
+    def transform(self, x, seed, context):
+        log_det = x.shape[-1] * tf.math.log(tf.constant(2.0, x.dtype))
+        return 2.0 * x + context, tf.fill(tf.shape(x)[:1], log_det)
+
+    def closed_form(self, y, context):
+        return 0.5 * (y - context), y, context
+
+    def inverse_lipschitz_bound(self):
+        return 0.5
+
+
+def test_an_inverse_in_closed_form_may_depend_on_the_context():
+    x, context = pairs()
+    context = tf.constant(context[:, :3])
+    stack = layers.Stack([Moved(dtype="float64")])
+    y, log_det = stack.forward_and_log_det(x, context=context)
+    np.testing.assert_array_equal(stack(x, context=context), y)
+    np.testing.assert_allclose(log_det, 3.0 * np.log(2.0), rtol=1e-12)
+    found = stack.inverse(y, context=context)
+    np.testing.assert_allclose(found.x, x, rtol=0, atol=1e-14)
+    np.testing.assert_array_equal(stack.preimage(y, context=context), found.x)
+    errors, bounds = np.linalg.norm(found.x - x, axis=1), found.error_bound.numpy()
+    assert (errors <= bounds).all() and (bounds < 1e-12).all()

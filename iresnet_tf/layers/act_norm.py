@@ -84,8 +84,5 @@ class ActNorm(ClosedForm):
         """``exp(−min s)``."""
         return tf.exp(-tf.reduce_min(tf.cast(tf.convert_to_tensor(self.log_scale), tf.float64)))
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
     def get_config(self):
         return {**super().get_config(), "epsilon": self.epsilon}

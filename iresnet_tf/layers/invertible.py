@@ -228,6 +228,14 @@ class Invertible(keras.layers.Layer):
         self.seed_state.assign_add([0, 1])
         return seed
 
+    def call(self, x, **condition):
+        """``F(x)``: of `transform` without a seed, where a subclass has no shorter way."""
+        return self.transform(x, None, **condition)[0]
+
+    def compute_output_shape(self, input_shape):
+        """Shape of what ``input_shape`` is mapped to: the same unless the layer reshapes."""
+        return input_shape
+
     def compute_input_shape(self, output_shape):
         """Shape of what the layer maps to ``output_shape``: the same unless it reshapes."""
         return output_shape

@@ -13,15 +13,9 @@ from iresnet_tf.numerics import probes, replicas
 class Preprocessing(ClosedForm):
     """Base of the fixed elementwise maps."""
 
-    def call(self, x):
-        return self.transform(x, None)[0]
-
     def _constant_log_det(self, x, per_element):
         log_det = x.shape[1:].num_elements() * per_element
         return tf.fill(tf.shape(x)[:1], tf.constant(log_det, x.dtype))
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")

@@ -203,9 +203,6 @@ class ResidualBlock(Invertible):
             return tf.where(lipschitz < 1.0, ratio / (1.0 - lipschitz), float("inf"))
         return ratio / (1.0 - lipschitz) if lipschitz < 1.0 else float("inf")
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
     def get_config(self):
         g = keras.saving.serialize_keras_object(self.g)
         if self.g._number_of_blocks > 1:
