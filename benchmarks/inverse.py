@@ -221,11 +221,10 @@ _ONE = {
 
 
 def _solvers(tolerance):
-    from iresnet_tf.numerics import fixed_point
 
     return {
-        "Picard": fixed_point.Picard(tolerance, 5000),
-        "Anderson": fixed_point.Anderson(tolerance, 5000),
+        "Picard": solvers.Picard(tolerance, 5000),
+        "Anderson": solvers.Anderson(tolerance, 5000),
     }
 
 

@@ -43,7 +43,7 @@ def matrix_products(size=1024, count=20):
     """A call that multiplies float32 matrices on all threads, and the operations that it takes."""
     import tensorflow as tf
 
-    from iresnet_tf.numerics.threads import number_of_parts
+    from iresnet_tf.numerics.execution.threads import number_of_parts
 
     beside = number_of_parts()
     pairs = [tf.random.normal([2, size, size]) for _ in range(beside)]

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from iresnet_tf.layers import Activation, LipSwish, SpectralConv2D, SpectralDense, residual_blocks
-from iresnet_tf.numerics import probes
+from iresnet_tf.numerics import random
 
 
 def make_plain(model):
@@ -23,7 +23,7 @@ def _transform(block):
             value = x
             for layer in block.g.parts:
                 value = _layer(layer)(value)
-        v = probes.gaussian(tf.shape(x), probes.as_seed(seed), x.dtype)
+        v = random.gaussian(tf.shape(x), random.as_seed(seed), x.dtype)
         power, total = v, 0.0
         for k in range(1, block.log_det.terms + 1):
             power = -tape.gradient(value, x, power)

@@ -137,7 +137,7 @@ def one(source, batch_size, samples):
     model = irn.load(source)
     x = model.decode(model.prior.sample(samples, 1.0, [0, 0]))
     blocks = [
-        (block.g.enforced_lipschitz(), moments(block, inputs, batch_size))
+        (block.g.lipschitz_target(), moments(block, inputs, batch_size))
         for block, inputs in block_inputs(model.flow, x)
     ]
     products = {}

@@ -12,7 +12,7 @@ import time
 
 import tensorflow as tf
 
-from iresnet_tf.numerics.linear_operators import Convolution, UnrolledConvolution
+from iresnet_tf.numerics.maps.operators import Convolution, UnrolledConvolution
 
 CASES = [(128, 4, 4, 64), (128, 4, 64, 4), (128, 4, 16, 64), (128, 6, 4, 64)]
 TERMS, ROUNDS, CALLS = 5, 9, 4

@@ -6,8 +6,7 @@ One network that classifies, estimates densities and generates.
 """
 
 from iresnet_tf import bijectors, layers, models
-from iresnet_tf.numerics import fixed_point as solvers
-from iresnet_tf.numerics import log_det
+from iresnet_tf.numerics import log_det, solvers
 from iresnet_tf.training import callbacks, presets
 from iresnet_tf.training.pretrained import load
 from iresnet_tf.version import __version__

@@ -21,7 +21,7 @@ from iresnet_tf.analysis.spectrum import spectrum
 from iresnet_tf.data import tables
 from iresnet_tf.data.outliers import outliers
 from iresnet_tf.numerics import log_det as estimators
-from iresnet_tf.numerics import threads
+from iresnet_tf.numerics.execution import threads
 from iresnet_tf.training import presets as catalogue
 from iresnet_tf.training import strategies
 from iresnet_tf.training import train as training
@@ -308,7 +308,7 @@ def certify(run):
 
 def _set_threads(intra_op):
     if intra_op == "auto":
-        is_large = threads.cores() > threads.MOST
+        is_large = threads.cores() > threads.MAX_PARTS
         intra_op = None if is_large or tf.config.get_visible_devices("GPU") else 1
     threading = tf.config.threading
     if intra_op in (None, threading.get_intra_op_parallelism_threads()):

@@ -21,7 +21,7 @@ def certify(model):
     """
     blocks = []
     for part in residual_blocks(model.flow):
-        bound = part.known_lipschitz()
+        bound = part.lipschitz_bound_or_inf()
         layers = [
             {"name": layer.name, "norm_bound": layer.lipschitz_bound(), "coeff": layer.coeff}
             for layer in spectral_layers(part)

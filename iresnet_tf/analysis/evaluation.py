@@ -11,7 +11,7 @@ import tensorflow as tf
 from iresnet_tf.layers import refresh, residual_blocks
 from iresnet_tf.models import DensityModel, bits_per_dim
 from iresnet_tf.numerics import log_det as estimators
-from iresnet_tf.numerics import probes
+from iresnet_tf.numerics import random
 
 EXACT_DIMENSION = 256
 """Up to this dimension evaluation takes the exact log-determinant."""
@@ -127,7 +127,7 @@ def classification(model, x, y, batch_size=128, seed=0):
 def block_constants(flow):
     """``(D_block, L)`` of every residual block, ``L`` certified or ``inf``."""
     blocks = residual_blocks(flow)
-    return [(math.prod(block.event_shape), block.known_lipschitz()) for block in blocks]
+    return [(math.prod(block.event_shape), block.lipschitz_bound_or_inf()) for block in blocks]
 
 
 def truncation_bound(constants, estimator):
@@ -192,16 +192,16 @@ def negative_log_likelihoods(model, x, estimator=None, passes=1, batch_size=128,
 
         @tf.function(autograph=False, reduce_retracing=True)
         def log_prob(batch, pass_seed):
-            noisy = model.dequantized(batch, probes.fold_in(pass_seed, 0))
-            return model.log_prob(noisy, seed=probes.fold_in(pass_seed, 1))
+            noisy = model.dequantized(batch, random.fold_in(pass_seed, 0))
+            return model.log_prob(noisy, seed=random.fold_in(pass_seed, 1))
 
         rows = []
         for number in range(passes):
-            pass_seed = probes.fold_in(probes.as_seed(seed), number)
+            pass_seed = random.fold_in(random.as_seed(seed), number)
             parts = [
                 log_prob(
                     tf.constant(x[start : start + batch_size], model.compute_dtype),
-                    probes.fold_in(pass_seed, start),
+                    random.fold_in(pass_seed, start),
                 )
                 for start in range(0, len(x), batch_size)
             ]

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.analysis import plots
-from iresnet_tf.numerics import probes
+from iresnet_tf.numerics import random
 
 _AT_ONCE = 128
 """Points decoded in one batch, unless a path alone has more."""
@@ -48,7 +48,7 @@ def interpolate(model, first, second, steps=9, seed=0, spherical=False, levels=N
             f"plane [pairs, 2]; received data of shape {first.shape}."
         )
     ends = [
-        model.dequantized(x, probes.fold_in([seed, 0], k)) for k, x in enumerate((first, second))
+        model.dequantized(x, random.fold_in([seed, 0], k)) for k, x in enumerate((first, second))
     ]
     start, end = (model.encode(x) for x in ends)
     weight = _arc(start, end) if spherical else (lambda t: t)

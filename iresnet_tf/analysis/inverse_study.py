@@ -9,7 +9,7 @@ from iresnet_tf.analysis import plots
 from iresnet_tf.analysis.block_inputs import block_inputs
 from iresnet_tf.analysis.clones import copied
 from iresnet_tf.layers import residual_blocks, spectral_layers
-from iresnet_tf.numerics import fixed_point
+from iresnet_tf.numerics import solvers
 
 ITERATIONS = (1, 2, 3, 5, 8, 12, 20, 30, 50)
 COEFFICIENTS = (0.5, 0.7, 0.9, 0.97)
@@ -17,7 +17,7 @@ UNCONSTRAINED = 2.0
 """Norm of each layer in the network that stands for one without the constraint."""
 
 _TOLERANCE = 1e-12
-_SOLVERS = {"Picard": fixed_point.Picard, "Anderson": fixed_point.Anderson}
+_SOLVERS = {"Picard": solvers.Picard, "Anderson": solvers.Anderson}
 
 
 def inverse_study(model, x, seed=0):
@@ -57,7 +57,7 @@ def inverse_study(model, x, seed=0):
             layer.kernel.assign(layer.kernel * (1e3 / layer.spectral_norm()))
             layer.coeff = norm
         name = f"c = {norm}" if norm < 1.0 else f"no constraint (norm {norm:g})"
-        curves.append({"name": name, "error": _errors(flow, x, fixed_point.Picard)})
+        curves.append({"name": name, "error": _errors(flow, x, solvers.Picard)})
     numbers = {"iterations": ITERATIONS, "curves": curves, "block": block}
     return plots.convergence(**numbers), numbers
 
@@ -74,7 +74,7 @@ def _errors(flow, x, solver):
 
 
 def _block_study(flow, x):
-    certified = [(each.known_lipschitz(), each, b) for each, b in block_inputs(flow, x)]
+    certified = [(each.lipschitz_bound_or_inf(), each, b) for each, b in block_inputs(flow, x)]
     certified = [each for each in certified if each[0] < 1.0]
     if not certified:
         return None

@@ -12,8 +12,8 @@ from iresnet_tf.analysis.evaluation import EXACT_DIMENSION, block_constants, tru
 from iresnet_tf.layers import InjectivePadding, residual_blocks
 from iresnet_tf.layers.binding import bind
 from iresnet_tf.numerics import log_det as estimators
-from iresnet_tf.numerics import probes
-from iresnet_tf.numerics.exact import jacobian_of
+from iresnet_tf.numerics import random
+from iresnet_tf.numerics.log_det.exact import jacobian_of
 
 TERMS = (1, 2, 3, 5, 10, 20)
 PROBES = (1, 5, 20)
@@ -67,7 +67,7 @@ def log_det_study(model, x, seed=0):
     if cropped:
         x, flow = _on_crops(flow, x)
     if model.dequantize is not None:
-        x = flow.parts[0].add_noise(x, probes.as_seed(seed))
+        x = flow.parts[0].add_noise(x, random.as_seed(seed))
     dimension = math.prod(flow.event_shape)
     exact, traces, variances = _moments(flow, x)
     constants = block_constants(flow)

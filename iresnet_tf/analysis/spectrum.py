@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from iresnet_tf.analysis import plots
 from iresnet_tf.layers import SpectralConv2D, spectral_layers
-from iresnet_tf.numerics import linear_operators
+from iresnet_tf.numerics.maps import operators
 
 EXACT_ORDER = 4096
 """Up to this order of its smaller side an operator's Gram matrix is decomposed."""
@@ -73,7 +73,7 @@ def spectrum(model):
 
 def _gram(kernel, grid):
     """``AᵀA`` or ``AAᵀ``, whichever is smaller."""
-    operator = linear_operators.Convolution(tf.constant(kernel))
+    operator = operators.Convolution(tf.constant(kernel))
     inputs, outputs = kernel.shape[2:]
     maps = (operator, operator.adjoint) if inputs <= outputs else (operator.adjoint, operator)
     shape = (*grid, min(inputs, outputs))

@@ -9,7 +9,7 @@ import math
 import keras
 import tensorflow as tf
 
-from iresnet_tf.numerics import activations as maps
+from iresnet_tf.numerics.maps import activations as maps
 
 
 class LipschitzActivation(keras.layers.Layer):
@@ -31,7 +31,7 @@ class LipschitzActivation(keras.layers.Layer):
         """``sup ‖J‖₂``, exactly known."""
         return self.lipschitz
 
-    def enforced_lipschitz(self):
+    def lipschitz_target(self):
         """The same: nothing here is learned towards it."""
         return self.lipschitz
 

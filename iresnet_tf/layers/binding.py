@@ -2,7 +2,7 @@
 
 import keras
 
-from iresnet_tf.numerics.linearization import Automatic, Composition
+from iresnet_tf.numerics.maps.linearization import Automatic, Composition
 
 
 def bind(layer, context=None):

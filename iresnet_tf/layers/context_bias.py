@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.spectral import input_channels, serialised
-from iresnet_tf.numerics.linearization import Shift
+from iresnet_tf.numerics.maps.linearization import Shift
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -59,7 +59,7 @@ class ContextBias(keras.layers.Layer):
         """1, in ``x``."""
         return 1.0
 
-    def enforced_lipschitz(self):
+    def lipschitz_target(self):
         """1, in ``x``."""
         return 1.0
 

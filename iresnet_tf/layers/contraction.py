@@ -266,9 +266,9 @@ class Contraction(keras.layers.Layer):
         """
         return self._product("lipschitz_bound")
 
-    def enforced_lipschitz(self):
+    def lipschitz_target(self):
         """The constant that the constraints hold ``g`` to: ``Π coeff``."""
-        return self._product("enforced_lipschitz")
+        return self._product("lipschitz_target")
 
     def _product(self, bound):
         if self.lipschitz is not None:

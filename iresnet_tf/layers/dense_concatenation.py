@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.layers.binding import bind_row, build_row, is_conditional
-from iresnet_tf.numerics.concatenation import Concatenation
+from iresnet_tf.numerics.maps.concatenation import Concatenation
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -66,9 +66,9 @@ class DenseConcatenation(keras.layers.Layer):
         bound = margin * tf.sqrt(tf.square(first) + tf.square(second * inner))
         return float(bound) if tf.executing_eagerly() else bound
 
-    def enforced_lipschitz(self):
+    def lipschitz_target(self):
         """1, or what ``f`` is held to where that is more."""
-        return max(1.0, math.prod(part.enforced_lipschitz() for part in self.parts))
+        return max(1.0, math.prod(part.lipschitz_target() for part in self.parts))
 
     def _weights(self):
         positive = tf.math.softplus(tf.convert_to_tensor(self.weight))

@@ -6,7 +6,7 @@ import tensorflow as tf
 from iresnet_tf.layers.flatten import ToVector
 from iresnet_tf.layers.invertible import InverseResult
 from iresnet_tf.layers.stack import Stack
-from iresnet_tf.numerics import probes
+from iresnet_tf.numerics import random
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -74,7 +74,7 @@ class FactorOut(ToVector):
 
     def transform(self, x, seed, **condition):
         early, late = self._split(x)
-        late_seed = probes.fold_in(seed, 0)
+        late_seed = random.fold_in(seed, 0)
         late, log_det = self.rest.forward_and_log_det(late, late_seed, **condition)
         return self._joined(early, late), log_det
 

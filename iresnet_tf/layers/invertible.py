@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics import probes
-from iresnet_tf.numerics.rounding import event_norm
+from iresnet_tf.numerics import random
+from iresnet_tf.numerics.maps.rounding import event_norm
 
 REMEDY = (
     "Clean the data, or lower the learning rate or clip the gradients (global_clipnorm=1 of the "
@@ -73,7 +73,7 @@ class Invertible(keras.layers.Layer):
     """Whether `invert` and `preimage` iterate, and so take ``block_tolerance`` and ``path_steps``.
 
     The first is asked of the root mean square error that each residual block adds to a sample;
-    for the second see `iresnet_tf.numerics.paths`."""
+    for the second see `iresnet_tf.numerics.solvers.paths`."""
 
     parts: Sequence["Invertible"] = ()
     """The invertible layers that this one is made of."""
@@ -178,7 +178,7 @@ class Invertible(keras.layers.Layer):
             tf.errors.InvalidArgumentError: for NaN or Inf in ``x``.
         """
         x = self.prepare(x)
-        seed = self.next_seed() if seed is None else probes.as_seed(seed)
+        seed = self.next_seed() if seed is None else random.as_seed(seed)
         return self.transform(x, seed, **self.condition(context, x))
 
     def inverse(self, y, context=None):

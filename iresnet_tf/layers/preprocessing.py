@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.layers.invertible import ClosedForm
-from iresnet_tf.numerics import probes, replicas
+from iresnet_tf.numerics import random
+from iresnet_tf.numerics.execution import replicas
 
 
 class Preprocessing(ClosedForm):
@@ -48,7 +49,7 @@ class Dequantize(Preprocessing):
         whole = "whole numbers"
         self._require((x >= 0.0) & (x <= self.levels - 1.0), whole, self.levels - 1, x)
         self._require(x == tf.floor(x), whole, self.levels - 1, x)
-        noise = probes.uniform(tf.shape(x), probes.as_seed(seed), x.dtype)
+        noise = random.uniform(tf.shape(x), random.as_seed(seed), x.dtype)
         # In float32 x + u may round up to the next level: stay in the half-open interval.
         return tf.minimum(x + noise, (x + 1.0) * (1.0 - np.finfo(x.dtype.as_numpy_dtype).eps))
 

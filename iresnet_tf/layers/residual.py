@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from iresnet_tf.layers.binding import bind
 from iresnet_tf.layers.invertible import InverseResult, Invertible, require_tolerance
-from iresnet_tf.numerics import fixed_point, residual_map
 from iresnet_tf.numerics import log_det as estimators
+from iresnet_tf.numerics import residual_map, solvers
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -45,7 +45,7 @@ class ResidualBlock(Invertible):
         # How many blocks hold g: see `get_config`.
         g._number_of_blocks = getattr(g, "_number_of_blocks", 0) + 1
         self.log_det = estimators.PowerSeries(terms=10) if log_det is None else log_det
-        self.solver = fixed_point.Anderson() if solver is None else solver
+        self.solver = solvers.Anderson() if solver is None else solver
         self.recompute = bool(recompute)
 
     @property
@@ -67,7 +67,7 @@ class ResidualBlock(Invertible):
 
     @solver.setter
     def solver(self, solver):
-        self._solver = fixed_point.get(solver)
+        self._solver = solvers.get(solver)
 
     def expected_event_ndims(self):
         return getattr(self.g, "event_ndims", None)
@@ -96,10 +96,10 @@ class ResidualBlock(Invertible):
         return residual_map.transform(g, x, self.log_det, seed, lipschitz, self.recompute)
 
     def _lipschitz_or_none(self):
-        if not hasattr(self.g, "enforced_lipschitz"):
+        if not hasattr(self.g, "lipschitz_target"):
             return None
         try:
-            return self.g.enforced_lipschitz()
+            return self.g.lipschitz_target()
         except ValueError:
             return None
 
@@ -155,7 +155,7 @@ class ResidualBlock(Invertible):
         return tf.cast(error, tf.float64) * tf.where(gap > 0.0, gap, 1.0) / ratio
 
     def _error_bound(self, residual, lipschitz):
-        lipschitz = self.known_lipschitz() if lipschitz is None else lipschitz
+        lipschitz = self.lipschitz_bound_or_inf() if lipschitz is None else lipschitz
         gap = tf.cast(1.0 - tf.cast(lipschitz, tf.float64), residual.dtype)
         bound = residual * tf.cast(self._norm_ratio(), residual.dtype) / gap
         return tf.where(gap > 0.0, bound, tf.constant(float("inf"), residual.dtype))
@@ -189,7 +189,7 @@ class ResidualBlock(Invertible):
             )
         return self.g.lipschitz_bound()
 
-    def known_lipschitz(self):
+    def lipschitz_bound_or_inf(self):
         """`lipschitz_bound`, or ``inf`` where the constant of ``g`` is not known."""
         try:
             return self.lipschitz_bound()
@@ -198,7 +198,7 @@ class ResidualBlock(Invertible):
 
     def inverse_lipschitz_bound(self):
         """``D^|1/2 − 1/p| / (1 − L)``; ``inf`` where ``L`` is unknown or not below 1."""
-        lipschitz, ratio = self.known_lipschitz(), self._norm_ratio()
+        lipschitz, ratio = self.lipschitz_bound_or_inf(), self._norm_ratio()
         if tf.is_tensor(lipschitz):
             return tf.where(lipschitz < 1.0, ratio / (1.0 - lipschitz), float("inf"))
         return ratio / (1.0 - lipschitz) if lipschitz < 1.0 else float("inf")

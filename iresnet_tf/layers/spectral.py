@@ -16,8 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics import induced_norm
-from iresnet_tf.numerics.linearization import Affine
+from iresnet_tf.numerics.maps.linearization import Affine
+from iresnet_tf.numerics.norms import induced_norm
 
 
 class SpectralConstraint(keras.constraints.Constraint):
@@ -240,7 +240,7 @@ class SpectralLayer(keras.layers.Layer):
         exponents = self.input_exponent(), self.output_exponent()
         return not any(tf.is_tensor(each) or each != 0.5 for each in exponents)
 
-    def enforced_lipschitz(self):
+    def lipschitz_target(self):
         """The coefficient; ``inf`` without one."""
         return math.inf if self.coeff is None else self.coeff
 

@@ -4,7 +4,8 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.spectral import SpectralLayer, input_channels, required
-from iresnet_tf.numerics import linear_operators, norm_bounds
+from iresnet_tf.numerics.maps import operators
+from iresnet_tf.numerics.norms import norm_bounds
 
 UNROLLED_PIXELS, UNROLLED_CHANNELS = 16, 256
 """Up to this many pixels, and pairs of channels, a convolution is one matrix product.
@@ -70,8 +71,8 @@ class SpectralConv2D(SpectralLayer):
 
     def make_operator(self, kernel):
         if self.kernel_size == (1, 1):
-            return linear_operators.Dense(tf.reshape(kernel, kernel.shape[2:]))
-        return linear_operators.Convolution(kernel)
+            return operators.Dense(tf.reshape(kernel, kernel.shape[2:]))
+        return operators.Convolution(kernel)
 
     def make_batch_operator(self, kernel):
         pixels = self.grid[0] * self.grid[1]
@@ -79,7 +80,7 @@ class SpectralConv2D(SpectralLayer):
             pixels <= UNROLLED_PIXELS and kernel.shape[2] * kernel.shape[3] <= UNROLLED_CHANNELS
         )
         if is_small and pixels > 1 and self.kernel_size != (1, 1):
-            return linear_operators.UnrolledConvolution.from_kernel(kernel, self.grid)
+            return operators.UnrolledConvolution.from_kernel(kernel, self.grid)
         return self.make_operator(kernel)
 
     def vector_shape(self):

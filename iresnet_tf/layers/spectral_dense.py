@@ -3,7 +3,8 @@
 import keras
 
 from iresnet_tf.layers.spectral import SpectralLayer, input_channels, required
-from iresnet_tf.numerics import linear_operators, norm_bounds
+from iresnet_tf.numerics.maps import operators
+from iresnet_tf.numerics.norms import norm_bounds
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -40,7 +41,7 @@ class SpectralDense(SpectralLayer):
         self.units = channels if self.units is None else self.units
 
     def make_operator(self, kernel):
-        return linear_operators.Dense(kernel)
+        return operators.Dense(kernel)
 
     def vector_shape(self):
         return (1, self.kernel.shape[0])

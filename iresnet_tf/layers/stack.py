@@ -17,7 +17,7 @@ from iresnet_tf.layers.invertible import (
 )
 from iresnet_tf.layers.preprocessing import Preprocessing
 from iresnet_tf.layers.residual import ResidualBlock
-from iresnet_tf.numerics import probes
+from iresnet_tf.numerics import random
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -98,7 +98,7 @@ class Stack(Invertible):
         total = tf.zeros(tf.shape(x)[:1], x.dtype)
         for index, part in enumerate(self.parts):
             x = tf.cast(x, part.compute_dtype)
-            x, log_det = part.transform(x, probes.fold_in(seed, index), **_given(part, context))
+            x, log_det = part.transform(x, random.fold_in(seed, index), **_given(part, context))
             # What a layer returns rather than what the next receives: the culprit is named.
             x = require_finite(x, f"{part.name} returned NaN or Inf for a finite batch. {REMEDY}")
             total += log_det
@@ -121,7 +121,7 @@ class Stack(Invertible):
             context: see `forward_and_log_det`.
             path_steps: of how many points the paths are that ``y`` is made of, one path after
                 the other.  In every block all but some start from their neighbours then: see
-                `iresnet_tf.numerics.paths`.
+                `iresnet_tf.numerics.solvers.paths`.
 
         Raises:
             ValueError: as `forward_and_log_det`, for a tolerance that is not positive, or paths
@@ -253,7 +253,7 @@ def lipschitz_bounds(model_or_layer):
     for block in residual_blocks(model_or_layer):
         seen[block.name] += 1
         again = f" ({seen[block.name]})" if seen[block.name] > 1 else ""
-        bounds[block.name + again] = block.known_lipschitz()
+        bounds[block.name + again] = block.lipschitz_bound_or_inf()
     return bounds
 
 

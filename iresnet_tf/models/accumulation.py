@@ -8,7 +8,7 @@ gradient of the whole batch to rounding.
 
 import tensorflow as tf
 
-from iresnet_tf.numerics import probes
+from iresnet_tf.numerics import random
 
 
 def accumulated(differentiate, batch, seed, parts, variables, figures, dtype):
@@ -33,7 +33,7 @@ def accumulated(differentiate, batch, seed, parts, variables, figures, dtype):
     def body(index, loss, rows, gradients):
         start, stop = examples * index // count, examples * (index + 1) // count
         part = tuple(None if each is None else each[start:stop] for each in batch)
-        more, values, steps = differentiate(part, probes.within(seed, start, examples))
+        more, values, steps = differentiate(part, random.within(seed, start, examples))
         rows = {name: rows[name].write(index, values[name]) for name in figures}
         gradients = [
             total if step is None else total + step for total, step in zip(gradients, steps)

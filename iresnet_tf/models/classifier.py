@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from iresnet_tf.models.flow import FlowModel
 from iresnet_tf.models.head import ClassifierHead, require_classes, require_whole_batches
-from iresnet_tf.numerics import replicas
+from iresnet_tf.numerics.execution import replicas
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -78,7 +78,7 @@ class Classifier(FlowModel):
 
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        share = replicas.share(tf.cast(tf.shape(x)[0], self.compute_dtype))
+        share = replicas.global_weight_share(tf.cast(tf.shape(x)[0], self.compute_dtype))
         with tf.GradientTape() as tape:
             y_pred = self(x, training=True)
             # Keras divides it by the number of replicas, as if they had equal batches.

@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from iresnet_tf.layers.invertible import as_tensor
 from iresnet_tf.models import inputs
-from iresnet_tf.models.conditioners import require_inference_mode
 from iresnet_tf.models.density import DensityModel
+from iresnet_tf.models.inference_mode import require_inference_mode
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")

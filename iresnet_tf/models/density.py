@@ -13,7 +13,8 @@ from iresnet_tf.models.accumulation import accumulated
 from iresnet_tf.models.distribution import FlowDistribution
 from iresnet_tf.models.flow import FlowModel, seed_value
 from iresnet_tf.models.prior import DiagonalNormal
-from iresnet_tf.numerics import probes, replicas
+from iresnet_tf.numerics import random
+from iresnet_tf.numerics.execution import replicas
 
 tfb = tfp.bijectors
 
@@ -161,7 +162,7 @@ class DensityModel(FlowModel):
 
     def _sampled(self, count, temperature, seed, tolerance, context=None, **condition):
         """With a context ``[count, …]`` for the map, or a condition for the prior."""
-        seed = self.flow.next_seed() if seed is None else probes.as_seed(seed)
+        seed = self.flow.next_seed() if seed is None else random.as_seed(seed)
         if np.ndim(temperature):
             paths = [self.prior.sample(count, each, seed, **condition) for each in temperature]
             x = self.decode_paths(tf.stack(paths, 1), tolerance=tolerance, context=context)
@@ -224,7 +225,7 @@ class DensityModel(FlowModel):
         seed = replicas.placed_seed(seed, tf.shape(x)[0])
         batch, total = (x, y, sample_weight), self._weight(x, sample_weight)
         # What this replica's mean counts in the global one.
-        share = replicas.share(total)
+        share = replicas.global_weight_share(total)
 
         def differentiate(part, part_seed):
             x, y, sample_weight = part
@@ -271,8 +272,8 @@ class DensityModel(FlowModel):
 
     def _latent(self, x, seed, context=None):
         """``z`` and the log-determinant at ``x`` with its noise."""
-        noisy = self.dequantized(x, probes.fold_in(seed, 0))
-        return self.flow.forward_and_log_det(noisy, probes.fold_in(seed, 1), context)
+        noisy = self.dequantized(x, random.fold_in(seed, 0))
+        return self.flow.forward_and_log_det(noisy, random.fold_in(seed, 1), context)
 
     def _weight(self, x, sample_weight):
         """What the batch counts."""

@@ -15,7 +15,8 @@ from iresnet_tf.layers.invertible import REMEDY, as_tensor
 from iresnet_tf.models import inputs, serving
 from iresnet_tf.models.block_table import print_blocks
 from iresnet_tf.models.replicated import ReplicatedModel
-from iresnet_tf.numerics import probes, replicas
+from iresnet_tf.numerics import random
+from iresnet_tf.numerics.execution import replicas
 
 
 class FlowModel(ReplicatedModel):
@@ -120,7 +121,7 @@ class FlowModel(ReplicatedModel):
         """``x = F⁻¹(z)`` of points along paths, in fewer evaluations than by themselves.
 
         In every block some points start from what was found at their neighbours, so the closer
-        a path's points, the fewer: see `iresnet_tf.numerics.paths`.  What is returned is
+        a path's points, the fewer: see `iresnet_tf.numerics.solvers.paths`.  What is returned is
         `decode`'s, to the tolerance.
 
         Args:
@@ -185,7 +186,7 @@ class FlowModel(ReplicatedModel):
             self.build(x.shape)
         if not self.flow.is_initialized():
             condition = self.flow.condition(context, x)
-            noisy = self.dequantized(x, probes.fold_in(tf.constant([0, -1]), 0))
+            noisy = self.dequantized(x, random.fold_in(tf.constant([0, -1]), 0))
             self.flow.initialize(noisy, **condition)
 
     def fit(self, x=None, y=None, **kwargs):
@@ -244,9 +245,9 @@ class FlowModel(ReplicatedModel):
 
     def _descend(self, gradients):
         """One step of the optimizer down the sum of the replicas' gradients."""
-        gradients = replicas.total(gradients)
+        gradients = replicas.all_reduce_sum(gradients)
         # The optimizer clips what a replica brings, and then adds it up.
-        brought = replicas.by_the_first(gradients)
+        brought = replicas.keep_on_first(gradients)
         self.optimizer.apply_gradients(zip(brought, self.trainable_variables))
         largest = [tf.reduce_max(tf.abs(each)) for each in gradients if each is not None]
         self.max_gradient.update_state(tf.reduce_max(largest))

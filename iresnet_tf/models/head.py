@@ -5,7 +5,8 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.layers.invertible import random_seed
-from iresnet_tf.numerics import probes, replicas
+from iresnet_tf.numerics import random
+from iresnet_tf.numerics.execution import replicas
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -57,7 +58,7 @@ class ClassifierHead(keras.layers.Layer):
         if training and self.rate:
             seed = replicas.placed_seed(tf.identity(self.seed_state.value), tf.shape(z)[0])
             self.seed_state.assign_add([0, 1])
-            kept = probes.uniform(tf.shape(features), seed, features.dtype) >= self.rate
+            kept = random.uniform(tf.shape(features), seed, features.dtype) >= self.rate
             features = tf.where(kept, features / (1.0 - self.rate), 0.0)
         return self.dense(features)
 

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from iresnet_tf.numerics import probes
+from iresnet_tf.numerics import random
 
 tfd = tfp.distributions
 
@@ -103,7 +103,7 @@ class ConditionalNormal(keras.layers.Layer):
 
     def sample(self, count, temperature, seed, labels=None):
         """``[count, …event]`` with the scales times ``temperature``; classes drawn or given."""
-        class_seed, noise_seed = probes.fold_in(seed, 0), probes.fold_in(seed, 1)
+        class_seed, noise_seed = random.fold_in(seed, 0), random.fold_in(seed, 1)
         if labels is None:
             labels = tf.random.stateless_uniform([count], class_seed, 0, self.classes, tf.int32)
         mean = tf.gather(tf.convert_to_tensor(self.mean), labels)

@@ -9,7 +9,8 @@ import tempfile
 import tensorflow as tf
 
 from iresnet_tf.layers import refresh, residual_blocks
-from iresnet_tf.numerics import probes, threads
+from iresnet_tf.numerics import random
+from iresnet_tf.numerics.execution import threads
 
 
 @threads.undivided()
@@ -92,7 +93,7 @@ def _functions(model):
     def _generated(count, temperature, seed, **condition):
         tf.debugging.assert_positive(count, "count is an integer of at least 1.")
         tf.debugging.assert_positive(temperature, "temperature is a positive number.")
-        z = model.prior.sample(count, temperature, probes.as_seed(seed), **condition)
+        z = model.prior.sample(count, temperature, random.as_seed(seed), **condition)
         return {"x": model.to_levels(model.decode(z))}
 
     functions: list[tuple] = [(encode, x), (decode, z)]

@@ -3,10 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics import compiled, paths, preconditioner
-from iresnet_tf.numerics.fixed_point import implicit_gradient
-from iresnet_tf.numerics.rounding import event_norm, rounding_error
-from iresnet_tf.numerics.threads import Whole
+from iresnet_tf.numerics.execution import compiled
+from iresnet_tf.numerics.execution.threads import Whole
+from iresnet_tf.numerics.maps.rounding import event_norm, rounding_error
+from iresnet_tf.numerics.solvers import implicit_gradient, paths, preconditioner
 
 
 def add(g, x, recompute=False):
@@ -18,7 +18,7 @@ def transform(g, x, estimator, seed, lipschitz=None, recompute=False):
     """``(x + g(x), log |det(I + J_g(x))|)`` from one evaluation of ``g``.
 
     Args:
-        g: map of `iresnet_tf.numerics.linearization`.
+        g: map of `iresnet_tf.numerics.maps.linearization`.
         x: ``[batch, …event]``.
         estimator: of `iresnet_tf.numerics.log_det`.
         seed: stateless seed ``[2]``.
@@ -50,12 +50,12 @@ def _transform(estimator, lipschitz, part, g, x, seed):
 def _transform_again(estimator, lipschitz, part, g, x, seed):
     def forward(g, x):
         linearization = g.linearize(x)
-        value, factors = estimator.frozen(linearization, part.of_seed(seed), lipschitz)
+        value, factors = estimator.value_and_residuals(linearization, part.of_seed(seed), lipschitz)
         return (x + linearization.value, value), factors
 
     def again(g, x, factors):
         linearization = g.linearize(x)
-        return x + linearization.value, estimator.differentiable(linearization, factors)
+        return x + linearization.value, estimator.surrogate(linearization, factors)
 
     return _recomputed(forward, again, g, x)
 
@@ -70,8 +70,8 @@ def _recomputed(forward, again, g, x):
 
     Source: Chen et al. 2016 (arXiv:1604.06174), gradient checkpointing.
     """
-    structure = compiled.Structure(g)
-    if structure.is_foreign:
+    structure = compiled.MapSignature(g)
+    if structure.is_opaque:
         raise ValueError(
             "recompute evaluates g anew from its weights, which are not known of other layers "
             "than this package's. Leave it out, or build g of them."
@@ -99,9 +99,9 @@ def invert(g, y, solver, tolerance=None, path_steps=None):
     """``x`` with ``x + g(x) = y``, differentiable.
 
     Args:
-        g: map of `iresnet_tf.numerics.linearization`.
+        g: map of `iresnet_tf.numerics.maps.linearization`.
         y: ``[batch, …event]``.
-        solver: of `iresnet_tf.numerics.fixed_point`.
+        solver: of `iresnet_tf.numerics.solvers`.
         tolerance: in place of the solver's own.
         path_steps: of how many points the paths are, one after the other, that the batch is
             made of; ``None`` where its samples have nothing to do with each other.
@@ -139,7 +139,7 @@ def _invert(solver, part, g, y_and_initial, tolerance):
     del part
     y, initial = tf.unstack(y_and_initial, axis=1)
     varies, precondition = compiled.holds_a_shift(g), None
-    if solver.is_preconditioned and not varies and not compiled.Structure(g).is_foreign:
+    if solver.is_preconditioned and not varies and not compiled.MapSignature(g).is_opaque:
         precondition = preconditioner.at_origin(g, y.shape[1:], y.dtype)
     found = solver(g, y, initial, tolerance, not varies, precondition)
     # The sum x + g(x) − y rounds as well.

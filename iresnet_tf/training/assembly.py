@@ -5,8 +5,8 @@ import numpy as np
 
 from iresnet_tf.layers import Center, Dequantize, Logit, Standardize
 from iresnet_tf.models import Classifier, DensityModel, HybridModel, architectures
-from iresnet_tf.numerics import fixed_point, log_det
-from iresnet_tf.training import fused, schedules
+from iresnet_tf.numerics import log_det, solvers
+from iresnet_tf.training import optimizers, schedules
 
 
 def build_model(preset, source, seed):
@@ -93,8 +93,8 @@ def build_log_det(options):
 
 def build_solver(options):
     """The solver that the preset's model names."""
-    solvers = {"anderson": fixed_point.Anderson, "picard": fixed_point.Picard}
-    return solvers[options.solver](tolerance=options.tolerance)
+    kind = {"anderson": solvers.Anderson, "picard": solvers.Picard}[options.solver]
+    return kind(tolerance=options.tolerance)
 
 
 def build_optimizer(preset):
@@ -103,8 +103,8 @@ def build_optimizer(preset):
     betas = {"beta_2": options.beta_2}
     momentum = {"momentum": options.momentum, "nesterov": options.nesterov}
     kind, own = {
-        "adam": (fused.Adam, betas),
-        "adamax": (fused.Adamax, betas),
+        "adam": (optimizers.Adam, betas),
+        "adamax": (optimizers.Adamax, betas),
         "sgd": (keras.optimizers.SGD, momentum),
     }[options.name]
     return kind(

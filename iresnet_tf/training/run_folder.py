@@ -9,9 +9,9 @@ import warnings
 import keras
 
 from iresnet_tf.layers import spectral_layers
-from iresnet_tf.training import configuration, fused, schedules
+from iresnet_tf.training import configuration, optimizers, schedules
 
-SAVED_WITH_THE_OPTIMIZER = (fused.Adam, fused.Adamax, schedules.WarmUp)
+SAVED_WITH_THE_OPTIMIZER = (optimizers.Adam, optimizers.Adamax, schedules.WarmUp)
 """What a model's file names beside layers: imported here, so that Keras knows it."""
 
 

@@ -28,7 +28,7 @@ class Spectra(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         sigmas = [
-            min(float(layer.spectral_norm()), layer.enforced_lipschitz())
+            min(float(layer.spectral_norm()), layer.lipschitz_target())
             for layer in spectral_layers(self.model)
         ]
         scales = [tf.exp(norm.log_scale.value) for norm in act_norms(self.model)]

@@ -1,0 +1,212 @@
+"""Activations as maps: their value and, written out, their Jacobian products.
+
+An elementwise ``φ`` acts on a tangent as a product with ``φ'``.  Every map is a
+`NamedTuple` of tensors and names, so a `tf.function` takes it as an argument and
+one trace serves every block of the same shape.
+"""
+
+import functools
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from iresnet_tf.numerics.maps.linearization import Linearization, diagonal_product
+
+
+def _elu(x):
+    value = tf.nn.elu(x)
+
+    def product_in(dtype):
+        # A graph drops it where no product takes it.
+        slope = tf.cast(_elu_slope(value), dtype)
+
+        def product(v):
+            has_one_probe = v.shape.rank > value.shape.rank and v.shape[0] == 1
+            outputs = tf.expand_dims(value, 0) if has_one_probe else value
+            if dtype == value.dtype and v.shape.as_list() == outputs.shape.as_list():
+                return _elu_product(outputs, v)
+            return diagonal_product(slope, v)
+
+        return product
+
+    return Linearization(value, product_in(value.dtype), product_in)
+
+
+@tf.custom_gradient
+def _elu_product(value, v):
+    """``(1 + min(φ, 0)) v`` of the value ``φ``, the slope neither computed nor kept."""
+
+    def gradient(cotangent):
+        to_value = tf.raw_ops.ReluGrad(gradients=cotangent * v, features=-value)
+        return to_value, tf.raw_ops.EluGrad(gradients=cotangent, outputs=value)
+
+    return tf.raw_ops.EluGrad(gradients=v, outputs=value), gradient
+
+
+@tf.custom_gradient
+def _elu_slope(value):
+    """``1 + min(φ, 0)``."""
+    slope = 1.0 + tf.minimum(value, 0.0)
+    # A selection, for which TensorFlow would take five operations.
+    return slope, lambda g: tf.raw_ops.ReluGrad(gradients=g, features=1.0 - slope)
+
+
+def _relu(x):
+    return _diagonal(tf.nn.relu(x), tf.cast(x > 0.0, x.dtype))
+
+
+def _softplus(x):
+    return _diagonal(tf.math.softplus(x), tf.sigmoid(x))
+
+
+def _sigmoid(x):
+    value = tf.sigmoid(x)
+    return _diagonal(value, value * (1.0 - value))
+
+
+def _tanh(x):
+    value = tf.tanh(x)
+    return _diagonal(value, 1.0 - tf.square(value))
+
+
+def _linear(x):
+    return _diagonal(x, tf.ones_like(x))
+
+
+# name: (x ↦ the linearization of φ at x, sup |φ'|)
+_ELEMENTWISE = {
+    "elu": (_elu, 1.0),
+    "relu": (_relu, 1.0),
+    "softplus": (_softplus, 1.0),
+    "sigmoid": (_sigmoid, 0.25),
+    "tanh": (_tanh, 1.0),
+    "linear": (_linear, 1.0),
+}
+
+ELEMENTWISE_LIPSCHITZ = {name: constant for name, (_, constant) in _ELEMENTWISE.items()}
+"""``sup |φ'|`` of every elementwise activation, by name."""
+
+SWISH_SCALE = 1.1
+"""``sup |d/dx x σ(x)| = 1.09984``, rounded up as in its source."""
+
+CONCATENATED_SWISH_SCALE = 1.1044
+"""``sup √(s² + (1 − s)²) = 1.10436`` over slopes ``s`` of swish, rounded up."""
+
+
+class Elementwise(NamedTuple):
+    """``x ↦ φ(x)`` on every element, ``φ`` by name.
+
+    Attributes:
+        name: a key of `ELEMENTWISE_LIPSCHITZ`.
+    """
+
+    name: str
+
+    def __call__(self, x):
+        return self.linearize(x).value
+
+    def linearize(self, x):
+        return _ELEMENTWISE[self.name][0](x)
+
+
+class ScaledSwish(NamedTuple):
+    """``x ↦ x σ(b x) / 1.1``.
+
+    Attributes:
+        slope: scalar tensor ``b > 0``.
+    """
+
+    slope: tf.Tensor
+
+    def __call__(self, x):
+        return self.linearize(x).value
+
+    def linearize(self, x):
+        value, derivative = swish(x, self.slope)
+        return _diagonal(value * (1.0 / SWISH_SCALE), derivative * (1.0 / SWISH_SCALE))
+
+
+class ConcatenatedSwish(NamedTuple):
+    """``x ↦ [x σ(b x), −x σ(−b x)] / 1.1044``: the second half is the first less ``x``.
+
+    Attributes:
+        slope: scalar tensor ``b > 0``.
+    """
+
+    slope: tf.Tensor
+
+    def __call__(self, x):
+        return self.linearize(x).value
+
+    def linearize(self, x):
+        value, derivative = swish(x, self.slope)
+        scale = 1.0 / CONCATENATED_SWISH_SCALE
+        first, second = scale * derivative, scale * (derivative - 1.0)
+
+        def jvp(v):
+            return tf.concat([diagonal_product(first, v), diagonal_product(second, v)], -1)
+
+        def vjp_in(dtype):
+            factors = tf.cast(first, dtype), tf.cast(second, dtype)
+
+            def vjp(w):
+                return tf.add_n(
+                    [diagonal_product(*each) for each in zip(factors, tf.split(w, 2, -1))]
+                )
+
+            return vjp
+
+        joined = scale * tf.concat([value, value - x], -1)
+        return Linearization(joined, jvp, vjp_in)
+
+
+class PairSort(NamedTuple):
+    """``x = [a, b] ↦ [max(a, b), min(a, b)]`` on the halves of the channels."""
+
+    def __call__(self, x):
+        a, b = tf.split(x, 2, axis=-1)
+        return tf.concat([tf.maximum(a, b), tf.minimum(a, b)], -1)
+
+    def linearize(self, x):
+        a, b = tf.split(x, 2, axis=-1)
+        ordered = a >= b
+
+        def permute(v):
+            # The permutation of a pair is its own transpose.
+            first, second = tf.split(v, 2, axis=-1)
+            return tf.concat(
+                [tf.where(ordered, first, second), tf.where(ordered, second, first)], -1
+            )
+
+        return Linearization(self(x), permute, lambda dtype: permute)
+
+
+@tf.custom_gradient
+def swish(x, slope):
+    """``f = x s`` and ``∂f/∂x = s (1 + t (1 − s))``, ``t = b x``, ``s = σ(t)``.
+
+    The gradient is written out because half the elementwise work of a training
+    step is here: with ``q = s (1 − s)`` and ``e = q (2 + t (1 − 2s))``,
+    ``∂f/∂b = x² q``, ``∂²f/∂x² = b e`` and ``∂²f/∂x∂b = x e``.
+    """
+    t = slope * x
+    # σ by tanh, which TensorFlow evaluates in half the time.
+    s = 0.5 + 0.5 * tf.tanh(0.5 * t)
+    rest = 1.0 - s
+    derivative = s * (1.0 + t * rest)
+
+    def gradient(of_value, of_derivative):
+        q = s * rest
+        curved = of_derivative * (q * (2.0 + t * (rest - s)))
+        to_x = of_value * derivative + slope * curved
+        to_slope = tf.reduce_sum(x * (of_value * (x * q) + curved))
+        return to_x, to_slope
+
+    return (x * s, derivative), gradient
+
+
+def _diagonal(value, derivative):
+    def product_in(dtype):
+        return functools.partial(diagonal_product, tf.cast(derivative, dtype))
+
+    return Linearization(value, product_in(value.dtype), product_in)

@@ -1,0 +1,48 @@
+"""A map beside the identity."""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from iresnet_tf.numerics.maps.linearization import Linearization
+
+
+class Concatenation(NamedTuple):
+    """``x ↦ [a x, b f(x)]`` on the channels; ``Lip ≤ √(a² + b² Lip(f)²)``.
+
+    Attributes:
+        function: the map ``f``, which may change the channels.
+        identity_weight, function_weight: scalar tensors ``a`` and ``b``.
+    """
+
+    function: Any
+    identity_weight: tf.Tensor
+    function_weight: tf.Tensor
+
+    def __call__(self, x):
+        return self._joined(x, self.function(x))
+
+    def linearize(self, x):
+        inner = self.function.linearize(x)
+        channels = [x.shape[-1], inner.value.shape[-1]]
+
+        def jvp(v):
+            image = inner.jvp(v)
+            # A basis has a batch of one until an activation meets it.
+            full = tf.concat([tf.shape(image)[:-1], channels[:1]], 0)
+            return self._joined(tf.broadcast_to(v, full), image)
+
+        def vjp_in(dtype):
+            a, b = tf.cast(self.identity_weight, dtype), tf.cast(self.function_weight, dtype)
+            product = inner.vjp_in(dtype)
+
+            def vjp(w):
+                upper, lower = tf.split(w, channels, axis=-1)
+                return a * upper + product(b * lower)
+
+            return vjp
+
+        return Linearization(self._joined(x, inner.value), jvp, vjp_in)
+
+    def _joined(self, x, image):
+        return tf.concat([self.identity_weight * x, self.function_weight * image], -1)

@@ -1,0 +1,140 @@
+"""Linear operators with their adjoints.
+
+An operator here is a pair ``v ↦ A v`` and ``u ↦ Aᵀ u``, the latter also for vectors of
+another dtype, ``adjoint_in(dtype)``.  Everything that needs a spectral norm or a Jacobian
+product is written once, against that pair.
+Operators act on the trailing axes and leave any leading axes alone, so one
+operator serves a batch ``[batch, …]`` and a batch of probes
+``[probes, batch, …]`` alike.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from iresnet_tf.numerics.maps.leading_axes import as_batch, with_leading_axes_of
+
+
+class Dense(NamedTuple):
+    """``A v = v K``: a matrix on the last axis.
+
+    Also the 1×1 convolution, which is the same matrix at every pixel.
+
+    Attributes:
+        kernel: tensor ``[in, out]``.
+    """
+
+    kernel: tf.Tensor
+
+    def __call__(self, v):
+        """``[…, in] → […, out]``."""
+        return _matrix_product(v, self.kernel)
+
+    def adjoint(self, u):
+        """``[…, out] → […, in]``."""
+        return _matrix_product(u, self.kernel, transpose=True)
+
+    def adjoint_in(self, dtype):
+        """The adjoint for vectors of a dtype, to be taken many times: transposed once."""
+        return Dense(tf.transpose(tf.cast(self.kernel, dtype)))
+
+
+class Convolution(NamedTuple):
+    """``A v = v ⋆ K``: cross-correlation, stride 1, zero padding to the same size.
+
+    Attributes:
+        kernel: tensor ``[height, width, in, out]`` of the kernel.
+    """
+
+    kernel: tf.Tensor
+
+    def __call__(self, v):
+        """``[…, h, w, in] → […, h, w, out]``."""
+        image = tf.nn.conv2d(as_batch(v, 3), self.kernel, strides=1, padding="SAME")
+        return with_leading_axes_of(image, v, 3)
+
+    def adjoint(self, u):
+        """``[…, h, w, out] → […, h, w, in]``."""
+        flat = as_batch(u, 3)
+        shape = [_size(flat, axis) for axis in range(3)] + [self.kernel.shape[2]]
+        image = tf.nn.conv2d_transpose(flat, self.kernel, shape, strides=1, padding="SAME")
+        return with_leading_axes_of(image, u, 3)
+
+    def adjoint_in(self, dtype):
+        """The adjoint for vectors of a dtype."""
+        return self._replace(kernel=tf.cast(self.kernel, dtype)).adjoint
+
+
+class UnrolledConvolution(NamedTuple):
+    """The same operator as one dense matrix between flattened images.
+
+    On a tiny grid most pixels see each other anyway, and one matrix product is
+    quicker than a convolution of so little.
+
+    Attributes:
+        kernel: the matrix, ``[h·w·in, h·w·out]``.
+        grid: ``[h, w]``, static.
+    """
+
+    kernel: tf.Tensor
+    grid: tuple
+
+    @classmethod
+    def from_kernel(cls, kernel, grid):
+        """The operator of a convolution kernel ``[kh, kw, in, out]`` on the grid."""
+        height, width, features_in, features_out = kernel.shape
+        pixels = grid[0] * grid[1]
+        taps = _tap_indicator(tuple(grid), (height, width))
+        blocks = tf.matmul(
+            tf.constant(taps, kernel.dtype), tf.reshape(kernel, [height * width, -1])
+        )
+        blocks = tf.reshape(blocks, [pixels, pixels, features_in, features_out])
+        matrix = tf.reshape(
+            tf.transpose(blocks, [0, 2, 1, 3]), [pixels * features_in, pixels * features_out]
+        )
+        return cls(matrix, tuple(grid))
+
+    def __call__(self, v):
+        """``[…, h, w, in] → […, h, w, out]``."""
+        return self._apply(v, transpose=False)
+
+    def adjoint(self, u):
+        """``[…, h, w, out] → […, h, w, in]``."""
+        return self._apply(u, transpose=True)
+
+    def adjoint_in(self, dtype):
+        """The adjoint for vectors of a dtype, to be taken many times: transposed once."""
+        return self._replace(kernel=tf.transpose(tf.cast(self.kernel, dtype)))
+
+    def _apply(self, v, transpose):
+        rows, columns = self.kernel.shape[::-1] if transpose else self.kernel.shape
+        pixels = self.grid[0] * self.grid[1]
+        flat = tf.matmul(tf.reshape(v, [-1, rows]), self.kernel, transpose_b=transpose)
+        image = tf.reshape(flat, [-1, *self.grid, columns // pixels])
+        return with_leading_axes_of(image, v, 3)
+
+
+@functools.cache
+def _tap_indicator(grid, size):
+    """``[pixels², taps]``: 1 where output pixel ``q`` reads input pixel ``p`` through a tap."""
+    positions = np.stack(np.meshgrid(*map(np.arange, grid), indexing="ij"), -1).reshape(-1, 2)
+    # 'SAME' padding: output q reads p = q + tap − ⌊(k − 1)/2⌋.
+    taps = positions[:, None] - positions[None] + (np.array(size) - 1) // 2
+    inside = np.all((taps >= 0) & (taps < size), axis=-1)
+    index = taps[..., 0] * size[1] + taps[..., 1]
+    indicator = np.zeros((len(positions) ** 2, size[0] * size[1]))
+    indicator[np.flatnonzero(inside), index[inside]] = 1.0
+    return indicator
+
+
+def _matrix_product(v, matrix, transpose=False):
+    """One large product whatever the rank: ``tf.matmul`` would batch small ones."""
+    flat = tf.matmul(as_batch(v, 1), matrix, transpose_b=transpose)
+    return with_leading_axes_of(flat, v, 1)
+
+
+def _size(v, axis):
+    """Of an axis: a number where it is known."""
+    return tf.shape(v)[axis] if v.shape[axis] is None else v.shape[axis]

@@ -1,0 +1,234 @@
+"""Induced norms ``‖A‖_{p→q} = max ‖A v‖_q / ‖v‖_p``: estimates from below, certified bounds.
+
+An exponent from 1 to ∞ is given by its reciprocal, ``1/p`` in ``[0, 1]``, a float or (where
+it is learned) a scalar tensor.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from iresnet_tf.numerics.execution.tracing import traced_once
+from iresnet_tf.numerics.norms.singular_values import (
+    SingularTriple,
+    gram_step,
+    leading_triple,
+    power_step,
+)
+
+_STARTS, _MOST_STEPS = 8, 500
+_EPSILON = float(np.finfo(np.float64).eps)
+
+
+class EuclideanNorm(NamedTuple):
+    """``‖A‖_{2→2}``, the largest singular value."""
+
+    def advance(self, operator, v):
+        """The right vector of a step, of any length."""
+        return gram_step(operator, v)
+
+    def power_step(self, operator, v):
+        return power_step(operator, v)
+
+    def leading_triple(self, operator, v, tolerance=1e-4):
+        return leading_triple(operator, v, tolerance)
+
+    def of(self, operator, u, v, kernel):
+        """``⟨u, A v⟩`` for unit ``u`` and ``v``: never above the norm, differentiable in ``A``."""
+        del kernel
+        return tf.reduce_sum(u * operator(v))
+
+
+class InducedNorm(NamedTuple):
+    """``‖A‖_{p→q}``.
+
+    Attributes:
+        domain: ``1/p``.
+        codomain: ``1/q``.
+
+    Sources: Boyd 1974 (doi:10.1016/0024-3795(74)90029-7) for the power method; Chen et al. 2019
+    (arXiv:1906.02735), appendix D, for its use in residual flows.
+    """
+
+    domain: float | tf.Tensor
+    codomain: float | tf.Tensor
+
+    def advance(self, operator, v):
+        """The right vector of a step."""
+        return self.power_step(operator, v).v
+
+    def power_step(self, operator, v):
+        """``u ← (A v)^*_q,  v ← (Aᵀ u)^*_{p*}``, where ``w^*`` is dual to ``w``: see `dual`."""
+        sigmas, u, v = self.power_steps(operator, v)
+        return SingularTriple(sigmas[0], u, v)
+
+    def power_steps(self, operator, v):
+        """A `power_step` of every row of ``v``, each by itself; ``σ`` is ``[rows]``."""
+        u = dual(operator(v), self.codomain)
+        image = operator.adjoint(u)
+        v = dual(image + 1e-12 * v, 1.0 - self.domain)
+        return tf.reduce_sum(image * v, list(range(1, v.shape.rank))), u, v
+
+    def leading_triple(self, operator, v, tolerance=1e-4):
+        """The best of several starts, each moved on until ``σ`` stands still.
+
+        ``σ`` never falls, but may end in a local maximum: an estimate from below.
+
+        Args:
+            operator: the pair ``(A, Aᵀ)``, which takes leading axes.
+            v: start vector ``[1, …]``; the other starts are pseudo-random.
+            tolerance: relative change of ``σ`` in a step that counts as none.
+        """
+        function = traced_once(_leading_triple, operator, v, type(self))
+        return function(operator, v, self, tf.constant(tolerance, v.dtype))
+
+    def of(self, operator, u, v, kernel):
+        """The norm of the operator, differentiable in it and in ``p`` and ``q``.
+
+        From 1 or to ∞ it is that of the largest column or row of the kernel, exact on a grid
+        that no kernel overhangs; else ``⟨u, A v⟩ / (‖u‖_{q*} ‖v‖_p)``, never above the norm.
+        """
+        if _is(self.domain, 1.0):
+            return tf.reduce_max(vector_norm(_columns(kernel), self.codomain))
+        if _is(self.codomain, 0.0):
+            return tf.reduce_max(vector_norm(_rows(kernel), 1.0 - self.domain))
+        lengths = vector_norm(u, 1.0 - self.codomain) * vector_norm(v, self.domain)
+        return tf.reduce_sum(u * operator(v)) / lengths[0]
+
+
+def _leading_triple(operator, v, norm, tolerance):
+    others = tf.random.stateless_normal([_STARTS, *v.shape[1:]], [5, 6], dtype=v.dtype)
+
+    def unfinished(step, sigmas, u, v, last):
+        risen = tf.reduce_any(sigmas > (1.0 + 0.1 * tolerance) * last)
+        return (step < _MOST_STEPS) & risen
+
+    def body(step, sigmas, u, v, last):
+        return step + 1, *norm.power_steps(operator, v), sigmas
+
+    sigmas, u, v = norm.power_steps(operator, tf.concat([v, others], 0))
+    start = tf.constant(1), sigmas, u, v, tf.zeros_like(sigmas)
+    _, sigmas, u, v, _ = tf.while_loop(unfinished, body, start)
+    best = tf.argmax(sigmas)
+    return SingularTriple(sigmas[best], u[best : best + 1], v[best : best + 1])
+
+
+def power_steps(norm, operator, v, steps):
+    """The `SingularTriple` after ``steps`` steps of the norm's power method from ``v``."""
+    return traced_once(_power_steps, operator, v, type(norm))(operator, v, norm, tf.constant(steps))
+
+
+def _power_steps(operator, v, norm, steps):
+    def body(step, v):
+        return step + 1, norm.advance(operator, v)
+
+    _, v = tf.while_loop(lambda step, _: step < steps, body, (tf.constant(1), v))
+    return norm.power_step(operator, v)
+
+
+def constrained(norm, operator, u, v, kernel, coeff):
+    """``K / max(1, σ/c)`` with ``σ`` by the singular vectors ``u`` and ``v``."""
+    function = traced_once(_constrained, operator, v, type(norm))
+    return function(operator, v, u, norm, kernel, tf.constant(coeff, kernel.dtype))
+
+
+def _constrained(operator, v, u, norm, kernel, coeff):
+    excess = tf.maximum(norm.of(operator, u, v, kernel), coeff) / coeff
+    return kernel * (1.0 / excess)
+
+
+def vector_norm(v, reciprocal):
+    """``‖v‖_p`` of each row of ``v``, ``p = 1/reciprocal``; no power overflows."""
+    axes = list(range(1, v.shape.rank))
+    size = tf.abs(v)
+    largest = tf.reduce_max(size, axes, keepdims=True)
+    if _is(reciprocal, 0.0):
+        return tf.squeeze(largest, axes)
+    powers = tf.pow(tf.math.divide_no_nan(size, largest), 1.0 / reciprocal)
+    return tf.squeeze(largest, axes) * tf.pow(tf.reduce_sum(powers, axes), reciprocal)
+
+
+def dual(v, reciprocal):
+    """The ``w`` with ``⟨w, v⟩ = ‖v‖_p`` and ``‖w‖_{p*} = 1`` for each row; zero for zero.
+
+    ``w = sign(v) |v|^{p−1} / ‖v‖_p^{p−1}``; for ``p = ∞`` the sign of one largest entry.
+    """
+    axes = list(range(1, v.shape.rank))
+    size = tf.abs(v)
+    largest = tf.reduce_max(size, axes, keepdims=True)
+    if _is(reciprocal, 0.0):
+        flat = tf.reshape(size, [v.shape[0], -1])
+        one = tf.one_hot(tf.argmax(flat, -1), flat.shape[-1], dtype=v.dtype)
+        return tf.sign(v) * tf.reshape(one, v.shape)
+    relative = tf.math.divide_no_nan(size, largest)
+    w = tf.sign(v) * tf.pow(relative, 1.0 / reciprocal - 1.0)
+    length = tf.pow(
+        tf.reduce_sum(tf.pow(relative, 1.0 / reciprocal), axes, keepdims=True), 1.0 - reciprocal
+    )
+    return tf.math.divide_no_nan(w, length)
+
+
+def riesz_thorin_bound(kernel, euclidean, domain, codomain):
+    """``‖A‖_{p→q} ≤ ‖A‖₂^{1−θ} ‖A‖_E^θ``, ``E`` an exponent pair of known norm.
+
+    In the square of ``(1/p, 1/q)`` the logarithm of the norm is convex.  ``E`` lies where the
+    line from ``(1/2, 1/2)`` through the pair meets ``p = 1`` (the largest column) or ``q = ∞``
+    (the largest row).  With ``q < p`` there is no such line: not certified.
+
+    Args:
+        kernel: array ``[in, out]`` or ``[height, width, in, out]``.
+        euclidean: certified upper bound on ``‖A‖₂``.
+        domain, codomain: ``1/p`` and ``1/q``, floats.
+
+    Returns:
+        A float, at least the norm; ``inf`` where ``q < p``.
+
+    Source: Riesz–Thorin; at the ends the norms over the complex numbers are the real ones.
+    """
+    across, up = domain - 0.5, codomain - 0.5
+    if across == up == 0.0:
+        return euclidean
+    if codomain > domain:
+        return math.inf
+    # 1/θ: how far beyond the pair the line leaves the square.
+    reach = min([0.5 / abs(step) for step in (max(across, 0.0), min(up, 0.0)) if step])
+    kernel = np.asarray(kernel, np.float64)
+    if 0.5 + reach * across > 1.0 - 1e-12:
+        lines, reciprocal = _columns(kernel), 0.5 + reach * up
+    else:
+        lines, reciprocal = _rows(kernel), 1.0 - (0.5 + reach * across)
+    edge = _largest_norm(lines, min(max(reciprocal, 0.0), 1.0))
+    # Sums, powers and the exponents are each a few roundings off.
+    margin = 1.0 + 64.0 * kernel.size * _EPSILON
+    return float(margin * euclidean ** (1.0 - 1.0 / reach) * edge ** (1.0 / reach))
+
+
+def _largest_norm(lines, reciprocal):
+    """The largest ``‖·‖_p`` of the lines of a matrix; no power under- or overflows."""
+    size = np.abs(lines)
+    largest = size.max(1, keepdims=True)
+    if reciprocal == 0.0 or not largest.any():
+        return largest.max()
+    relative = np.divide(size, largest, out=np.zeros_like(size), where=largest > 0.0)
+    return (largest[:, 0] * (relative ** (1.0 / reciprocal)).sum(1) ** reciprocal).max()
+
+
+def _columns(kernel):
+    """``[in, …]``: for each input channel all that it reaches."""
+    if len(kernel.shape) == 2:
+        return kernel
+    module = np if isinstance(kernel, np.ndarray) else tf
+    return module.reshape(module.transpose(kernel, [2, 0, 1, 3]), [kernel.shape[2], -1])
+
+
+def _rows(kernel):
+    """``[out, …]``: for each output channel all that reaches it."""
+    module = np if isinstance(kernel, np.ndarray) else tf
+    return module.transpose(module.reshape(kernel, [-1, kernel.shape[-1]]))
+
+
+def _is(reciprocal, value):
+    """Whether an exponent is that one for good; a learned one never is."""
+    return not tf.is_tensor(reciprocal) and reciprocal == value

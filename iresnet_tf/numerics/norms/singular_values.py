@@ -1,0 +1,143 @@
+"""The leading singular value of an operator and its vectors, step by step or at once."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from iresnet_tf.numerics.execution.tracing import traced_once
+
+
+class SingularTriple(NamedTuple):
+    """``σ = ⟨u, A v⟩`` with unit ``u`` and ``v``: an estimate from below of ``‖A‖₂``."""
+
+    sigma: tf.Tensor
+    u: tf.Tensor
+    v: tf.Tensor
+
+
+def power_step(operator, v):
+    """One step of power iteration, ``u ← A v / ‖A v‖``, ``v ← Aᵀ u / ‖Aᵀ u‖``.
+
+    Args:
+        operator: the pair ``(A, Aᵀ)``.
+        v: right vector, of the operator's input shape.
+
+    Returns:
+        `SingularTriple`; its ``sigma`` belongs to the new ``u`` and ``v``.
+    """
+    u = _normalise(operator(v))
+    image = operator.adjoint(u)
+    return SingularTriple(tf.norm(image), u, _normalise(image + _TINY * v))
+
+
+def gram_step(operator, v):
+    """``AᵀA v`` with a largest element of 1; ``v`` where it is zero or overflows.
+
+    The direction that a `power_step` ends with, for a few operations: enough for all but the
+    last of several steps.
+    """
+    image = operator.adjoint(operator(v))
+    largest = tf.reduce_max(tf.abs(image))
+    return tf.where(
+        (largest > 0.0) & tf.math.is_finite(largest), tf.math.divide_no_nan(image, largest), v
+    )
+
+
+def leading_triple(operator, v, tolerance=1e-4):
+    """The leading `SingularTriple` of ``A``, by Lanczos iteration with restarts.
+
+    A basis of the Krylov space of ``AᵀA`` (or of ``AAᵀ``, where that is smaller) is kept
+    orthonormal; when it is full, its leading Ritz vectors start the next one.  Nearly equal
+    leading singular values cost tens of applications where plain power iteration takes
+    thousands.  With the residual ``r = AᵀA v − σ² v`` and the component ``c`` of ``v`` along
+    the leading vector, ``‖A‖² − σ² ≤ ‖r‖ / c``: iteration stops at ``‖r‖ ≤ 0.1 · tolerance · σ²``.
+    The start is mixed with a fixed pseudo-random direction, so that a vector grown
+    orthogonal to the leading one cannot hide it.
+
+    Args:
+        operator: the pair ``(A, Aᵀ)``.
+        v: start vector, of the operator's input shape; any norm.
+        tolerance: relative accuracy asked of ``σ``.
+
+    Returns:
+        `SingularTriple`.  A zero operator gives ``σ = 0``.
+
+    Source: Wu and Simon 2000 (doi:10.1137/S0895479898334605), thick restarts; Gouk et
+    al. 2018 (arXiv:1804.04368) for the convolution as an operator.
+    """
+    function = traced_once(_iterate, operator, v)
+    return function(operator, v, tf.cast(tolerance, v.dtype))
+
+
+_BASIS, _KEPT = 24, 6
+"""Vectors of a full basis, and those of them that start the next one."""
+
+_MOST_APPLICATIONS = 2000
+"""Applications of ``AᵀA`` after which no further basis is begun."""
+
+
+def _iterate(operator, v, tolerance):
+    image = operator(v)
+    is_tall = image.shape.num_elements() < v.shape.num_elements()
+    first, there, back = v, operator, operator.adjoint
+    if is_tall:
+        first, there, back = image, operator.adjoint, operator
+    shape, epsilon = first.shape, np.finfo(v.dtype.as_numpy_dtype).eps
+
+    def gram(x):
+        return tf.reshape(back(there(tf.reshape(x, shape))), [-1])
+
+    def extended(index, basis, images):
+        # What one more application adds to the space: to the best vector, then to the newest.
+        w = images[tf.where(index == _KEPT, 0, index - 1)]
+        length = tf.norm(w)
+        for _ in range(2):
+            w -= tf.linalg.matvec(basis, tf.linalg.matvec(basis, w), transpose_a=True)
+        # What is left of a dependent direction is rounding, and dropped.
+        kept = tf.norm(w)
+        w *= tf.where(kept > 16.0 * epsilon * length, tf.math.reciprocal_no_nan(kept), 0.0)
+        place = [[index]]
+        basis = tf.tensor_scatter_nd_update(basis, place, [w])
+        return index + 1, basis, tf.tensor_scatter_nd_update(images, place, [gram(w)])
+
+    def body(count, basis, images):
+        _, basis, images = tf.while_loop(
+            lambda index, *_: index < _BASIS, extended, (tf.constant(_KEPT), basis, images)
+        )
+        projected = tf.matmul(basis, images, transpose_b=True)
+        ritz = tf.linalg.eigh(0.5 * (projected + tf.transpose(projected)))[1]
+        leading = tf.reverse(ritz[:, -_KEPT:], [1])
+        basis, images = (
+            tf.pad(tf.matmul(leading, each, transpose_a=True), [[0, _BASIS - _KEPT], [0, 0]])
+            for each in (basis, images)
+        )
+        return count + _BASIS - _KEPT, basis, images
+
+    # Below this the residual is rounding.
+    accuracy = tf.maximum(0.1 * tolerance, 32.0 * epsilon)
+
+    def unfinished(count, basis, images):
+        value = tf.reduce_sum(basis[0] * images[0])
+        residual = tf.norm(images[0] - value * basis[0])
+        return (count < _MOST_APPLICATIONS) & (residual > accuracy * value)
+
+    direction = tf.random.stateless_normal(shape, seed=[1, 2], dtype=v.dtype)
+    start = _normalise(tf.reshape(_normalise(first) + 0.1 * _normalise(direction), [-1]))
+    rows = tf.one_hot(0, _BASIS, dtype=v.dtype)[:, tf.newaxis]
+    vectors = rows * start, rows * gram(start)
+    _, basis, _ = tf.while_loop(unfinished, body, (tf.constant(0), *vectors))
+    leading = tf.reshape(basis[0], shape)
+    if is_tall:
+        leading = operator.adjoint(leading) + _TINY * _normalise(v)
+    return power_step(operator, leading)
+
+
+# Leaves any image as it is, but keeps the direction of v where A is zero.
+_TINY = 1e-12
+
+
+def _normalise(v):
+    # Scaled first, so that no square underflows.
+    scaled = tf.math.divide_no_nan(v, tf.reduce_max(tf.abs(v)))
+    return tf.math.divide_no_nan(scaled, tf.norm(scaled))

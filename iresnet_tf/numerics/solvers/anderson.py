@@ -1,0 +1,191 @@
+"""Anderson acceleration of the fixed-point iteration."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from iresnet_tf.numerics.solvers.solver import Solver, select_rows
+
+
+class _Memory(NamedTuple):
+    """What a sample remembers; vectors are ``[batch, D]``, histories ``[batch, memory, D]``.
+
+    Differences are written in turn into the rows of the histories; ``valid [batch, memory]``
+    tells the rows that hold one.
+    """
+
+    history_x: tf.Tensor
+    history_c: tf.Tensor
+    valid: tf.Tensor
+    x: tf.Tensor
+    correction: tf.Tensor
+    direction: tf.Tensor
+    remainder: tf.Tensor
+    length: tf.Tensor
+    known: tf.Tensor
+    waiting: tf.Tensor
+    failures: tf.Tensor
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class Anderson(Solver):
+    """``x_{k+1} = x̄_k + α_k p_k``,  ``p_k = c̄_k + β_k p_{k−1}``:
+
+        x̄_k = x_k − ΔX γ,   c̄_k = c_k − ΔC γ,   γ = argmin ‖c_k − ΔC γ‖² + Σ_i λ_i γ_i² ‖ΔC_i‖²
+
+    ``c_k = P (y − x_k − g(x_k))`` is the preconditioned residual, with one approximate inverse
+    ``P`` of ``I + J`` for all samples (see `iresnet_tf.numerics.solvers.preconditioner`) or the identity;
+    ``ΔX`` and ``ΔC`` hold the last differences of iterates and of these corrections of each
+    sample.  The ridge ``λ_i`` grows with a difference's age: g bends, so old differences
+    mislead.  The step from ``x̄_k`` has the length and momentum of conjugate gradients,
+
+        α_k = ‖c̄_{k−1}‖² / ⟨c̄_{k−1}, P (I + J) p_{k−1}⟩,   β_k = ‖c̄_k‖² / ‖c̄_{k−1}‖²,
+
+    near the best along the unseen direction where ``P (I + J)`` is nearly symmetric, as trained
+    ones are; the product is the difference that the last step made, so the length is the one
+    that would have been best there.
+
+    Where a step makes the residual grow, the sample forgets its differences, returns to its
+    best iterate and takes Picard steps, ``x_{k+1} = x_k + r_k``, twice as many after every such
+    failure.
+
+    Args:
+        tolerance: absolute, on ``max |x + g(x) − y|`` of a sample.
+        max_iterations: most evaluations of ``g``.
+        memory: number of differences kept.
+
+    Sources: Anderson 1965 (doi:10.1145/321296.321305); Walker and Ni 2011
+    (doi:10.1137/10078356X); Hestenes and Stiefel 1952 (doi:10.6028/jres.049.044), conjugate
+    gradients.
+    """
+
+    is_preconditioned = True
+
+    AGEING = 3e-3
+    """What the ridge of a difference grows by at every step."""
+
+    LARGEST_LENGTH = 1.25
+    LARGEST_MOMENTUM = 0.5
+
+    def __init__(self, tolerance=1e-6, max_iterations=1000, memory=6):
+        super().__init__(tolerance, max_iterations)
+        if memory < 1:
+            raise ValueError(f"memory is at least 1; received {memory!r}.")
+        self.memory = int(memory)
+
+    def get_config(self):
+        return {**super().get_config(), "memory": self.memory}
+
+    def _empty_memory(self, batch, dimension, dtype):
+        history = tf.zeros([batch, self.memory, dimension], dtype)
+        vector = tf.zeros([batch, dimension], dtype)
+        count = tf.zeros([batch], tf.int32)
+        return _Memory(
+            history_x=history,
+            history_c=history,
+            valid=tf.zeros([batch, self.memory], tf.bool),
+            x=vector,
+            correction=vector,
+            direction=vector,
+            remainder=vector,
+            length=tf.ones([batch], dtype),
+            known=tf.zeros([batch], tf.bool),
+            waiting=count,
+            failures=count,
+        )
+
+    def _next(self, now, r, correction, improved):
+        del r
+        last = now.memory
+        best = select_rows(improved, correction, last.correction)
+        failed = (now.step > 1) & ~improved
+        failures = last.failures + tf.cast(failed, tf.int32)
+        waiting = tf.where(
+            failed, 2 ** tf.minimum(failures, 8) - 1, tf.maximum(last.waiting - 1, 0)
+        )
+        row = now.step % self.memory
+        history_x = _written(last.history_x, row, now.x - last.x, improved)
+        history_c = _written(last.history_c, row, correction - last.correction, improved)
+        is_new = tf.range(self.memory) == row
+        valid = (last.valid | (is_new & last.known[:, tf.newaxis])) & improved[:, tf.newaxis]
+
+        accelerate = waiting == 0
+        age = tf.cast((row - tf.range(self.memory)) % self.memory, tf.float64)
+        gamma = self._least_squares(history_c, valid & accelerate[:, tf.newaxis], age, best)
+        base = now.best_x - _combination(gamma, history_x)
+        remainder = best - _combination(gamma, history_c)
+
+        conjugate = last.known & improved & accelerate
+        length, momentum = self._conjugate_step(last, correction, remainder)
+        length = tf.where(conjugate, length, tf.ones_like(length))
+        momentum = tf.where(conjugate, momentum, tf.zeros_like(momentum))
+        direction = remainder + momentum[:, tf.newaxis] * last.direction
+        direction = select_rows(accelerate, direction, now.best_r)
+        memory = _Memory(
+            history_x,
+            history_c,
+            valid,
+            now.best_x,
+            best,
+            direction,
+            remainder,
+            length,
+            tf.ones_like(last.known),
+            waiting,
+            failures,
+        )
+        return base + length[:, tf.newaxis] * direction, memory
+
+    def _conjugate_step(self, last, correction, remainder):
+        """``α`` and ``β``, ``[batch]``."""
+        # P (I + J) p, from the last step: correction = c̄ − α P (I + J) p.
+        curvature = _inner(last.remainder, last.remainder - correction) / last.length
+        square = _inner(last.remainder, last.remainder)
+        length = tf.clip_by_value(
+            tf.math.divide_no_nan(square, curvature),
+            1.0 / self.LARGEST_LENGTH,
+            self.LARGEST_LENGTH,
+        )
+        momentum = tf.math.divide_no_nan(_inner(remainder, remainder), square)
+        return length, tf.minimum(momentum, self.LARGEST_MOMENTUM)
+
+    def _least_squares(self, rows, valid, age, target):
+        """``γ`` of ``[batch, memory, D]`` and ``[batch, D]``; 0 for rows that are not valid.
+
+        The normal equations of rows of unit length, with a ridge that begins just above the
+        rounding of their products.
+        """
+        dtype = rows.dtype
+        gram = tf.cast(tf.matmul(rows, rows, transpose_b=True), tf.float64)
+        right = tf.cast(tf.linalg.matvec(rows, target), tf.float64)
+        square = tf.linalg.diag_part(gram)
+        valid &= (square > 0.0) & tf.math.is_finite(square)
+        inverse_length = tf.where(valid, tf.math.rsqrt(square), 0.0)
+        scale = inverse_length[:, :, tf.newaxis] * inverse_length[:, tf.newaxis]
+        gram = tf.math.multiply_no_nan(gram, scale)
+        right = tf.math.multiply_no_nan(right, inverse_length)
+        rounding = 16.0 * np.finfo(dtype.as_numpy_dtype).eps
+        gram += tf.linalg.diag(rounding + self.AGEING * age + tf.cast(~valid, tf.float64))
+        gamma = tf.linalg.solve(gram, right[:, :, tf.newaxis])[:, :, 0]
+        return tf.cast(inverse_length * gamma, dtype)
+
+
+def _written(history, row, difference, improved):
+    """The history with a difference of each sample in that row; zeros where it did not improve.
+
+    (There the difference may be infinite, and nothing times it is not nothing.)
+    """
+    batch = tf.range(tf.shape(history)[0])
+    places = tf.stack([batch, tf.fill(tf.shape(batch), row)], 1)
+    finite = select_rows(improved, difference, tf.zeros_like(difference))
+    return tf.tensor_scatter_nd_update(history, places, finite)
+
+
+def _combination(gamma, history):
+    return tf.reduce_sum(gamma[:, :, tf.newaxis] * history, axis=1)
+
+
+def _inner(a, b):
+    return tf.reduce_sum(a * b, axis=1)
