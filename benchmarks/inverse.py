@@ -221,6 +221,7 @@ _ONE = {
 
 
 def _solvers(tolerance):
+    from iresnet_tf import solvers
 
     return {
         "Picard": solvers.Picard(tolerance, 5000),

@@ -63,9 +63,9 @@ def moments(block, x, batch):
     """``M`` and the probes' own variance, of the value and of the gradient."""
     import tensorflow as tf
 
-    from iresnet_tf.layers.binding import bind
+    from iresnet_tf.layers.contractive import as_contractive
 
-    linearization = bind(block.g).linearize(x)
+    linearization = as_contractive(block.g).bind().linearize(x)
     shape = (PROBES, *x.shape)
     power = tf.constant(np.random.default_rng(0).choice([-1.0, 1.0], shape), x.dtype)
     v = power.numpy().reshape(PROBES * len(x), -1).astype(np.float64)

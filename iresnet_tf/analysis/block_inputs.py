@@ -13,7 +13,7 @@ def block_inputs(layer, x):
     Yields:
         `ResidualBlock` and ``[batch, …event of the block]``.
     """
-    layer.condition(None, x)  # refuses a conditional layer, which says what it lacks
+    layer._condition(None, x)  # refuses a conditional layer, which says what it lacks
     if isinstance(layer, ResidualBlock):
         yield layer, x
     elif isinstance(layer, FactorOut):

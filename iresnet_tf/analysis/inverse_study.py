@@ -8,7 +8,7 @@ import tensorflow as tf
 from iresnet_tf.analysis import plots
 from iresnet_tf.analysis.block_inputs import block_inputs
 from iresnet_tf.analysis.clones import copied
-from iresnet_tf.layers import residual_blocks, spectral_layers
+from iresnet_tf.layers import InverseOptions, residual_blocks, spectral_layers
 from iresnet_tf.numerics import solvers
 
 ITERATIONS = (1, 2, 3, 5, 8, 12, 20, 30, 50)
@@ -69,7 +69,7 @@ def _errors(flow, x, solver):
         for block in residual_blocks(flow):
             block.solver = solver(_TOLERANCE, iterations)
         # Not `inverse`, which refuses a divergence that is to be shown.
-        errors.append(_finite(np.median(_distances(flow.preimage(y), x))))
+        errors.append(_finite(np.median(_distances(flow._inverse_point(y, InverseOptions()), x))))
     return errors
 
 
@@ -84,7 +84,7 @@ def _block_study(flow, x):
         errors, bounds = [], []
         for iterations in ITERATIONS:
             block.solver = solver(_TOLERANCE, iterations)
-            found = block.inverse(y, lipschitz)
+            found = block.inverse(y, lipschitz=lipschitz)
             errors.append(_finite(_distances(found.x, x).max()))
             bounds.append(_finite(tf.reduce_max(found.error_bound)))
         curves.append({"name": name, "error": errors, "error_bound": bounds})

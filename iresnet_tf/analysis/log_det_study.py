@@ -10,7 +10,7 @@ from iresnet_tf.analysis.block_inputs import block_inputs
 from iresnet_tf.analysis.clones import copied
 from iresnet_tf.analysis.evaluation import EXACT_DIMENSION, block_constants, truncation_bound
 from iresnet_tf.layers import InjectivePadding, residual_blocks
-from iresnet_tf.layers.binding import bind
+from iresnet_tf.layers.contractive import as_contractive
 from iresnet_tf.numerics import log_det as estimators
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.log_det.exact import jacobian_of
@@ -128,7 +128,7 @@ def _moments(flow, x):
     for start in range(0, len(x), _CHUNK):
         here = slice(start, start + _CHUNK)
         for block, inputs in block_inputs(flow, x[here]):
-            jacobian = jacobian_of(bind(block.g).linearize(inputs)).numpy().astype(np.float64)
+            jacobian = jacobian_of(as_contractive(block.g).bind().linearize(inputs)).numpy().astype(np.float64)
             exact[here] += np.linalg.slogdet(np.eye(jacobian.shape[-1]) + jacobian)[1]
             series, power = np.zeros_like(jacobian), -np.eye(jacobian.shape[-1])
             for k in range(1, max(TERMS) + 1):

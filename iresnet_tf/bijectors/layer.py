@@ -1,13 +1,14 @@
-"""The TFP face of an invertible layer."""
+"""The TFP bijector of an invertible layer."""
 
 import itertools
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
-from tensorflow_probability.python.internal import cache_util
 
-from iresnet_tf.layers.invertible import Invertible, as_tensor
+from iresnet_tf.internals import trace_cache
+from iresnet_tf.layers.inputs import as_tensor
+from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.layers.residual import ResidualBlock
 
 _hashes = itertools.count()
@@ -17,29 +18,36 @@ _names = itertools.count()
 class LayerBijector(tfp.bijectors.Bijector):
     """``forward = F`` (data → latent), ``inverse = F⁻¹``, of an invertible layer.
 
-    ``forward_log_det_jacobian`` uses the layer's estimator.  What it draws comes
-    from a ``seed`` keyword argument (``bijector_kwargs`` in a distribution), or
-    afresh from the layer's generator state.  A conditional layer takes another,
-    ``context``, ``[…, …context_shape]``, whose leading axes broadcast to those of the samples.
+    ``forward_log_det_jacobian`` uses the layer's estimator, which draws its numbers by the
+    keyword argument ``seed`` (``bijector_kwargs`` in a distribution), or afresh from the layer's
+    generator state.  A conditional layer also takes ``context``, ``[… , …context_shape]``, whose
+    leading axes broadcast to those of the samples.
 
-    TFP caches results by the identity of the input tensor.  In eager mode that
-    would outlive a change of weights, freeze a stochastic log-determinant and cut
-    gradients, in this bijector and in any ``Chain`` that holds it; so here nothing
-    is cached in eager mode (see ``_cache``), and in a ``Chain`` every eager look-up
-    is made to miss (see ``__hash__``).  Inside a `tf.function` the cache works
-    within one trace and lets a ``log_prob`` evaluate ``g`` once a block.
+    TFP caches results by the identity of the input tensor.  In eager mode such a result would
+    survive a change of weights, freeze a random log-determinant and cut gradients, in this
+    bijector and in any ``Chain`` that holds it.  So nothing is cached in eager mode (see
+    ``_cache``), and in a ``Chain`` every eager look-up misses (see ``__hash__``).  Inside a
+    `tf.function` the cache works within one trace, and a ``log_prob`` evaluates ``g`` once for
+    each block.
 
     Args:
         layer: an `Invertible` layer.
-        event_ndims: rank of one sample; needed only where neither the layer's
-            kind nor its built shape tells.
-        name: unique by default, for ``bijector_kwargs={name: {"seed": …}}``.
+        event_ndims: rank of one sample; needed only if neither the layer's kind nor the shape
+            that it is built for tells it.
+        name: by default a unique one, for ``bijector_kwargs={name: {"seed": …}}``.
+        parameters: the arguments of a subclass's constructor, for TFP.
 
     Raises:
         ValueError: for another type of layer, or an unknown rank.
     """
 
-    def __init__(self, layer, event_ndims=None, name=None, parameters=None):
+    def __init__(
+        self,
+        layer: Invertible,
+        event_ndims: int | None = None,
+        name: str | None = None,
+        parameters: dict | None = None,
+    ) -> None:
         parameters = dict(locals()) if parameters is None else parameters
         if not isinstance(layer, Invertible):
             raise ValueError(
@@ -59,7 +67,7 @@ class LayerBijector(tfp.bijectors.Bijector):
                 f"{layer.name} was built for samples of shape {tuple(layer.event_shape)}, of "
                 f"rank {known}; received event_ndims={event_ndims!r}. Leave it out."
             )
-        latent_rank = rank if layer.event_shape is None else len(layer.output_event_shape())
+        latent_rank = rank if layer.event_shape is None else len(layer.latent_shape)
         self._id = next(_hashes)
         self.layer = layer
         self._layer_variables = ()
@@ -74,16 +82,10 @@ class LayerBijector(tfp.bijectors.Bijector):
 
     @property
     def _cache(self):
-        """The cache of the graph being traced, gone with it; in eager mode an empty one."""
-        storage = cache_util.EphemeralDict()
-        if not tf.executing_eagerly():
-            graph = tf.compat.v1.get_default_graph()
-            storage = getattr(graph, "_iresnet_tf_bijector_cache", storage)
-            graph._iresnet_tf_bijector_cache = storage
-        return cache_util.BijectorCache(bijector=self, bijector_class=type(self), storage=storage)
+        return trace_cache(self)
 
     def __hash__(self):
-        """Another one for every eager call: the caches of a ``Chain`` are keyed by it."""
+        """Returns a new number at every eager call, because a ``Chain`` caches by it."""
         return hash((LayerBijector, next(_hashes) if tf.executing_eagerly() else self._id))
 
     def __eq__(self, other):
@@ -94,15 +96,17 @@ class LayerBijector(tfp.bijectors.Bijector):
         return {}
 
     def _expose_variables(self):
-        """Lets `tf.Module` see the layer's variables: a Keras layer is no module itself."""
+        """Lets `tf.Module` see the layer's variables; a Keras layer is no module itself."""
         if self.layer.built and not self._layer_variables:
             self._layer_variables = tuple(weight.value for weight in self.layer.weights)
 
     def _forward(self, x, seed=None, context=None):
         if tf.executing_eagerly():
             flat, restore = self._as_batch(x, self.forward_min_event_ndims, self._data_shape())
-            flat = self.layer.prepare(flat)
-            y = self.layer.call(flat, **self._condition(context, x, flat))
+            flat = self.layer._prepare(flat)
+            context = self._condition(context, x, flat)
+            options = {} if context is None else {"context": context}
+            y = self.layer.call(flat, **options)
             self._expose_variables()
             return restore(y)
         return self._transform(x, seed, context)[0]
@@ -111,14 +115,14 @@ class LayerBijector(tfp.bijectors.Bijector):
         return self._transform(x, seed, context)[1]
 
     def _transform(self, x, seed, context):
-        """Value and log-determinant from one evaluation of ``g``, shared within a trace."""
+        """Returns the value and the log-determinant, from one evaluation in each trace."""
         options = {"seed": seed, "context": context}
         options = {name: option for name, option in options.items() if option is not None}
         attributes = self._cache.forward_attributes(x, **options)
         if "transform" not in attributes:
             flat, restore = self._as_batch(x, self.forward_min_event_ndims, self._data_shape())
-            condition = self._condition(context, x, flat)
-            y, log_det = self.layer.forward_and_log_det(flat, seed, **condition)
+            context = self._condition(context, x, flat)
+            y, log_det = self.layer.forward_and_log_det(flat, seed=seed, context=context)
             self._expose_variables()
             attributes["transform"] = restore(y), restore(log_det)
         return attributes["transform"]
@@ -126,37 +130,38 @@ class LayerBijector(tfp.bijectors.Bijector):
     def _inverse(self, y, seed=None, context=None):
         del seed
         flat, restore = self._as_batch(y, self.inverse_min_event_ndims, self._latent_shape())
-        flat = self.layer.prepare_output(flat)
-        x = self.layer.preimage(flat, **self._condition(context, y, flat))
+        flat = self.layer._prepare_output(flat)
+        options = self.layer._inverse_options(flat, context=self._condition(context, y, flat))
+        x = self.layer._inverse_point(flat, options)
         self._expose_variables()
         return restore(x)
 
     def _condition(self, context, x, flat):
-        """The layer's context for the flattened batch of ``x``."""
+        """Returns the layer's context for the flattened batch of ``x``."""
         shape = self.layer.context_shape
         if context is None or shape is None:
-            return self.layer.condition(context, flat)
+            return self.layer._condition(context, flat)
         context = as_tensor(context, self.layer.compute_dtype)
         rank = context.shape.rank - len(shape)
         if rank < 0 or context.shape[rank:] != shape:
-            return self.layer.condition(context, flat)
+            return self.layer._condition(context, flat)
         if context.shape[:rank].num_elements() != 1:
             leading = tf.shape(x)[: tf.rank(x) - (flat.shape.rank - 1)]
             context = tf.broadcast_to(context, tf.concat([leading, shape], 0))
-        return self.layer.condition(tf.reshape(context, [-1, *shape]), flat)
+        return self.layer._condition(tf.reshape(context, [-1, *shape]), flat)
 
     def _data_shape(self):
         return self.layer.event_shape if self.layer.built else None
 
     def _latent_shape(self):
-        return self.layer.output_event_shape() if self.layer.built else None
+        return self.layer.latent_shape if self.layer.built else None
 
     @staticmethod
     def _as_batch(x, event_ndims, built_for):
-        """``[…, …event] → [batch, …event]`` and the way back.
+        """Returns ``x`` as ``[batch, …event]``, and the function back to its own shape.
 
-        A sample whose square overflows, or that is not finite, comes back as NaN, as from any
-        bijector of TFP, while the layer itself would refuse the batch: a sampler's proposals
+        A sample that is not finite, or whose square overflows, comes back as NaN, as from any
+        bijector of TFP.  The layer itself would refuse the batch; but the proposals of a sampler
         may diverge, and are rejected.
         """
         leading = tf.shape(x)[: tf.rank(x) - event_ndims]
@@ -190,9 +195,9 @@ class LayerBijector(tfp.bijectors.Bijector):
         return self._event_shape_tensor(shape, self.inverse_min_event_ndims, self._data_of)
 
     def _latent_of(self, event):
-        """Shape of a latent sample for a data sample; ``None`` where it is not known yet."""
+        """Returns the shape of a latent sample for a data sample; ``None`` if not known yet."""
         if self.layer.built:
-            return self.layer.output_event_shape()
+            return self.layer.latent_shape
         return self.layer.compute_output_shape((None, *event))[1:] if None not in event else None
 
     def _data_of(self, event):
@@ -222,13 +227,15 @@ class LayerBijector(tfp.bijectors.Bijector):
 
 
 def _where(chosen, x, otherwise):
-    """The chosen samples of ``x``, and the number otherwise."""
+    """Returns the chosen samples of ``x``, and that number in place of the others."""
     chosen = tf.reshape(chosen, [-1, *[1] * (x.shape.rank - 1)])
     return tf.where(chosen, x, tf.constant(otherwise, x.dtype))
 
 
-def from_layer(layer, event_ndims=None, name=None):
-    """The bijector of any invertible layer or stack: see `LayerBijector`."""
+def from_layer(
+    layer: Invertible, event_ndims: int | None = None, name: str | None = None
+) -> LayerBijector:
+    """Returns the bijector of any invertible layer or stack: see `LayerBijector`."""
     return LayerBijector(layer, event_ndims, name)
 
 
@@ -249,7 +256,9 @@ class Residual(LayerBijector):
     Source: Behrmann et al. 2019 (arXiv:1811.00995).
     """
 
-    def __init__(self, block, event_ndims=None, name=None):
+    def __init__(
+        self, block: ResidualBlock, event_ndims: int | None = None, name: str | None = None
+    ) -> None:
         parameters = dict(locals())
         if not isinstance(block, ResidualBlock):
             raise ValueError(

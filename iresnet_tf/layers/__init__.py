@@ -1,21 +1,30 @@
-"""Keras layers: contractions, and the invertible layers built from them."""
+"""Keras layers: contractions, and the invertible layers that are built from them."""
 
 from iresnet_tf.layers.act_norm import ActNorm
-from iresnet_tf.layers.activations import Activation, CLipSwish, LipSwish, MaxMin
+from iresnet_tf.layers.activations import (
+    Activation,
+    CLipSwish,
+    LipschitzActivation,
+    LipSwish,
+    MaxMin,
+)
+from iresnet_tf.layers.blocks import act_norms, lipschitz_bounds, residual_blocks
 from iresnet_tf.layers.context_bias import ContextBias
 from iresnet_tf.layers.contraction import Contraction
+from iresnet_tf.layers.contractive import ContractiveLayer, UnknownLipschitzError
 from iresnet_tf.layers.dense_concatenation import DenseConcatenation
 from iresnet_tf.layers.factor_out import FactorOut
 from iresnet_tf.layers.flatten import Flatten
-from iresnet_tf.layers.invertible import ClosedForm, InverseResult, Invertible
+from iresnet_tf.layers.inversion import InverseOptions, InverseResult
+from iresnet_tf.layers.invertible import ClosedForm, Invertible
 from iresnet_tf.layers.padding import InjectivePadding
 from iresnet_tf.layers.preprocessing import Center, Dequantize, Logit, Standardize
 from iresnet_tf.layers.residual import ResidualBlock
-from iresnet_tf.layers.spectral import refresh, spectral_layers
+from iresnet_tf.layers.spectral import SpectralLayer, refresh, spectral_layers
 from iresnet_tf.layers.spectral_conv2d import SpectralConv2D
 from iresnet_tf.layers.spectral_dense import SpectralDense
 from iresnet_tf.layers.squeeze import Squeeze
-from iresnet_tf.layers.stack import Stack, act_norms, lipschitz_bounds, residual_blocks
+from iresnet_tf.layers.stack import Stack
 
 __all__ = [
     "ActNorm",
@@ -25,22 +34,27 @@ __all__ = [
     "ClosedForm",
     "ContextBias",
     "Contraction",
+    "ContractiveLayer",
     "DenseConcatenation",
     "Dequantize",
     "FactorOut",
     "Flatten",
     "InjectivePadding",
+    "InverseOptions",
     "InverseResult",
     "Invertible",
     "LipSwish",
+    "LipschitzActivation",
     "Logit",
     "MaxMin",
     "ResidualBlock",
     "SpectralConv2D",
     "SpectralDense",
+    "SpectralLayer",
     "Squeeze",
     "Stack",
     "Standardize",
+    "UnknownLipschitzError",
     "act_norms",
     "lipschitz_bounds",
     "refresh",

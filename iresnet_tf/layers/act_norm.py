@@ -10,21 +10,25 @@ from iresnet_tf.layers.invertible import ClosedForm
 class ActNorm(ClosedForm):
     """``y = (x + b) · exp(s)``, one ``b`` and ``s`` a channel (the last axis).
 
-    ``log_det = (elements a channel) · Σ s``.  The first batch that `call` sees with
-    ``training=True``, or the one given to `initialize`, sets ``b`` and ``s`` so
-    that every channel of ``y`` has mean 0 and variance 1; a channel that is constant in
-    that batch, as padding is, keeps its scale.  Until then the layer is the identity.
-    Whether that has happened is a saved weight, so loading never starts it again.
+    ``log_det = (elements of a channel) · Σ s``.  The first batch that ``call`` sees with
+    ``training=True``, or the one given to `initialize`, sets ``b`` and ``s`` so that every
+    channel of ``y`` has mean 0 and variance 1.  A channel that is constant in that batch, for
+    example padding, keeps its scale.  Until then the layer is the identity.  A saved weight
+    remembers the initialisation, so it does not happen again after loading.
 
     Args:
-        epsilon: standard deviation up to which a channel counts as constant.
+        epsilon: largest standard deviation of a channel that counts as constant.
+
+    Raises:
+        ValueError: for an ``epsilon`` that is not positive; when it is built, if the shape of a
+            sample is not known.
 
     Shapes: ``[batch, …, channels] → [batch, …, channels]``.
 
     Source: Kingma and Dhariwal 2018 (arXiv:1807.03039), §3.1.
     """
 
-    def __init__(self, epsilon=1e-6, **kwargs):
+    def __init__(self, epsilon: float = 1e-6, **kwargs) -> None:
         super().__init__(**kwargs)
         if not epsilon > 0.0:
             raise ValueError(f"epsilon is a positive number; received {epsilon!r}.")
@@ -43,9 +47,10 @@ class ActNorm(ClosedForm):
             name="initialized", shape=(), dtype="bool", initializer="zeros", trainable=False
         )
 
-    def initialize(self, x):
-        """Sets ``b`` and ``s`` from a batch, whatever they were."""
-        x = self.prepare(x)
+    def initialize(self, x, *, context=None):
+        """Sets ``b`` and ``s`` from a batch, also if they have been set before."""
+        del context
+        x = self._prepare(x)
         mean, variance = tf.nn.moments(x, axes=list(range(x.shape.rank - 1)))
         self.bias.assign(-mean)
         stddev = tf.sqrt(variance)
@@ -54,7 +59,7 @@ class ActNorm(ClosedForm):
         self.initialized.assign(True)
 
     def is_initialized(self):
-        # A mirrored variable is true in itself, whatever its value.
+        # bool() of a mirrored variable is true for every value of it.
         return self.built and bool(self.initialized.numpy())
 
     def call(self, x, training=False):
@@ -69,19 +74,20 @@ class ActNorm(ClosedForm):
     def _scaled(self, x):
         return (x + tf.convert_to_tensor(self.bias)) * tf.exp(tf.convert_to_tensor(self.log_scale))
 
-    def transform(self, x, seed):
-        del seed
+    def _forward_and_log_det(self, x, *, seed, context):
+        del seed, context
         elements = tf.TensorShape(self.event_shape).num_elements() // self.event_shape[-1]
         log_det = elements * tf.reduce_sum(tf.convert_to_tensor(self.log_scale))
         return self._scaled(x), tf.fill(tf.shape(x)[:1], log_det)
 
-    def closed_form(self, y):
+    def _closed_form(self, y, *, context):
+        del context
         scale = tf.exp(-tf.convert_to_tensor(self.log_scale))
         bias = tf.convert_to_tensor(self.bias)
         return y * scale - bias, y * scale, bias
 
     def inverse_lipschitz_bound(self):
-        """``exp(−min s)``."""
+        """Returns ``exp(−min s)``."""
         return tf.exp(-tf.reduce_min(tf.cast(tf.convert_to_tensor(self.log_scale), tf.float64)))
 
     def get_config(self):

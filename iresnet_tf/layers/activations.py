@@ -1,49 +1,35 @@
-"""Activations with a Lipschitz constant of at most 1, with their derivatives.
-
-Each is a Keras layer that knows its Lipschitz constant and writes out its
-linearization.
-"""
+"""Activations with a Lipschitz constant of at most 1."""
 
 import math
 
 import keras
 import tensorflow as tf
 
+from iresnet_tf.layers.contractive import ContractiveLayer
+from iresnet_tf.layers.exponents import EUCLIDEAN
 from iresnet_tf.numerics.maps import activations as maps
 
 
-class LipschitzActivation(keras.layers.Layer):
-    """Base: ``call`` evaluates the bound map; ``bind`` gives it to estimators and solvers."""
+class LipschitzActivation(ContractiveLayer):
+    """Base of the activations: a contractive layer whose constant is a number.
 
-    lipschitz = 1.0
+    A subclass gives `bind`, and `lipschitz` if the constant is not 1.
+    """
 
-    contracts_every_norm = True
-    """Whether ``‖J‖_p`` is at most the constant for every ``p``, not for 2 alone."""
+    lipschitz: float = 1.0
+    """``sup ‖J‖``, exactly known."""
 
-    def bind(self):
-        """The map with the weights as they are now."""
-        raise NotImplementedError
-
-    def call(self, x):
-        return self.bind()(x)
+    output_exponent = None
 
     def lipschitz_bound(self):
-        """``sup ‖J‖₂``, exactly known."""
         return self.lipschitz
-
-    def lipschitz_target(self):
-        """The same: nothing here is learned towards it."""
-        return self.lipschitz
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class Activation(LipschitzActivation):
     """``φ(x)`` by name: relu, elu, softplus, sigmoid, tanh or linear.
 
-    All have ``sup |φ'| = 1`` but sigmoid, which has 1/4.
+    ``sup |φ'|`` is 1/4 for sigmoid and 1 for the others.
 
     Args:
         function: one of the names above.
@@ -52,7 +38,7 @@ class Activation(LipschitzActivation):
         ValueError: for another name.
     """
 
-    def __init__(self, function, **kwargs):
+    def __init__(self, function: str, **kwargs) -> None:
         super().__init__(**kwargs)
         if function not in maps.ELEMENTWISE_LIPSCHITZ:
             raise ValueError(
@@ -62,7 +48,8 @@ class Activation(LipschitzActivation):
         self.function = function
         self.lipschitz = maps.ELEMENTWISE_LIPSCHITZ[function]
 
-    def bind(self):
+    def bind(self, context=None):
+        del context
         return maps.Elementwise(self.function)
 
     def get_config(self):
@@ -70,25 +57,25 @@ class Activation(LipschitzActivation):
 
 
 class _Swish(LipschitzActivation):
-    """The learned slope ``b = softplus(β)`` that LipSwish and CLipSwish share.
+    """Base of LipSwish and CLipSwish: the learned slope ``b = softplus(β)``.
 
     Args:
-        initial_slope: ``b`` before training.  The norm constraint keeps what reaches
-            a hidden unit small, where a gentle swish is all but linear: starting
-            at 5 rather than 1 spares a flow hundreds of steps on a plateau.
+        initial_slope: ``b`` before training.  The norm constraint keeps the inputs of hidden
+            units small, and there a swish of slope 1 is almost linear.  A slope of 5 saves a
+            flow hundreds of steps on a plateau.
 
     Raises:
         ValueError: for a slope that is not positive.
     """
 
-    def __init__(self, initial_slope=5.0, **kwargs):
+    def __init__(self, initial_slope: float = 5.0, **kwargs) -> None:
         super().__init__(**kwargs)
         if not initial_slope > 0.0:
             raise ValueError(f"initial_slope is a positive number; received {initial_slope!r}.")
         self.initial_slope = float(initial_slope)
 
     def build(self, input_shape):
-        # softplus(β) = b, in a form that does not overflow.
+        # The inverse of softplus, in a form that does not overflow.
         beta = self.initial_slope + math.log(-math.expm1(-self.initial_slope))
         self.beta = self.add_weight(
             name="beta", shape=(), initializer=keras.initializers.Constant(beta)
@@ -107,13 +94,13 @@ class _Swish(LipschitzActivation):
 class LipSwish(_Swish):
     """``x σ(b x) / 1.1`` with a learned slope ``b = softplus(β) > 0``; Lipschitz ≤ 1.
 
-    The constant does not depend on the slope, because ``x σ(b x)`` only rescales
-    the axis.
+    The constant does not depend on the slope, which only rescales the axes.
 
     Source: Chen et al. 2019 (arXiv:1906.02735), §3.2.
     """
 
-    def bind(self):
+    def bind(self, context=None):
+        del context
         return maps.ScaledSwish(self._slope())
 
 
@@ -121,15 +108,16 @@ class LipSwish(_Swish):
 class CLipSwish(_Swish):
     """``[x σ(b x), −x σ(−b x)] / 1.1044``: twice the channels; Lipschitz ≤ 1.
 
-    The slopes of the two halves are ``s`` and ``s − 1``: the divisor bounds their norm.
+    The derivatives of the two halves are ``s`` and ``s − 1``; the divisor bounds their norm.
 
     Source: Perugachi-Diaz et al. 2021, "Invertible DenseNets with concatenated
     LipSwish" (arXiv:2102.02694), §3.
     """
 
-    contracts_every_norm = False
+    output_exponent = EUCLIDEAN
 
-    def bind(self):
+    def bind(self, context=None):
+        del context
         return maps.ConcatenatedSwish(self._slope())
 
     def compute_output_shape(self, input_shape):
@@ -140,8 +128,8 @@ class CLipSwish(_Swish):
 class MaxMin(LipschitzActivation):
     """``(max(a, b), min(a, b))`` on pairs of channels; its Jacobian is a permutation.
 
-    Channel ``i`` of the first half is paired with channel ``i`` of the second.
-    Gradient norms are kept exactly.
+    Channel ``i`` of the first half is paired with channel ``i`` of the second.  The norm of a
+    gradient does not change.
 
     Raises:
         ValueError: for an odd number of channels.
@@ -156,20 +144,25 @@ class MaxMin(LipschitzActivation):
                 f"shape {tuple(input_shape)}."
             )
 
-    def bind(self):
+    def bind(self, context=None):
+        del context
         return maps.PairSort()
 
 
 _BY_NAME = {"lipswish": LipSwish, "clipswish": CLipSwish, "maxmin": MaxMin}
 
 
-def get(identifier, **kwargs):
-    """A new activation layer from its name, or a copy of the one given.
+def get(identifier: str | ContractiveLayer, **kwargs) -> ContractiveLayer:
+    """Returns a new activation layer, given its name or a layer to copy.
+
+    Args:
+        identifier: the name of an activation, or a contractive layer.
+        **kwargs: of the new layer, such as ``dtype``.
 
     Raises:
         ValueError: for an unknown name.
     """
-    if isinstance(identifier, LipschitzActivation):
+    if isinstance(identifier, ContractiveLayer):
         return identifier.from_config({**identifier.get_config(), "name": None, **kwargs})
     if identifier in _BY_NAME:
         return _BY_NAME[identifier](**kwargs)
@@ -177,6 +170,6 @@ def get(identifier, **kwargs):
         return Activation(identifier, **kwargs)
     names = sorted([*_BY_NAME, *maps.ELEMENTWISE_LIPSCHITZ])
     raise ValueError(
-        f"The activation is one of {names} or an activation layer of iresnet_tf.layers; "
+        f"The activation is one of {names} or a contractive layer, such as LipSwish(); "
         f"received {identifier!r}."
     )

@@ -1,70 +1,64 @@
-"""Where a context enters a contraction."""
+"""The layer by which a context enters a contraction."""
 
 import keras
 import tensorflow as tf
 
+from iresnet_tf.layers.contractive import ContractiveLayer
 from iresnet_tf.layers.spectral import input_channels, serialised
-from iresnet_tf.numerics.maps.linearization import Shift
+from iresnet_tf.numerics.maps import Shift
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
-class ContextBias(keras.layers.Layer):
-    """``x ↦ x + W c``: a bias that depends on the context ``c`` and on nothing else.
+class ContextBias(ContractiveLayer):
+    """``x ↦ x + W c``, a bias that depends on the context ``c`` alone.
 
-    Its Jacobian in ``x`` is the identity whatever ``W`` is, so a `Contraction` that holds it
-    keeps its Lipschitz constant in ``x`` for every context, with ``W`` and the network that
-    makes ``c`` unconstrained.
+    Its Jacobian in ``x`` is the identity for every ``W``.  So a `Contraction` that holds it has
+    the same Lipschitz constant in ``x`` for every context, while ``W`` and the network that
+    computes ``c`` are not constrained.
 
     Args:
-        features: length of ``c``; ``None`` only inside a `Contraction`, which then sets it.
-        kernel_initializer: of ``W``, as in `keras.layers.Dense`.
+        features: length of ``c``; a `Contraction` tells it if it is ``None``.
+        kernel_initializer: of ``W``: see `keras.layers.Dense`.
 
     Shapes: ``x [batch, …, channels]`` and ``c [batch, features]`` (or ``[1, features]``) give
     ``[batch, …, channels]``.
+
+    Raises:
+        ValueError: when it is built, if the length of ``c`` or the channels are not known.
     """
 
     is_conditional = True
-    """Whether the map depends on a context."""
+    output_exponent = None
 
-    contracts_every_norm = True
-    """Whether ``‖J‖_p ≤ 1`` for every ``p``."""
-
-    def __init__(self, features=None, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self, features: int | None = None, kernel_initializer="glorot_uniform", **kwargs
+    ) -> None:
         super().__init__(**kwargs)
         self.features = features
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def build(self, input_shape):
+    def build(self, x_shape, context_shape=None):
+        if self.features is None and context_shape is not None:
+            self.features = context_shape[-1]
         if self.features is None:
             raise ValueError(
                 f"{self.name} does not know the length of the context: give it features, or put "
                 "it into a Contraction([…], context_shape=…), which tells it."
             )
-        channels = input_channels(input_shape, self.name)
-        self.input_rank = len(input_shape)
+        channels = input_channels(x_shape, self.name)
+        self.input_rank = len(x_shape)
         self.kernel = self.add_weight(
             name="kernel", shape=(self.features, channels), initializer=self.kernel_initializer
         )
 
-    def bind(self, context):
-        """The shift for a batch of contexts, with the weights as they are now."""
+    def bind(self, context=None):
         kernel = tf.convert_to_tensor(self.kernel)
         offset = tf.matmul(tf.cast(context, kernel.dtype), kernel)
         return Shift(tf.reshape(offset, [-1, *[1] * (self.input_rank - 2), kernel.shape[1]]))
 
-    def call(self, x, context=None):
-        return self.bind(context)(x)
-
     def lipschitz_bound(self):
-        """1, in ``x``."""
+        """Returns 1, the constant in ``x``."""
         return 1.0
-
-    def lipschitz_target(self):
-        """1, in ``x``."""
-        return 1.0
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
 
     def get_config(self):
         return {

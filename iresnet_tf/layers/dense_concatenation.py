@@ -1,74 +1,85 @@
-"""Learned concatenation, the building stone of invertible DenseNets."""
+"""Learned concatenation, the building block of invertible DenseNets."""
 
-import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.layers.binding import bind_row, build_row, is_conditional
-from iresnet_tf.numerics.maps.concatenation import Concatenation
+from iresnet_tf.layers.contractive import ContractiveLayer
+from iresnet_tf.layers.exponents import EUCLIDEAN
+from iresnet_tf.layers.row import Row, deserialized, serialized
+from iresnet_tf.numerics.maps import Concatenation
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
-class DenseConcatenation(keras.layers.Layer):
-    """``x ↦ [η₁ x, η₂ f(x)]`` on the channels, ``η₁² + η₂² = 1``, both positive and learned.
+class DenseConcatenation(ContractiveLayer):
+    """``x ↦ [η₁ x, η₂ f(x)]`` on the channels, with learned ``η₁, η₂ > 0``, ``η₁² + η₂² = 1``.
 
-    ``Lip ≤ √(η₁² + η₂² Lip(f)²) ≤ 1`` where ``Lip(f) ≤ 1``.  The weights are the softplus
-    of two numbers, divided by their length; they start equal.
+    ``Lip ≤ √(η₁² + η₂² Lip(f)²)``, at most 1 if ``Lip(f) ≤ 1``.  The weights are the softplus of
+    two numbers, divided by their length, and equal at first.
 
     Args:
-        layers: layers that make up ``f``, in order, as a spectral layer and its activation.
+        layers: the layers of ``f``, in order, for example a spectral layer and its activation.
 
     Shapes: ``[batch, …, c] → [batch, …, c + channels of f]``.
 
     Raises:
-        ValueError: if there is no layer, or ``f`` changes another axis than the channels.
+        ValueError: if there is no layer; when it is built, if ``f`` changes another axis than
+            the channels, or contracts in another norm than the 2-norm.
 
     Source: Perugachi-Diaz et al. 2021 (arXiv:2102.02694), §3.
     """
 
-    def __init__(self, layers, **kwargs):
+    def __init__(self, layers: Sequence[keras.layers.Layer], **kwargs) -> None:
         if not layers:
             raise ValueError("A dense concatenation needs at least one layer; received none.")
         kwargs.setdefault("dtype", layers[0].dtype_policy.name)
         super().__init__(**kwargs)
         self.parts = list(layers)
-
-    def build(self, input_shape):
-        shape = build_row(self.parts, input_shape)
-        if shape[:-1] != tuple(input_shape)[:-1]:
-            raise ValueError(
-                f"{self.name} joins its input and f's output on the channels (the last axis), so "
-                f"f keeps all other axes; it maps {tuple(input_shape)} to {shape}."
-            )
-        self.weight = self.add_weight(name="weight", shape=(2,), initializer="zeros")
+        self._row = Row(self.parts)
 
     @property
     def is_conditional(self):
         """Whether ``f`` depends on a context."""
-        return any(map(is_conditional, self.parts))
+        return self._row.is_conditional
+
+    def measure_input(self, exponent):
+        inner = self._row.measure_input(super().measure_input(exponent))
+        if inner != EUCLIDEAN:
+            raise ValueError(
+                f"{self.name} joins its input and f's output, which is known to contract in the "
+                f"2-norm alone; the norm of f's output has the exponent {inner}. Give the linear "
+                "layers of f p=2."
+            )
+        return EUCLIDEAN
+
+    def build(self, x_shape, context_shape=None):
+        self.measure_input(EUCLIDEAN)
+        shape = self._row.build(x_shape, context_shape)
+        if shape[:-1] != tuple(x_shape)[:-1]:
+            raise ValueError(
+                f"{self.name} joins its input and f's output on the channels (the last axis), so "
+                f"f keeps all other axes; it maps {tuple(x_shape)} to {shape}."
+            )
+        self.weight = self.add_weight(name="weight", shape=(2,), initializer="zeros")
 
     def bind(self, context=None):
-        """The map with the weights as they are now."""
         first, second = self._weights()
-        return Concatenation(bind_row(self.parts, context), first, second)
-
-    def call(self, x, context=None):
-        return self.bind(context)(x)
+        return Concatenation(self._row.bind(context), first, second)
 
     def lipschitz_bound(self):
-        """``√(η₁² + η₂² L²)`` with the certified ``L`` of ``f``."""
-        inner = math.prod(part.lipschitz_bound() for part in self.parts)
+        """Returns ``√(η₁² + η₂² L²)`` with the certified ``L`` of ``f``."""
+        inner = self._row.lipschitz_bound()
         first, second = (tf.cast(each, tf.float64) for each in self._weights())
-        # A few roundings of the weights' dtype, so that the bound stays one.
+        # The weights are rounded; this margin keeps the bound one.
         margin = 1.0 + 8.0 * float(np.finfo(self.compute_dtype).eps)
         bound = margin * tf.sqrt(tf.square(first) + tf.square(second * inner))
         return float(bound) if tf.executing_eagerly() else bound
 
     def lipschitz_target(self):
-        """1, or what ``f`` is held to where that is more."""
-        return max(1.0, math.prod(part.lipschitz_target() for part in self.parts))
+        """Returns 1, or the target of ``f`` if that is more."""
+        return max(1.0, self._row.lipschitz_target())
 
     def _weights(self):
         positive = tf.math.softplus(tf.convert_to_tensor(self.weight))
@@ -81,10 +92,8 @@ class DenseConcatenation(keras.layers.Layer):
         return (*input_shape[:-1], input_shape[-1] + shape[-1])
 
     def get_config(self):
-        layers = [keras.saving.serialize_keras_object(part) for part in self.parts]
-        return {**super().get_config(), "layers": layers}
+        return {**super().get_config(), "layers": serialized(self.parts)}
 
     @classmethod
     def from_config(cls, config):
-        layers = [keras.saving.deserialize_keras_object(each) for each in config["layers"]]
-        return cls(**{**config, "layers": layers})
+        return cls(**{**config, "layers": deserialized(config["layers"])})

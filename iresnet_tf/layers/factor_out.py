@@ -1,10 +1,13 @@
-"""Multi-scale structure: half of the channels leave early."""
+"""The multi-scale structure, where half of the channels leave early."""
+
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.flatten import ToVector
-from iresnet_tf.layers.invertible import InverseResult
+from iresnet_tf.layers.inversion import InverseResult
+from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.layers.stack import Stack
 from iresnet_tf.numerics import random
 
@@ -13,7 +16,7 @@ from iresnet_tf.numerics import random
 class FactorOut(ToVector):
     """``F(a, b) = (a, R(b))``: the first half of the channels is latent, ``R`` maps the rest.
 
-    ``log_det F = log_det R``.  Scales nest: ``R`` may end with a `FactorOut` of its own.
+    ``log_det F = log_det R``. Scales nest: ``R`` may end with another `FactorOut`.
 
     Args:
         rest: invertible layers, data side first, or a `Stack` of them.
@@ -27,9 +30,7 @@ class FactorOut(ToVector):
     Source: Dinh et al. 2017 (arXiv:1605.08803), §3.6.
     """
 
-    iterative = True
-
-    def __init__(self, rest, **kwargs):
+    def __init__(self, rest: Stack | Sequence[Invertible], **kwargs) -> None:
         rest = rest if isinstance(rest, Stack) else Stack(rest)
         kwargs.setdefault("dtype", rest.dtype_policy.name)
         super().__init__(**kwargs)
@@ -41,10 +42,10 @@ class FactorOut(ToVector):
 
     @property
     def context_shape(self):
-        """Shape of one context, where the rest is conditional."""
+        """Shape of one context, if the rest is conditional."""
         return self.rest.context_shape
 
-    def expected_event_ndims(self):
+    def _expected_event_ndims(self):
         return self.rest.event_ndims
 
     def build(self, input_shape):
@@ -62,46 +63,46 @@ class FactorOut(ToVector):
         self.early_shape = (*shape[1:-1], self.channels)
         self.late_shape = tuple(self.rest.compute_output_shape(rest_shape)[1:])
 
-    def call(self, x, training=False, **condition):
+    def call(self, x, training=False, context=None):
         early, late = self._split(x)
-        return self._joined(early, self.rest(late, training=training, **condition))
+        options = {"context": context} if self.is_conditional else {}
+        return self._joined(early, self.rest(late, training=training, **options))
 
     def is_initialized(self):
         return self.rest.is_initialized()
 
-    def initialize(self, x, **condition):
-        self.rest.initialize(self._split(self.prepare(x))[1], **condition)
+    def initialize(self, x, *, context=None):
+        self.rest.initialize(self._split(self._prepare(x))[1], context=context)
 
-    def transform(self, x, seed, **condition):
+    def _forward_and_log_det(self, x, *, seed, context):
         early, late = self._split(x)
-        late_seed = random.fold_in(seed, 0)
-        late, log_det = self.rest.forward_and_log_det(late, late_seed, **condition)
+        late = self.rest._prepare(late)
+        late, log_det = self.rest._forward_and_log_det(
+            late, seed=random.fold_in(seed, 0), context=context
+        )
         return self._joined(early, late), log_det
 
-    def inverse(self, y, tolerance=None, context=None):
-        """As `Stack.inverse` of points by themselves, of the rest; what has left is exact."""
-        y = self.prepare_output(y)
-        block_tolerance = self.rest.block_tolerance(tolerance)
-        return self.invert(y, block_tolerance=block_tolerance, **self.condition(context, y))
+    def _block_tolerance(self, tolerance):
+        return self.rest._block_tolerance(tolerance)
 
-    def invert(self, y, **options):
+    def _inverse(self, y, options):
         early, late = self._parted(y)
-        result = self.rest.invert(self.rest.prepare_output(late), **options)
+        result = self.rest._inverse(self.rest._prepare_output(late), options)
         return InverseResult(tf.concat([early, result.x], -1), *result[1:])
 
-    def preimage(self, y, **options):
+    def _inverse_point(self, y, options):
         early, late = self._parted(y)
-        return tf.concat([early, self.rest.preimage(late, **options)], -1)
+        return tf.concat([early, self.rest._inverse_point(late, options)], -1)
 
     def inverse_lipschitz_bound(self):
-        """The rest's, and 1 for what leaves."""
+        """Returns the bound of the rest, at least 1 for the channels that leave."""
         return tf.maximum(1.0, tf.cast(self.rest.inverse_lipschitz_bound(), tf.float64))
 
-    def last_latent(self, y):
-        return self.rest.last_latent(self._parted(y)[1])
+    def _last_latent(self, y):
+        return self.rest._last_latent(self._parted(y)[1])
 
-    def last_latent_shape(self):
-        return self.rest.last_latent_shape()
+    def _last_latent_shape(self):
+        return self.rest._last_latent_shape()
 
     def _split(self, x):
         return tf.split(x, [self.channels, x.shape[-1] - self.channels], -1)

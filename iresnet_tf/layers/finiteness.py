@@ -1,15 +1,16 @@
-"""Where the weights of a model stopped being numbers."""
+"""The layers of a model whose weights are no longer finite."""
 
 import keras
 import numpy as np
 
+from iresnet_tf.internals import inner_layers
 from iresnet_tf.layers.invertible import Invertible
 
 
-def layers_not_finite(model_or_layer):
-    """Names of the layers that hold a weight with NaN or Inf, in the order of the model.
+def layers_not_finite(model_or_layer: keras.layers.Layer) -> list[str]:
+    """Returns the names of layers that hold a weight with NaN or Inf, in the model's order.
 
-    A residual block counts as one layer, with all that is inside it.
+    A residual block counts as one layer, together with the layers inside it.
 
     Args:
         model_or_layer: a Keras model or layer.
@@ -18,7 +19,7 @@ def layers_not_finite(model_or_layer):
 
 
 def _units(layer):
-    inner = [*layer._flatten_layers(include_self=False, recursive=False)]
+    inner = inner_layers(layer)
     is_unit = not inner or (isinstance(layer, Invertible) and not layer.parts)
     return [layer] if is_unit else [unit for each in inner for unit in _units(each)]
 

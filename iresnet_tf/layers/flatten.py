@@ -1,4 +1,4 @@
-"""From images to vectors."""
+"""The flattening of images to vectors."""
 
 import keras
 import tensorflow as tf
@@ -7,10 +7,7 @@ from iresnet_tf.layers.invertible import ClosedForm, Invertible
 
 
 class ToVector(Invertible):
-    """Base of the layers whose latent is a vector of all elements: the shapes."""
-
-    def output_event_shape(self):
-        return (tf.TensorShape(self.event_shape).num_elements(),)
+    """Base of the layers whose latent is one vector: their shapes."""
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], tf.TensorShape(input_shape[1:]).num_elements())
@@ -26,25 +23,27 @@ class ToVector(Invertible):
 class Flatten(ClosedForm, ToVector):
     """``[batch, …event] → [batch, D]``, the last axis fastest; ``log_det = 0``.
 
-    At the end of a stack, a head still sees the event in its shape: see `last_latent`.
+    At the end of a stack, the head of a classifier still sees samples of the shape ``event``.
     """
 
-    def call(self, x):
-        return tf.reshape(x, [-1, *self.output_event_shape()])
+    def call(self, x, context=None):
+        del context
+        return tf.reshape(x, [-1, *self.latent_shape])
 
-    def transform(self, x, seed):
-        del seed
+    def _forward_and_log_det(self, x, *, seed, context):
+        del seed, context
         return self.call(x), tf.zeros(tf.shape(x)[:1], x.dtype)
 
-    def closed_form(self, y):
+    def _closed_form(self, y, *, context):
+        del context
         return (tf.reshape(y, [-1, *self.event_shape]),)
 
-    def last_latent(self, y):
+    def _last_latent(self, y):
         return tf.reshape(y, [-1, *self.event_shape])
 
-    def last_latent_shape(self):
+    def _last_latent_shape(self):
         return self.event_shape
 
     def inverse_lipschitz_bound(self):
-        """1."""
+        """Returns 1."""
         return 1.0

@@ -1,90 +1,49 @@
 """The contract of an invertible layer."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics import random
-from iresnet_tf.numerics.maps.rounding import event_norm
-
-REMEDY = (
-    "Clean the data, or lower the learning rate or clip the gradients (global_clipnorm=1 of the "
-    "optimizer) if this happened while training."
+from iresnet_tf.layers.inputs import (
+    REMEDY,
+    as_tensor,
+    random_seed,
+    require_finite,
+    require_tolerance,
 )
-
-
-class InverseResult(NamedTuple):
-    """A preimage and how well it is known, per sample.
-
-    Attributes:
-        x: ``[batch, …event]``.
-        iterations: int32 ``[batch]``, evaluations of ``g``.
-        residual: ``[batch]``, ``‖F(x) − y‖₂`` at the returned ``x``.
-        converged: bool ``[batch]``, whether the solver met its tolerance.
-        error_bound: ``[batch]``, upper bound on ``‖x − F⁻¹(y)‖₂``, rounding included;
-            ``inf`` where the layer is not certified to be a contraction.
-    """
-
-    x: tf.Tensor
-    iterations: tf.Tensor
-    residual: tf.Tensor
-    converged: tf.Tensor
-    error_bound: tf.Tensor
-
-    @classmethod
-    def exact(cls, x, *terms):
-        """The result of an inverse in closed form: no iterations, no error but rounding.
-
-        Args:
-            x: ``[batch, …event]``.
-            *terms: what was added up to ``x``, if anything: each is a few roundings off.
-        """
-        batch = tf.shape(x)[:1]
-        epsilon = np.finfo(x.dtype.as_numpy_dtype).eps
-        error = tf.zeros(batch, x.dtype)
-        for term in terms:
-            error += (
-                8.0 * epsilon * event_norm(tf.broadcast_to(tf.cast(term, x.dtype), tf.shape(x)))
-            )
-        zero = tf.zeros(batch, x.dtype)
-        one = tf.ones(batch, tf.bool)
-        return cls(x, tf.zeros(batch, tf.int32), zero, one, tf.stop_gradient(error))
+from iresnet_tf.layers.inversion import InverseOptions, InverseResult
+from iresnet_tf.numerics import random
 
 
 class Invertible(keras.layers.Layer):
-    """A layer ``y = F(x)`` with an inverse and a log-determinant.
+    """A layer ``y = F(x)`` with an inverse and a log-determinant, from data to latent.
 
-    Direction: data → latent.  A subclass gives `transform`, `invert`
-    and `inverse_lipschitz_bound`, all on prepared tensors (built, converted,
-    checked); this class derives the public face.
+    A subclass gives three hooks, which receive prepared tensors (converted, checked, the layer
+    built): `_forward_and_log_det`, `_inverse` and `inverse_lipschitz_bound`.  A layer whose
+    inverse is a formula extends `ClosedForm` instead.  One that changes the shape of a sample
+    also gives ``compute_output_shape`` and `compute_input_shape`, and one that depends on a
+    context has a `context_shape`.
 
     Args:
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for a half-precision or mixed dtype policy: a flow inverted
-            in bfloat16 is off by about 1e-2, in float16 by 1e-3.
+        ValueError: for a half-precision or mixed dtype policy: a flow inverted in bfloat16 is
+            off by about 1e-2, in float16 by 1e-3.
     """
-
-    iterative = False
-    """Whether `invert` and `preimage` iterate, and so take ``block_tolerance`` and ``path_steps``.
-
-    The first is asked of the root mean square error that each residual block adds to a sample;
-    for the second see `iresnet_tf.numerics.solvers.paths`."""
 
     parts: Sequence["Invertible"] = ()
     """The invertible layers that this one is made of."""
 
-    context_shape: tuple | None = None
-    """Shape of one context of a conditional map ``F(x; c)``; ``None`` where it is of ``x`` alone.
+    context_shape: tuple[int, ...] | None = None
+    """Shape of one context of a conditional map ``F(x; c)``; ``None`` for a map of ``x`` alone."""
 
-    A conditional layer's `transform`, `invert`, `preimage`, `initialize` and ``call`` take a
-    ``context`` beside what is named here."""
+    event_shape: tuple[int, ...] | None
+    """Shape of one sample; ``None`` until the layer is built."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if self.compute_dtype not in ("float32", "float64"):
             raise ValueError(
@@ -92,56 +51,108 @@ class Invertible(keras.layers.Layer):
                 f"policy {self.dtype_policy.name!r}, whose rounding would break the inverse. "
                 "Pass dtype='float32'."
             )
-        # The shape of a sample, once the layer is built.
-        self.event_shape: Any = None
+        self.event_shape = None
 
-    @property
-    def event_ndims(self):
-        """Rank of one sample, where the layer is built or its kind or parts tell; else ``None``."""
-        return self.expected_event_ndims() if self.event_shape is None else len(self.event_shape)
+    # The hooks of a subclass.
 
-    # What a subclass gives.
+    def _forward_and_log_det(
+        self, x: tf.Tensor, *, seed: tf.Tensor, context: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns ``F(x)`` and ``log |det ∂F/∂x|``, ``[batch]``, nats, at a prepared ``x``."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _forward_and_log_det.")
 
-    def expected_event_ndims(self):
-        """Rank of one sample, where it is known before the layer is built."""
+    def _inverse(self, y: tf.Tensor, options: InverseOptions) -> InverseResult:
+        """Returns ``F⁻¹(y)`` with its report at a prepared ``y``, differentiable."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _inverse.")
+
+    def _inverse_point(self, y: tf.Tensor, options: InverseOptions) -> tf.Tensor:
+        """Returns ``F⁻¹(y)`` at a prepared ``y``, differentiable, without the report."""
+        return self._inverse(y, options).x
+
+    def inverse_lipschitz_bound(self) -> float | tf.Tensor:
+        """Returns an upper bound on ``Lip(F⁻¹)`` with the weights as they are now."""
+        raise NotImplementedError(f"{type(self).__name__} must implement inverse_lipschitz_bound.")
+
+    def _block_tolerance(self, tolerance: float | None) -> float | None:
+        """Returns the share of each residual block in a tolerance that is asked of the layer."""
+        return tolerance
+
+    def _expected_event_ndims(self) -> int | None:
+        """Returns the rank of one sample, if it is known before the layer is built."""
         return None
 
-    def transform(self, x, seed):
-        """``(y, log_det)`` at a prepared ``x``; ``seed`` is a stateless seed."""
-        raise NotImplementedError
+    def _last_latent(self, y: tf.Tensor) -> tf.Tensor:
+        """Returns the part of a latent ``y`` that has passed every layer, for a classifier's head.
 
-    def invert(self, y):
-        """`InverseResult` at a prepared ``y``, differentiable; see `iterative`."""
-        raise NotImplementedError
-
-    def inverse_lipschitz_bound(self):
-        """Upper bound on ``Lip(F⁻¹)`` with the weights as they are now."""
-        raise NotImplementedError
-
-    def is_initialized(self):
-        """Whether the layer has had its data-dependent initialisation, if it has one."""
-        return True
-
-    def initialize(self, x):
-        """Sets what depends on the first data; nothing, for most layers."""
-        self.prepare(x)
-
-    def preimage(self, y):
-        """``F⁻¹(y)`` at a prepared ``y``, differentiable, without the report."""
-        return self.invert(y).x
-
-    def last_latent(self, y):
-        """The part of ``y`` that has passed every layer, in its shape before a last `Flatten`.
-
-        All of it, but for a `FactorOut`.
+        That is all of it, except after a `FactorOut`; in its shape before a last `Flatten`.
         """
         return y
 
-    def last_latent_shape(self):
-        """Shape of one sample of `last_latent`."""
-        return self.output_event_shape()
+    def _last_latent_shape(self) -> tuple[int, ...]:
+        """Returns the shape of one sample of `_last_latent`."""
+        return self.latent_shape
 
-    # The public face.
+    # Data-dependent initialisation.
+
+    def is_initialized(self) -> bool:
+        """Returns whether the layer has had its data-dependent initialisation, if it has one."""
+        return True
+
+    def initialize(self, x: Any, *, context: Any = None) -> None:
+        """Sets what depends on the first data: nothing, for most layers.
+
+        Args:
+            x: ``[batch, …event]``.
+            context: see `forward_and_log_det`.
+        """
+        del context
+        self._prepare(x)
+
+    # The public calls.
+
+    def forward_and_log_det(
+        self, x: Any, *, seed: Any = None, context: Any = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns ``y = F(x)`` and ``log |det ∂y/∂x|``, data → latent.
+
+        Args:
+            x: ``[batch, …event]``.
+            seed: integer or stateless seed ``[2]`` of the numbers that are drawn; by default a
+                fresh one from the layer's saved generator state.
+            context: ``[batch, …context_shape]``, or ``[1, …context_shape]`` for all samples
+                alike, of a conditional layer.  The derivative is that in ``x``.
+
+        Returns:
+            ``y``: ``[batch, …latent]``; ``log_det``: ``[batch]``, nats.
+
+        Raises:
+            ValueError: for a wrong rank or event shape, for a context where the layer takes
+                none, or none where it takes one.
+            tf.errors.InvalidArgumentError: for NaN or Inf in ``x``.
+        """
+        x = self._prepare(x)
+        seed = self._next_seed() if seed is None else random.as_seed(seed)
+        return self._forward_and_log_det(x, seed=seed, context=self._condition(context, x))
+
+    def inverse(
+        self, y: Any, *, tolerance: float | None = None, context: Any = None
+    ) -> InverseResult:
+        """Returns ``x = F⁻¹(y)`` as an `InverseResult`; ``x`` is differentiable.
+
+        Args:
+            y: ``[batch, …latent]``.
+            tolerance: largest root mean square of ``x − F⁻¹(y)`` over a sample, in the units of
+                ``x``; by default each residual block keeps to the tolerance of its solver.
+            context: see `forward_and_log_det`.
+
+        Raises:
+            ValueError: see `forward_and_log_det`; or for a tolerance that is not positive.
+            tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
+        """
+        y = self._prepare_output(y)
+        return self._inverse(y, self._inverse_options(y, tolerance, context))
+
+    # Shapes.
 
     def build(self, input_shape):
         self.event_shape = tuple(input_shape[1:])
@@ -155,111 +166,50 @@ class Invertible(keras.layers.Layer):
         )
 
     @property
-    def is_conditional(self):
+    def event_ndims(self) -> int | None:
+        """Rank of one sample, if the layer is built or its kind or parts tell it."""
+        return self._expected_event_ndims() if self.event_shape is None else len(self.event_shape)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one latent sample, once the layer is built."""
+        return tuple(self.compute_output_shape((None, *(self.event_shape or ())))[1:])
+
+    @property
+    def is_conditional(self) -> bool:
         """Whether the map depends on a context."""
         return self.context_shape is not None
 
-    def forward_and_log_det(self, x, seed=None, context=None):
-        """``y = F(x)`` and ``log |det ∂y/∂x|``, data → latent.
-
-        Args:
-            x: ``[batch, …event]``.
-            seed: integer or stateless seed ``[2]`` for what is drawn; by default a
-                fresh one from the layer's saved generator state.
-            context: ``[batch, …context_shape]``, or ``[1, …context_shape]`` for all samples
-                alike, of a conditional layer; the derivative is that in ``x``.
-
-        Returns:
-            ``y``: ``[batch, …event]``; ``log_det``: ``[batch]``, nats.
-
-        Raises:
-            ValueError: for a wrong rank or event shape, or a context where none belongs or
-                none where one does.
-            tf.errors.InvalidArgumentError: for NaN or Inf in ``x``.
-        """
-        x = self.prepare(x)
-        seed = self.next_seed() if seed is None else random.as_seed(seed)
-        return self.transform(x, seed, **self.condition(context, x))
-
-    def inverse(self, y, context=None):
-        """``x = F⁻¹(y)`` as an `InverseResult`.
-
-        Args:
-            y: ``[batch, …event]``.
-            context: see `forward_and_log_det`.
-
-        Raises:
-            ValueError, tf.errors.InvalidArgumentError: as `forward_and_log_det`.
-        """
-        y = self.prepare_output(y)
-        return self.invert(y, **self.condition(context, y))
-
-    def condition(self, context, x):
-        """The keywords that tell a conditional layer its context, checked; none for others.
-
-        Args:
-            context: see `forward_and_log_det`, or ``None``.
-            x: the prepared batch beside it.
-        """
-        if self.context_shape is None:
-            if context is not None:
-                raise ValueError(
-                    f"{self.name} does not depend on a context; received one. Leave it out, or "
-                    "give its contractions a context_shape."
-                )
-            return {}
-        wanted = f"context=[batch, {', '.join(map(str, self.context_shape))}]"
-        if context is None:
-            raise ValueError(f"{self.name} depends on a context; received none. Give {wanted}.")
-        context = as_tensor(context, self.compute_dtype)
-        rows = context.shape[:1]
-        if context.shape[1:] != self.context_shape or not (
-            rows.is_compatible_with([1]) or rows.is_compatible_with(x.shape[:1])
-        ):
-            raise ValueError(
-                f"{self.name} takes {wanted} beside a batch of samples, or [1, …] for all alike; "
-                f"received a context of shape {tuple(context.shape)} beside {tuple(x.shape)}."
-            )
-        return {"context": context}
-
-    def next_seed(self):
-        """A fresh stateless seed from the saved generator state, which moves on."""
-        seed = tf.identity(self.seed_state.value)
-        self.seed_state.assign_add([0, 1])
-        return seed
-
-    def call(self, x, **condition):
-        """``F(x)``: of `transform` without a seed, where a subclass has no shorter way."""
-        return self.transform(x, None, **condition)[0]
+    def call(self, x, context=None):
+        """Applies ``F``."""
+        return self._forward_and_log_det(x, seed=None, context=context)[0]
 
     def compute_output_shape(self, input_shape):
-        """Shape of what ``input_shape`` is mapped to: the same unless the layer reshapes."""
+        """Returns the shape of ``F(x)``: that of ``x``, unless the layer changes it."""
         return input_shape
 
-    def compute_input_shape(self, output_shape):
-        """Shape of what the layer maps to ``output_shape``: the same unless it reshapes."""
-        return output_shape
+    def compute_input_shape(self, output_shape: Sequence) -> tuple:
+        """Returns the shape of ``F⁻¹(y)``: that of ``y``, unless the layer changes it."""
+        return tuple(output_shape)
 
-    def output_event_shape(self):
-        """Shape of one latent sample; that of the input unless the layer reshapes."""
-        return self.event_shape
+    # Preparation.
 
-    def prepare(self, x):
-        """``x`` as a tensor of the layer's dtype, the layer built, shape and values checked."""
+    def _prepare(self, x: Any) -> tf.Tensor:
+        """Returns ``x`` as a checked tensor of the layer's dtype; builds the layer for it."""
         x = as_tensor(x, self.compute_dtype)
         if not self.built:
             self.build(x.shape)
         return self._checked(x, self.event_shape)
 
-    def prepare_output(self, y):
-        """The same for a point of the latent side."""
+    def _prepare_output(self, y: Any) -> tf.Tensor:
+        """Returns a latent ``y`` as a checked tensor; builds the layer for it."""
         y = as_tensor(y, self.compute_dtype)
         if not self.built:
             self.build(self.compute_input_shape(y.shape))
-        return self._checked(y, self.output_event_shape())
+        return self._checked(y, self.latent_shape)
 
     def _checked(self, x, event_shape):
-        if event_shape is not None and tuple(x.shape[1:]) != tuple(event_shape):
+        if tuple(x.shape[1:]) != tuple(event_shape):
             raise ValueError(
                 f"{self.name} was built for samples of shape {tuple(event_shape)}; received a "
                 f"batch of shape {tuple(x.shape)}. Give [batch, …] with that sample shape, or "
@@ -269,55 +219,60 @@ class Invertible(keras.layers.Layer):
             x, f"{self.name} received NaN or Inf in a batch of shape {tuple(x.shape)}. {REMEDY}"
         )
 
+    def _condition(self, context: Any, x: tf.Tensor) -> tf.Tensor | None:
+        """Returns the context as a checked tensor; ``None`` for a layer that takes none.
+
+        Args:
+            context: see `forward_and_log_det`.
+            x: the prepared batch that the context belongs to.
+        """
+        if self.context_shape is None:
+            if context is not None:
+                raise ValueError(
+                    f"{self.name} does not depend on a context; received one. Leave it out, or "
+                    "give its contractions a context_shape."
+                )
+            return None
+        wanted = f"context=[batch, {', '.join(map(str, self.context_shape))}]"
+        if context is None:
+            raise ValueError(f"{self.name} depends on a context; received none. Give {wanted}.")
+        context = as_tensor(context, self.compute_dtype)
+        rows = context.shape[:1]
+        if context.shape[1:] != self.context_shape or not (
+            rows.is_compatible_with([1]) or rows.is_compatible_with(x.shape[:1])
+        ):
+            raise ValueError(
+                f"{self.name} takes {wanted} with a batch of samples, or [1, …] for all alike; "
+                f"received a context of shape {tuple(context.shape)} with {tuple(x.shape)}."
+            )
+        return context
+
+    def _inverse_options(
+        self, y: tf.Tensor, tolerance: float | None = None, context: Any = None
+    ) -> InverseOptions:
+        """Returns the checked options of an inverse at a prepared ``y``."""
+        block_tolerance = self._block_tolerance(require_tolerance(tolerance))
+        return InverseOptions(block_tolerance, self._condition(context, y))
+
+    def _next_seed(self) -> tf.Tensor:
+        """Returns a fresh stateless seed and advances the saved generator state."""
+        seed = tf.identity(self.seed_state.value)
+        self.seed_state.assign_add([0, 1])
+        return seed
+
 
 class ClosedForm(Invertible):
     """A layer whose inverse is a formula.
 
-    A subclass gives `transform`, `closed_form` and `inverse_lipschitz_bound`.
+    A subclass gives `_forward_and_log_det`, `_closed_form` and `inverse_lipschitz_bound`.
     """
 
-    def closed_form(self, y):
-        """``(F⁻¹(y), …)`` at a prepared ``y``, with what was added up to it, if anything."""
-        raise NotImplementedError
+    def _closed_form(self, y: tf.Tensor, *, context: tf.Tensor | None) -> tuple:
+        """Returns ``(F⁻¹(y), *terms)`` at a prepared ``y``, with its summands if it is a sum."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _closed_form.")
 
-    def invert(self, y, **condition):
-        return InverseResult.exact(*self.closed_form(y, **condition))
+    def _inverse(self, y, options):
+        return InverseResult.exact(*self._closed_form(y, context=options.context))
 
-    def preimage(self, y, **condition):
-        return self.closed_form(y, **condition)[0]
-
-
-def require_finite(x, message):
-    """``x``; an error where the sum of a sample is NaN or Inf, as it is where an element is.
-
-    (Or where the sum alone overflows, which no log-density would survive.)
-    """
-    # Checked element by element, x would cost several times its sum.
-    sums = tf.reduce_sum(x, list(range(1, x.shape.rank)))
-    with tf.control_dependencies([tf.debugging.assert_all_finite(sums, message)]):
-        return tf.identity(x)
-
-
-def as_tensor(x, dtype):
-    """``x`` as a tensor of ``dtype``, whatever it was."""
-    if isinstance(x, keras.KerasTensor):
-        raise ValueError(
-            "This method takes arrays or tensors, not a symbolic Keras input; call the layer "
-            "itself inside a functional model."
-        )
-    return tf.cast(tf.convert_to_tensor(x), dtype)
-
-
-def require_tolerance(tolerance):
-    """``tolerance``, if it is a positive number or ``None``."""
-    if tolerance is not None and not tolerance > 0.0:
-        raise ValueError(
-            f"tolerance is a positive number, or None for the solver's own; received {tolerance!r}."
-        )
-    return tolerance
-
-
-def random_seed(shape, dtype=None):
-    """Fresh generator state, ``int32``; it follows `keras.utils.set_random_seed`."""
-    del dtype
-    return tf.constant(np.random.randint(0, 2**31 - 1, shape), tf.int32)
+    def _inverse_point(self, y, options):
+        return self._closed_form(y, context=options.context)[0]

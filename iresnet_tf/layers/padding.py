@@ -1,4 +1,4 @@
-"""Room for a classifier: channels of zeros."""
+"""Channels of zeros, which give a classifier room."""
 
 import keras
 import tensorflow as tf
@@ -8,11 +8,10 @@ from iresnet_tf.layers.invertible import ClosedForm
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class InjectivePadding(ClosedForm):
-    """``x ↦ [x, 0]`` on the channels; the inverse drops what was appended.
+    """``x ↦ [x, 0]`` on the channels; the inverse drops the zeros.
 
-    One-to-one but not onto, so it has no log-determinant: it serves classification,
-    where a point of the latent side that is nobody's image is inverted to the
-    preimage of its first channels.
+    The map is one-to-one but not onto, so it has no log-determinant and serves classification
+    alone.  The inverse of any latent point is the preimage of its first channels.
 
     Args:
         channels: number of channels of zeros.
@@ -25,31 +24,30 @@ class InjectivePadding(ClosedForm):
     Source: Jacobsen et al. 2018 (arXiv:1802.07088); Behrmann et al. 2019, §4.1.
     """
 
-    def __init__(self, channels: int, **kwargs):
+    def __init__(self, channels: int, **kwargs) -> None:
         super().__init__(**kwargs)
         if channels != int(channels) or channels < 1:
             raise ValueError(f"channels is an integer of at least 1; received {channels!r}.")
         self.channels = int(channels)
 
-    def call(self, x):
+    def call(self, x, context=None):
+        del context
         return tf.pad(x, [[0, 0]] * (x.shape.rank - 1) + [[0, self.channels]])
 
-    def transform(self, x, seed):
+    def _forward_and_log_det(self, x, *, seed, context):
         raise ValueError(
             f"{self.name} maps into a space of more dimensions than the data have, where the "
             "data have no density: there is no log-determinant. Leave the padding out of a "
             "density model."
         )
 
-    def closed_form(self, y):
+    def _closed_form(self, y, *, context):
+        del context
         return (y[..., : -self.channels],)
 
     def inverse_lipschitz_bound(self):
-        """1."""
+        """Returns 1."""
         return 1.0
-
-    def output_event_shape(self):
-        return (*self.event_shape[:-1], self.event_shape[-1] + self.channels)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], input_shape[-1] + self.channels)

@@ -1,6 +1,7 @@
-"""From discrete data to the space where a flow models them."""
+"""Fixed elementwise maps from data to the space where a flow models them."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,14 +9,15 @@ import tensorflow as tf
 
 from iresnet_tf.layers.invertible import ClosedForm
 from iresnet_tf.numerics import random
+from iresnet_tf.numerics.axes import dimension_of, event_axes
 from iresnet_tf.numerics.execution import replicas
 
 
 class Preprocessing(ClosedForm):
-    """Base of the fixed elementwise maps."""
+    """Base of the fixed elementwise maps, whose constants a tolerance is carried through."""
 
     def _constant_log_det(self, x, per_element):
-        log_det = x.shape[1:].num_elements() * per_element
+        log_det = dimension_of(x) * per_element
         return tf.fill(tf.shape(x)[:1], tf.constant(log_det, x.dtype))
 
 
@@ -23,38 +25,38 @@ class Preprocessing(ClosedForm):
 class Dequantize(Preprocessing):
     """``y = (x + u)/n``: levels ``{0, …, n−1}`` with uniform noise ``u``, scaled to ``[0, 1)``.
 
-    As an invertible map the layer is ``x ↦ x / n``, with
-    ``log_det = −D ln n``; the noise is what `add_noise` draws, and ``call`` with
-    ``training=True``.  A density model adds it in ``fit`` and ``evaluate``.
+    As an invertible map the layer is ``x ↦ x / n``, with ``log_det = −D ln n``.  The noise is
+    added by `add_noise`, and by ``call`` with ``training=True``.  A density model adds it in
+    ``fit`` and ``evaluate``.
 
     Args:
         levels: ``n``, the number of levels (256 for 8-bit images).
 
     Raises:
         ValueError: for fewer than two levels.
-        tf.errors.InvalidArgumentError: from `add_noise`, for data that are no levels.
+        tf.errors.InvalidArgumentError: from `add_noise`, for data that are not levels.
 
     Source: Uria et al. 2013 (arXiv:1306.0186); Theis et al. 2016 (arXiv:1511.01844).
     """
 
-    def __init__(self, levels: int = 256, **kwargs):
+    def __init__(self, levels: int = 256, **kwargs) -> None:
         super().__init__(**kwargs)
         if levels != int(levels) or levels < 2:
             raise ValueError(f"levels is an integer of at least 2; received {levels!r}.")
         self.levels = int(levels)
 
-    def add_noise(self, x, seed):
-        """``x + u`` with ``u`` uniform on ``[0, 1)``, keyed by seed and example."""
-        x = self.prepare(x)
+    def add_noise(self, x: Any, seed: Any) -> tf.Tensor:
+        """Returns ``x + u`` with ``u`` uniform on ``[0, 1)``, drawn by seed and example."""
+        x = self._prepare(x)
         whole = "whole numbers"
         self._require((x >= 0.0) & (x <= self.levels - 1.0), whole, self.levels - 1, x)
         self._require(x == tf.floor(x), whole, self.levels - 1, x)
         noise = random.uniform(tf.shape(x), random.as_seed(seed), x.dtype)
-        # In float32 x + u may round up to the next level: stay in the half-open interval.
+        # In float32 x + u may round up to the next level; the minimum stays below it.
         return tf.minimum(x + noise, (x + 1.0) * (1.0 - np.finfo(x.dtype.as_numpy_dtype).eps))
 
-    def require_range(self, x):
-        """Raises unless ``x`` lies in ``[0, n]``, as levels plus noise do."""
+    def require_range(self, x: tf.Tensor) -> None:
+        """Fails unless ``x`` lies in ``[0, n]``, as levels plus noise do."""
         within = (x >= 0.0) & (x <= float(self.levels))
         self._require(within, "levels plus noise", self.levels, x)
 
@@ -68,23 +70,24 @@ class Dequantize(Preprocessing):
 
     def call(self, x, training=False):
         if training:
-            x = self.add_noise(x, replicas.placed_seed(self.next_seed(), tf.shape(x)[0]))
+            x = self.add_noise(x, replicas.placed_seed(self._next_seed(), tf.shape(x)[0]))
         return x / self.levels
 
-    def transform(self, x, seed):
-        del seed
+    def _forward_and_log_det(self, x, *, seed, context):
+        del seed, context
         return x / self.levels, self._constant_log_det(x, -math.log(self.levels))
 
-    def closed_form(self, y):
+    def _closed_form(self, y, *, context):
+        del context
         x = y * self.levels
         return x, x
 
-    def to_levels(self, x):
-        """The level that a continuous point belongs to: ``clip(⌊x⌋, 0, n−1)``."""
+    def to_levels(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns the level that a continuous point belongs to, ``clip(⌊x⌋, 0, n−1)``."""
         return tf.clip_by_value(tf.floor(x), 0.0, self.levels - 1.0)
 
     def inverse_lipschitz_bound(self):
-        """``n``."""
+        """Returns ``n``."""
         return float(self.levels)
 
     def get_config(self):
@@ -106,29 +109,30 @@ class Logit(Preprocessing):
     Source: Dinh et al. 2017 (arXiv:1605.08803), §4.1.
     """
 
-    def __init__(self, alpha: float = 0.05, **kwargs):
+    def __init__(self, alpha: float = 0.05, **kwargs) -> None:
         super().__init__(**kwargs)
         if not 0.0 < alpha < 0.5:
             raise ValueError(f"alpha lies between 0 and 1/2 (exclusive); received {alpha!r}.")
         self.alpha = float(alpha)
 
-    def transform(self, x, seed):
-        del seed
+    def _forward_and_log_det(self, x, *, seed, context):
+        del seed, context
         p = self.alpha + (1.0 - 2.0 * self.alpha) * x
-        # 1 − p, without its cancellation where x is near 1.
+        # q = 1 − p, without cancellation where x is near 1.
         q = self.alpha + (1.0 - 2.0 * self.alpha) * (1.0 - x)
         log_p, log_q = tf.math.log(p), tf.math.log(q)
-        axes = list(range(1, x.shape.rank))
+        axes = event_axes(x)
         log_det = self._constant_log_det(x, math.log(1.0 - 2.0 * self.alpha))
         return log_p - log_q, log_det - tf.reduce_sum(log_p + log_q, axes)
 
-    def closed_form(self, y):
+    def _closed_form(self, y, *, context):
+        del context
         width = 1.0 - 2.0 * self.alpha
         p = tf.sigmoid(y)
         return (p - self.alpha) / width, p / width
 
     def inverse_lipschitz_bound(self):
-        """``1 / (4 (1 − 2α))``."""
+        """Returns ``1 / (4 (1 − 2α))``."""
         return 0.25 / (1.0 - 2.0 * self.alpha)
 
     def get_config(self):
@@ -140,22 +144,23 @@ class Center(Preprocessing):
     """``y = x − offset``; ``log_det = 0``.
 
     Args:
-        offset: what is subtracted; 1/2 centres data scaled to ``[0, 1]``.
+        offset: the number to subtract; 1/2 centres data scaled to ``[0, 1]``.
     """
 
-    def __init__(self, offset: float = 0.5, **kwargs):
+    def __init__(self, offset: float = 0.5, **kwargs) -> None:
         super().__init__(**kwargs)
         self.offset = float(offset)
 
-    def transform(self, x, seed):
-        del seed
+    def _forward_and_log_det(self, x, *, seed, context):
+        del seed, context
         return x - self.offset, self._constant_log_det(x, 0.0)
 
-    def closed_form(self, y):
+    def _closed_form(self, y, *, context):
+        del context
         return y + self.offset, y, self.offset
 
     def inverse_lipschitz_bound(self):
-        """1."""
+        """Returns 1."""
         return 1.0
 
     def get_config(self):
@@ -164,16 +169,16 @@ class Center(Preprocessing):
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class Standardize(Preprocessing):
-    """``y = (x − mean) / stddev``, a number or one a channel; ``log_det = −Σ ln stddev``.
+    """``y = (x − mean) / stddev``; ``log_det = −Σ ln stddev``.
 
     Args:
-        mean, stddev: a number, or a sequence with one for each channel (the last axis).
+        mean, stddev: a number each, or sequences with one for each channel (the last axis).
 
     Raises:
-        ValueError: for a stddev that is not positive, or two lengths.
+        ValueError: for a stddev that is not positive, or sequences of different lengths.
     """
 
-    def __init__(self, mean, stddev, **kwargs):
+    def __init__(self, mean, stddev, **kwargs) -> None:
         super().__init__(**kwargs)
         self.mean = np.asarray(mean, np.float64)
         self.stddev = np.asarray(stddev, np.float64)
@@ -184,17 +189,18 @@ class Standardize(Preprocessing):
                 f"received mean {mean!r} and stddev {stddev!r}."
             )
 
-    def transform(self, x, seed):
-        del seed
+    def _forward_and_log_det(self, x, *, seed, context):
+        del seed, context
         y = (x - tf.constant(self.mean, x.dtype)) / tf.constant(self.stddev, x.dtype)
         return y, self._constant_log_det(x, -float(np.mean(np.log(self.stddev))))
 
-    def closed_form(self, y):
+    def _closed_form(self, y, *, context):
+        del context
         scaled, mean = y * tf.constant(self.stddev, y.dtype), tf.constant(self.mean, y.dtype)
         return scaled + mean, scaled, mean
 
     def inverse_lipschitz_bound(self):
-        """The largest stddev."""
+        """Returns the largest stddev."""
         return float(np.max(self.stddev))
 
     def get_config(self):

@@ -1,58 +1,73 @@
 """The invertible residual block."""
 
 import math
+import weakref
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from iresnet_tf.layers.binding import bind
-from iresnet_tf.layers.invertible import InverseResult, Invertible, require_tolerance
+from iresnet_tf.layers.contractive import UnknownLipschitzError, as_contractive
+from iresnet_tf.layers.exponents import EUCLIDEAN
+from iresnet_tf.layers.inversion import InverseOptions, InverseResult
+from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.numerics import log_det as estimators
 from iresnet_tf.numerics import residual_map, solvers
+from iresnet_tf.numerics.maps import Map
+
+_BLOCKS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+"""Branch → set of the blocks that hold it, so that a shared branch is saved as one."""
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class ResidualBlock(Invertible):
-    """``y = x + g(x)``, invertible where ``Lip(g) < 1``.
+    """``y = x + g(x)``, invertible if ``Lip(g) < 1``.
 
     Args:
-        g: a `Contraction`, or any Keras layer that maps a sample to its own shape.
-            Several blocks may share one.  With a conditional one, ``g(x; c)``, the block is
-            an invertible map of ``x`` for every context ``c``, and so certified.
-        log_det: estimator of ``log |det(I + J_g)|``; `PowerSeries(terms=10)` by
-            default.
+        g: a `Contraction`, or any Keras layer that maps a sample to a sample of its own shape.
+            Several blocks may share one.  With a conditional ``g(x; c)`` the block is an
+            invertible map of ``x`` for every context ``c``, and certified as such.
+        log_det: estimator of ``log |det(I + J_g)|``; `PowerSeries(terms=10)` by default.
         solver: of the inverse; `Anderson(tolerance=1e-6)` by default.
-        recompute: whether the backward pass evaluates ``g`` anew instead of keeping what it
-            needs of the forward pass (gradient checkpointing): memory for depth, paid with
-            one more evaluation.  The gradients are the same; they are of first order.
+        recompute: whether the backward pass evaluates ``g`` again instead of keeping what it
+            needs from the forward pass (gradient checkpointing), which trades memory for one
+            more evaluation.  The gradients are the same; they are of first order.
 
     Shapes: ``[batch, …event] → [batch, …event]``.
 
     Raises:
-        ValueError: if ``g`` is no layer, or for another estimator or solver type.
+        ValueError: if ``g`` is no layer, or for another type of estimator or solver; when it is
+            built, if the shape of a sample is not known.
 
     Source: Behrmann et al. 2019 (arXiv:1811.00995), theorem 1 and eq. 4.
     """
 
-    iterative = True
-
-    def __init__(self, g, log_det=None, solver=None, recompute=False, **kwargs):
+    def __init__(
+        self,
+        g: keras.layers.Layer,
+        log_det: estimators.LogDet | dict | None = None,
+        solver: solvers.Solver | dict | None = None,
+        recompute: bool = False,
+        **kwargs: Any,
+    ) -> None:
         if not isinstance(g, keras.layers.Layer):
-            raise ValueError(f"g is a Keras layer, as Contraction.mlp(…); received {g!r}.")
+            raise ValueError(f"g is a Keras layer, such as Contraction.mlp(…); received {g!r}.")
         kwargs.setdefault("dtype", g.dtype_policy.name)
         super().__init__(**kwargs)
         self.g = g
-        # How many blocks hold g: see `get_config`.
-        g._number_of_blocks = getattr(g, "_number_of_blocks", 0) + 1
+        self._branch = as_contractive(g)
+        _BLOCKS.setdefault(g, weakref.WeakSet()).add(self)
         self.log_det = estimators.PowerSeries(terms=10) if log_det is None else log_det
         self.solver = solvers.Anderson() if solver is None else solver
         self.recompute = bool(recompute)
 
     @property
-    def log_det(self):
-        """The estimator; another may be assigned between calls of a model's ``fit`` and others.
+    def log_det(self) -> estimators.LogDet:
+        """The estimator of the log-determinant.
 
-        Within one, as from a callback, compiled steps keep what they were traced with.
+        Another one may be assigned between calls of a model's ``fit``, ``evaluate`` and
+        ``predict``.  Inside one of them, for example from a callback, the compiled steps keep
+        the estimator that they were traced with.
         """
         return self._log_det
 
@@ -61,21 +76,21 @@ class ResidualBlock(Invertible):
         self._log_det = estimators.get(estimator)
 
     @property
-    def solver(self):
-        """The solver of the inverse; another may be assigned: see `log_det`."""
+    def solver(self) -> solvers.Solver:
+        """The solver of the inverse; another one may be assigned, as for `log_det`."""
         return self._solver
 
     @solver.setter
     def solver(self, solver):
         self._solver = solvers.get(solver)
 
-    def expected_event_ndims(self):
-        return getattr(self.g, "event_ndims", None)
+    def _expected_event_ndims(self):
+        return self._branch.event_ndims
 
     @property
     def context_shape(self):
-        """Shape of one context, where ``g`` is conditional."""
-        return getattr(self.g, "context_shape", None)
+        """Shape of one context, if ``g`` is conditional."""
+        return getattr(self._branch, "context_shape", None)
 
     def build(self, input_shape):
         if None in tuple(input_shape[1:]):
@@ -87,70 +102,80 @@ class ResidualBlock(Invertible):
         super().build(input_shape)
 
     def call(self, x, context=None):
-        g = bind(self.g, **self.condition(context, x))
-        return residual_map.add(g, x, self.recompute)
+        return residual_map.add(self._map(self._condition(context, x)), x, recompute=self.recompute)
 
-    def transform(self, x, seed, context=None):
-        lipschitz = self._lipschitz_or_none()
-        g = bind(self.g, context)
-        return residual_map.transform(g, x, self.log_det, seed, lipschitz, self.recompute)
+    def _forward_and_log_det(self, x, *, seed, context):
+        return residual_map.transform(
+            self._map(context),
+            x,
+            self.log_det,
+            seed,
+            lipschitz=self._lipschitz_target(),
+            recompute=self.recompute,
+        )
 
-    def _lipschitz_or_none(self):
-        if not hasattr(self.g, "lipschitz_target"):
-            return None
+    def _map(self, context: tf.Tensor | None) -> Map:
+        return self._branch.bind(context) if self.is_conditional else self._branch.bind()
+
+    def _lipschitz_target(self):
+        """Returns the constant that training holds ``g`` to, or ``None`` if it is not known."""
         try:
-            return self.g.lipschitz_target()
-        except ValueError:
+            return self._branch.lipschitz_target()
+        except UnknownLipschitzError:
             return None
 
-    def inverse(self, y, lipschitz=None, tolerance=None, context=None):
-        """``x`` with ``x + g(x) = y``, as an `InverseResult`.
+    def inverse(self, y, *, tolerance=None, context=None, lipschitz=None):
+        """Returns ``x`` with ``x + g(x) = y``, as an `InverseResult`; ``x`` is differentiable.
 
-        ``error_bound = (residual + rounding) D^|1/2 − 1/p| / (1 − L)`` with the certified
-        ``L`` of the weights as they are now, in the p-norm (2 unless ``g`` has another);
-        ``inf`` where it is unknown or not below 1.
-        ``x`` is differentiable, by the implicit function theorem.
+        ``error_bound = (residual + rounding) D^|1/2 − 1/p| / (1 − L)`` with the certified ``L``
+        of the weights as they are now, in the p-norm in which ``g`` contracts (mostly 2);
+        ``inf`` if ``L`` is unknown or not below 1.  The gradient follows from the implicit
+        function theorem.
 
         Args:
             y: ``[batch, …event]``.
-            lipschitz: a bound on ``Lip(g)`` to use in place of the certified one.
-            tolerance: on the root mean square of ``x − F⁻¹(y)`` over a sample, in place of
-                the solver's own; see `Stack.inverse`.
+            tolerance: largest root mean square of ``x − F⁻¹(y)`` over a sample; by default the
+                solver's own tolerance holds.
             context: see `forward_and_log_det`.
+            lipschitz: a bound on ``Lip(g)`` that replaces the certified one.
 
         Raises:
-            ValueError: as `forward_and_log_det`, or for a tolerance that is not positive.
+            ValueError: see `forward_and_log_det`; or for a tolerance that is not positive.
             tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
         """
-        y, tolerance = self.prepare_output(y), require_tolerance(tolerance)
-        return self.invert(y, tolerance, lipschitz, **self.condition(context, y))
+        y = self._prepare_output(y)
+        return self._inverse(y, self._inverse_options(y, tolerance, context), lipschitz)
 
-    def invert(self, y, block_tolerance=None, lipschitz=None, context=None, path_steps=None):
-        options = y, block_tolerance, context, path_steps
-        x, found, margin = self._solved(residual_map.invert, *options)
+    def _inverse(self, y, options, lipschitz=None):
+        x, found, margin = self._solved(residual_map.invert, y, options)
         bound = self._error_bound(found.residual + margin, lipschitz)
         return InverseResult(x, found.iterations, found.residual, found.converged, bound)
 
-    def preimage(self, y, block_tolerance=None, context=None, path_steps=None):
-        return self._solved(residual_map.preimage, y, block_tolerance, context, path_steps)
+    def _inverse_point(self, y, options):
+        return self._solved(residual_map.invert_point, y, options)
 
-    def _solved(self, function, y, block_tolerance, context, path_steps):
-        tolerance = self._residual_tolerance(block_tolerance)
-        return function(bind(self.g, context), y, self.solver, tolerance, path_steps)
+    def _solved(self, function, y, options: InverseOptions):
+        return function(
+            self._map(options.context),
+            y,
+            self.solver,
+            tolerance=self._residual_tolerance(options.block_tolerance),
+            path_steps=options.path_steps,
+        )
 
     def _residual_tolerance(self, error):
-        """The largest residual that leaves a root mean square error of at most ``error``.
+        """Returns the largest residual that leaves a root mean square error of at most ``error``.
 
         ``‖x − F⁻¹(y)‖_p ≤ ‖r‖_p / (1 − L)`` with ``‖r‖_p ≤ D^{1/p} max |r|``, and the 2-norm is
-        at most ``D^{max(0, 1/2 − 1/p)}`` times the p-norm: divided by ``√D``, the error is at most
-        ``D^{max(0, 1/p − 1/2)} max |r| / (1 − L)``.  ``L`` is what the constraints enforce; where
-        none below 1 is known, as if it were 0.
+        at most ``D^{max(0, 1/2 − 1/p)}`` times the p-norm.  So the error, which is divided by
+        ``√D``, is at most ``D^{max(0, 1/p − 1/2)} max |r| / (1 − L)``.  ``L`` is what the
+        constraints enforce; it counts as 0 if no constant below 1 is known.
         """
-        lipschitz = self._lipschitz_or_none()
+        lipschitz = self._lipschitz_target()
         if error is None or lipschitz is None:
             return error
         gap = 1.0 - tf.cast(lipschitz, tf.float64)
-        exponent = tf.cast(self._output_exponent(), tf.float64)
+        exponent = tf.cast(self._reciprocal_exponent(), tf.float64)
         ratio = tf.pow(tf.cast(self._dimension(), tf.float64), tf.maximum(0.0, exponent - 0.5))
         return tf.cast(error, tf.float64) * tf.where(gap > 0.0, gap, 1.0) / ratio
 
@@ -161,52 +186,48 @@ class ResidualBlock(Invertible):
         return tf.where(gap > 0.0, bound, tf.constant(float("inf"), residual.dtype))
 
     def _norm_ratio(self):
-        """``D^|1/2 − 1/p|``: what a 2-norm loses by way of the p-norm in which g contracts."""
-        exponent, dimension = self._output_exponent(), self._dimension()
+        """Returns ``D^|1/2 − 1/p|``, the price of the 2-norm of a map that contracts in another."""
+        exponent, dimension = self._reciprocal_exponent(), self._dimension()
         if tf.is_tensor(exponent):
             return dimension ** tf.abs(0.5 - tf.cast(exponent, tf.float64))
         return dimension ** abs(0.5 - exponent)
 
-    def _output_exponent(self):
-        return getattr(self.g, "output_exponent", lambda: 0.5)()
+    def _reciprocal_exponent(self):
+        return (self._branch.output_exponent or EUCLIDEAN).reciprocal()
 
     def _dimension(self):
         return float(math.prod(self.event_shape))
 
-    def lipschitz_bound(self):
-        """Certified upper bound on ``Lip(g)`` with the weights as they are now.
+    def lipschitz_bound(self) -> float | tf.Tensor:
+        """Returns a certified upper bound on ``Lip(g)`` with the weights as they are now.
 
         Returns:
             float; inside a `tf.function` a float64 scalar tensor.
 
         Raises:
-            ValueError: where the constant of ``g`` is not known.
+            UnknownLipschitzError: if the constant of ``g`` is not known.
+            ValueError: if ``g`` is not built yet.
         """
-        if not hasattr(self.g, "lipschitz_bound"):
-            raise ValueError(
-                f"The Lipschitz constant of {self.g.name} is not known. Wrap it: "
-                "Contraction([layer], lipschitz=…) with a bound that you can vouch for."
-            )
-        return self.g.lipschitz_bound()
+        return self._branch.lipschitz_bound()
 
-    def lipschitz_bound_or_inf(self):
-        """`lipschitz_bound`, or ``inf`` where the constant of ``g`` is not known."""
+    def lipschitz_bound_or_inf(self) -> float | tf.Tensor:
+        """Returns `lipschitz_bound`, or ``inf`` if the constant of ``g`` is not known."""
         try:
             return self.lipschitz_bound()
-        except ValueError:
-            return float("inf")
+        except UnknownLipschitzError:
+            return math.inf
 
     def inverse_lipschitz_bound(self):
-        """``D^|1/2 − 1/p| / (1 − L)``; ``inf`` where ``L`` is unknown or not below 1."""
+        """Returns ``D^|1/2 − 1/p| / (1 − L)``; ``inf`` if ``L`` is unknown or not below 1."""
         lipschitz, ratio = self.lipschitz_bound_or_inf(), self._norm_ratio()
         if tf.is_tensor(lipschitz):
-            return tf.where(lipschitz < 1.0, ratio / (1.0 - lipschitz), float("inf"))
-        return ratio / (1.0 - lipschitz) if lipschitz < 1.0 else float("inf")
+            return tf.where(lipschitz < 1.0, ratio / (1.0 - lipschitz), math.inf)
+        return ratio / (1.0 - lipschitz) if lipschitz < 1.0 else math.inf
 
     def get_config(self):
         g = keras.saving.serialize_keras_object(self.g)
-        if self.g._number_of_blocks > 1:
-            # Keras's own mark of a shared object, which it loses below the top level.
+        if len(_BLOCKS[self.g]) > 1:
+            # Keras's own mark of a shared object; Keras loses it below the top level.
             g["shared_object_id"] = id(self.g)
         return {
             **super().get_config(),

@@ -2,12 +2,10 @@
 
     K̂ = K / max(1, σ(K)/c),   σ(K) = ⟨u, A_K v⟩ ≈ ‖A_K‖
 
-``u`` and ``v`` are saved, non-trainable vectors.  They are burned in when the
-layer is built and moved on by one warm-started step of power iteration in the
-kernel's Keras *constraint*, which leaves the kernel as it is: any Keras
-optimizer, in stock ``fit`` or a custom loop, keeps ``σ`` right.  No power
-iteration runs in ``call``.  ``σ`` is differentiable in the kernel, ``u`` and
-``v`` are not.
+``u`` and ``v`` are saved, non-trainable vectors.  They are found when the layer is built, and the
+kernel's Keras *constraint* updates them by one warm-started step of power iteration and leaves the
+kernel as it is.  So any Keras optimizer keeps ``σ`` right, in stock ``fit`` or a custom loop.  No
+power iteration runs in ``call``.  ``σ`` is differentiable in the kernel, not in ``u`` and ``v``.
 """
 
 import math
@@ -16,12 +14,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics.maps.linearization import Affine
+from iresnet_tf.internals import constrain_bare_variable, inner_layers
+from iresnet_tf.layers.contractive import ContractiveLayer
+from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
+from iresnet_tf.numerics.maps import Affine, Operator
 from iresnet_tf.numerics.norms import induced_norm
 
 
 class SpectralConstraint(keras.constraints.Constraint):
-    """Moves a layer's singular vectors on by power iteration; returns the kernel unchanged."""
+    """Updates a layer's singular vectors by power iteration and returns the kernel unchanged."""
 
     def __init__(self, layer):
         self.layer = layer
@@ -31,33 +32,38 @@ class SpectralConstraint(keras.constraints.Constraint):
         return kernel
 
 
-class SpectralLayer(keras.layers.Layer):
-    """Base of `SpectralDense` and `SpectralConv2D`: ``x ↦ A_K̂ x + b``, ``‖A_K̂‖_{p→q} ≤ c``.
+class SpectralLayer(ContractiveLayer):
+    """Base of the linear layers, ``x ↦ A_K̂ x + b`` with ``‖A_K̂‖_{p→q} ≤ c``.
 
-    A subclass gives the operator of a kernel, the shape of its input, and the
-    certified spectral norm.
+    A subclass gives `make_operator`, `vector_shape` and `certified_spectral_norm`, and calls
+    `add_weights` in its ``build``.
 
     Args:
         coeff: ``c``, the bound on the operator norm, in (0, 1); ``None`` for no bound, as in an
-            ordinary ResNet, to compare with.
-        p: exponent of the norm of the output, from 1 to infinity, or ``"learned"`` (it
-            starts at 2).  The input's is that of the linear layer before it in a
-            `Contraction`, for the first one that of the last; alone, its own.
-        power_iterations: steps of power iteration a training step.
+            ordinary ResNet, for comparison.
+        p: exponent of the norm of the output, from 1 to infinity, or ``"learned"`` (it starts
+            at 2).  In a `Contraction` the norm of the input is that of the output of the linear
+            layer before it, and for the first one of the last; alone, it is the layer's own.
+        power_iterations: number of steps of power iteration in a training step.
         use_bias: whether to add a bias.
-        kernel_initializer, bias_initializer: as in `keras.layers.Dense`.
+        kernel_initializer, bias_initializer: see `keras.layers.Dense`.
+
+    Raises:
+        ValueError: for a coefficient outside (0, 1), an exponent below 1, or less than one step.
     """
+
+    takes_width = True
 
     def __init__(
         self,
-        coeff=0.9,
-        p=2,
-        power_iterations=1,
-        use_bias=True,
+        coeff: float | None = 0.9,
+        p: float | str = 2,
+        power_iterations: int = 1,
+        use_bias: bool = True,
         kernel_initializer="glorot_uniform",
         bias_initializer="zeros",
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(**kwargs)
         if coeff is not None and not 0.0 < coeff < 1.0:
             raise ValueError(
@@ -70,41 +76,40 @@ class SpectralLayer(keras.layers.Layer):
             raise ValueError(f"power_iterations is at least 1; received {power_iterations!r}.")
         self.coeff = None if coeff is None else float(coeff)
         self.p = p
+        self.output_exponent = Exponent(
+            self._learned_reciprocal if isinstance(p, str) else 1.0 / p
+        )
         self.input_exponent = self.output_exponent
         self.power_iterations = int(power_iterations)
         self.use_bias = bool(use_bias)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
 
-    # What a subclass gives.
+    def make_operator(self, kernel: tf.Tensor) -> Operator:
+        """Returns the operator ``A_K`` of a kernel."""
+        raise NotImplementedError(f"{type(self).__name__} must implement make_operator.")
 
-    def make_operator(self, kernel):
-        """The pair ``(A_K, A_Kᵀ)``."""
-        raise NotImplementedError
-
-    def make_batch_operator(self, kernel):
-        """The same pair in the form that is quickest for a batch."""
+    def make_batch_operator(self, kernel: tf.Tensor) -> Operator:
+        """Returns ``A_K`` in the form that is quickest for a batch."""
         return self.make_operator(kernel)
 
-    def vector_shape(self):
-        """Shape ``[1, …]`` of the right singular vector."""
-        raise NotImplementedError
+    def vector_shape(self) -> tuple[int, ...]:
+        """Returns the shape ``(1, …)`` of the right singular vector."""
+        raise NotImplementedError(f"{type(self).__name__} must implement vector_shape.")
 
-    def certified_spectral_norm(self, kernel):
-        """Certified ``‖A_K‖₂`` of a numpy kernel."""
-        raise NotImplementedError
+    def certified_spectral_norm(self, kernel: np.ndarray) -> float:
+        """Returns a certified upper bound on ``‖A_K‖₂``."""
+        raise NotImplementedError(f"{type(self).__name__} must implement certified_spectral_norm.")
 
-    # What follows from it.
-
-    def _add_weights(self, kernel_shape):
+    def add_weights(self, kernel_shape: tuple[int, ...]) -> None:
+        """Adds the kernel ``[…, in, out]``, the bias, the exponent and the singular vectors."""
         self.kernel = self.add_weight(
             name="kernel",
             shape=kernel_shape,
             initializer=self.kernel_initializer,
             constraint=SpectralConstraint(self),
         )
-        # Of the bare variable too: an optimizer in a loop of TFP's sees that alone.
-        self.kernel.value._constraint = self.kernel.constraint
+        constrain_bare_variable(self.kernel)
         if self.use_bias:
             self.bias = self.add_weight(
                 name="bias", shape=(kernel_shape[-1],), initializer=self.bias_initializer
@@ -113,8 +118,8 @@ class SpectralLayer(keras.layers.Layer):
             self.exponent = self.add_weight(name="exponent", shape=(), initializer="zeros")
         right_shape = self.vector_shape()
         left_shape = (*right_shape[:-1], kernel_shape[-1])
-        self.right_vector = self._add_vector("right_vector", right_shape, self._burn_in_right)
-        self.left_vector = self._add_vector("left_vector", left_shape, self._burn_in_left)
+        self.right_vector = self._add_vector("right_vector", right_shape, self._initial_right)
+        self.left_vector = self._add_vector("left_vector", left_shape, self._initial_left)
 
     def _add_vector(self, name, shape, initializer):
         return self.add_weight(
@@ -125,33 +130,43 @@ class SpectralLayer(keras.layers.Layer):
             aggregation="only_first_replica",
         )
 
-    def _burn_in_right(self, shape, dtype=None):
+    def _initial_right(self, shape, dtype=None):
         kernel = tf.convert_to_tensor(self.kernel)
         start = tf.random.stateless_normal(shape, seed=[3, 4], dtype=kernel.dtype)
         return self.norm().leading_triple(self.make_operator(kernel), start).v
 
-    def _burn_in_left(self, shape, dtype=None):
+    def _initial_left(self, shape, dtype=None):
         kernel = tf.convert_to_tensor(self.kernel)
         operator = self.make_operator(kernel)
         return self.norm().power_step(operator, tf.convert_to_tensor(self.right_vector)).u
 
-    def update_vectors(self, kernel):
-        """``power_iterations`` warm-started steps for ``kernel``."""
+    def measure_input(self, exponent):
+        if exponent != self.input_exponent:
+            self.input_exponent = exponent
+            if self.built:
+                # The vectors belong to the norm that was measured before.
+                with tf.init_scope():
+                    self.right_vector.assign(self._initial_right(self.right_vector.shape))
+                    self.left_vector.assign(self._initial_left(self.left_vector.shape))
+        return self.output_exponent
+
+    def update_vectors(self, kernel: tf.Tensor) -> None:
+        """Takes ``power_iterations`` warm-started steps of power iteration for that kernel."""
         operator = self.make_operator(tf.convert_to_tensor(kernel))
         v = tf.convert_to_tensor(self.right_vector)
         self._assign(induced_norm.power_steps(self.norm(), operator, v, self.power_iterations))
 
-    def refresh(self, tolerance=1e-4):
-        """Moves the singular vectors on until ``σ`` is right to ``tolerance``, relative.
+    def refresh(self, tolerance: float = 1e-4) -> None:
+        """Refines the singular vectors until ``σ`` is right to ``tolerance``, relative.
 
-        Vectors that are right already stay as they are, to the bit.
+        Vectors that are right already stay the same, to the bit.
         """
         triple, is_better = self._refined(tolerance)
         if is_better:
             self._assign(triple)
 
-    def is_stale(self, tolerance=1e-3):
-        """Whether ``σ`` is too small by more than ``tolerance``, relative."""
+    def is_stale(self, tolerance: float = 1e-3) -> bool:
+        """Returns whether ``σ`` is too small by more than ``tolerance``, relative."""
         return self._refined(tolerance)[1]
 
     def _refined(self, tolerance):
@@ -165,35 +180,32 @@ class SpectralLayer(keras.layers.Layer):
         self.right_vector.assign(triple.v)
         self.left_vector.assign(triple.u)
 
-    def spectral_norm(self):
-        """``σ`` of the raw kernel: differentiable, never above ``‖A_K‖_{p→q}``."""
+    def spectral_norm(self) -> tf.Tensor:
+        """Returns ``σ`` of the raw kernel: differentiable, never above ``‖A_K‖_{p→q}``."""
         return self._spectral_norm_of(tf.convert_to_tensor(self.kernel))
 
     def _spectral_norm_of(self, kernel):
         return self.norm().of(self.make_operator(kernel), *self._vectors(), kernel)
 
     def _vectors(self):
-        """``u`` and ``v``."""
+        """Returns ``u`` and ``v``."""
         return tf.convert_to_tensor(self.left_vector), tf.convert_to_tensor(self.right_vector)
 
-    def constrained_kernel(self):
-        """``K / max(1, σ/c)``: the kernel that the layer applies."""
+    def constrained_kernel(self) -> tf.Tensor:
+        """Returns ``K / max(1, σ/c)``, the kernel that the layer applies."""
         kernel = tf.convert_to_tensor(self.kernel)
         if self.coeff is None:
             return kernel
         operator, (u, v) = self.make_operator(kernel), self._vectors()
         return induced_norm.constrained(self.norm(), operator, u, v, kernel, self.coeff)
 
-    def bind(self):
-        """The affine map with the weights as they are now."""
+    def bind(self, context=None):
+        del context
         bias = tf.convert_to_tensor(self.bias) if self.use_bias else None
         return Affine(self.make_batch_operator(self.constrained_kernel()), bias)
 
-    def call(self, x):
-        return self.bind()(x)
-
     def lipschitz_bound(self):
-        """Certified upper bound on ``‖A_K̂‖_{p→q}`` with the weights as they are now.
+        """Returns a certified upper bound on ``‖A_K̂‖_{p→q}`` with the weights as they are now.
 
         Returns:
             float, ``inf`` where none is known (``q < p``); inside a `tf.function` a
@@ -206,7 +218,7 @@ class SpectralLayer(keras.layers.Layer):
             raise ValueError(
                 f"{self.name} has no kernel yet, so no bound. Call it on a batch or build it first."
             )
-        known = self.constrained_kernel(), self.input_exponent(), self.output_exponent()
+        known = self.constrained_kernel(), *self._exponents()
         if tf.executing_eagerly():
             return float(self._certified_norm(*map(np.asarray, known)))
         tensors = [tf.convert_to_tensor(each) for each in known]
@@ -219,29 +231,27 @@ class SpectralLayer(keras.layers.Layer):
             induced_norm.riesz_thorin_bound(kernel, euclidean, float(domain), float(codomain))
         )
 
-    # The norm.
+    def _exponents(self):
+        """Returns the reciprocals of the exponents of the input's and the output's norm."""
+        return self.input_exponent.reciprocal(), self.output_exponent.reciprocal()
 
-    def output_exponent(self):
-        """``1/p`` of the norm of the output, as it is now; a scalar tensor where learned."""
-        if self.p != "learned":
-            return 1.0 / self.p
+    def _learned_reciprocal(self):
         if not self.built:
             return tf.constant(0.5, self.compute_dtype)
         return tf.sigmoid(tf.convert_to_tensor(self.exponent))
 
-    def norm(self):
-        """The operator norm that the coefficient bounds, with its exponents as they are now."""
+    def norm(self) -> induced_norm.EuclideanNorm | induced_norm.InducedNorm:
+        """Returns the operator norm that the coefficient bounds, with its exponents now."""
         if self.is_euclidean():
             return induced_norm.EuclideanNorm()
-        return induced_norm.InducedNorm(self.input_exponent(), self.output_exponent())
+        return induced_norm.InducedNorm(*self._exponents())
 
-    def is_euclidean(self):
-        """Whether the norm is the spectral one for good."""
-        exponents = self.input_exponent(), self.output_exponent()
-        return not any(tf.is_tensor(each) or each != 0.5 for each in exponents)
+    def is_euclidean(self) -> bool:
+        """Returns whether the norm is the spectral norm, and stays it."""
+        return self.input_exponent == self.output_exponent == EUCLIDEAN
 
     def lipschitz_target(self):
-        """The coefficient; ``inf`` without one."""
+        """Returns the coefficient; ``inf`` without one."""
         return math.inf if self.coeff is None else self.coeff
 
     def get_config(self):
@@ -256,8 +266,8 @@ class SpectralLayer(keras.layers.Layer):
         }
 
 
-def refresh(model_or_layer, tolerance=1e-4):
-    """Refines the singular vectors of every spectral layer inside to ``tolerance``.
+def refresh(model_or_layer: keras.layers.Layer, tolerance: float = 1e-4) -> None:
+    """Refines the singular vectors of every spectral layer inside a model or layer.
 
     Args:
         model_or_layer: a Keras model or layer.
@@ -267,22 +277,27 @@ def refresh(model_or_layer, tolerance=1e-4):
         layer.refresh(tolerance)
 
 
-def spectral_layers(model_or_layer):
-    """Every built spectral layer inside a model or layer, in order, each once."""
-    found = {}
+def spectral_layers(model_or_layer: keras.layers.Layer) -> list[SpectralLayer]:
+    """Returns every built spectral layer inside a model or layer, in order, each once."""
+    visited = {}
 
     def visit(layer):
-        if id(layer) not in found:
-            found[id(layer)] = layer
-            for inner in layer._flatten_layers(include_self=False, recursive=False):
+        if id(layer) not in visited:
+            visited[id(layer)] = layer
+            for inner in inner_layers(layer):
                 visit(inner)
 
     visit(model_or_layer)
-    return [each for each in found.values() if isinstance(each, SpectralLayer) and each.built]
+    return [
+        layer for layer in visited.values() if isinstance(layer, SpectralLayer) and layer.built
+    ]
 
 
 def serialised(initializer):
-    """Without the options left at ``None``: an older Keras may not know them."""
+    """Returns an initializer's configuration without options that are ``None``.
+
+    An older Keras may not know them.
+    """
     config = keras.initializers.serialize(initializer)
     if not isinstance(config, dict):
         return config
@@ -291,6 +306,7 @@ def serialised(initializer):
 
 
 def input_channels(input_shape, name):
+    """Returns the number of input channels, which must be known."""
     if len(input_shape) < 2 or input_shape[-1] is None:
         raise ValueError(
             f"{name} needs the number of input channels (the last axis); received shape "
@@ -300,6 +316,9 @@ def input_channels(input_shape, name):
 
 
 def required(argument, value, name):
+    """Returns the value of an argument that a contraction sets for its last layer alone."""
     if value is None:
-        raise ValueError(f"{name} has no {argument}: give it one, or put it last in a Contraction.")
+        raise ValueError(
+            f"{name} has no {argument}: give it one, or make it the last layer of a Contraction."
+        )
     return value

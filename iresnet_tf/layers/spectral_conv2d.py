@@ -4,14 +4,14 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.spectral import SpectralLayer, input_channels, required
-from iresnet_tf.numerics.maps import operators
+from iresnet_tf.numerics import maps
 from iresnet_tf.numerics.norms import norm_bounds
 
 UNROLLED_PIXELS, UNROLLED_CHANNELS = 16, 256
-"""Up to this many pixels, and pairs of channels, a convolution is one matrix product.
+"""Largest numbers of pixels, and of pairs of channels, for one matrix instead of a convolution.
 
-`benchmarks/unrolled_convolution.py`: on 4×4 as quick for 4 → 64 channels, twice for
-64 → 4; with more of either a convolution is quicker.
+On a 4×4 grid the matrix is as quick for 4 → 64 channels and twice as quick for 64 → 4; with more
+of either the convolution is quicker (``benchmarks/unrolled_convolution.py``).
 """
 
 
@@ -19,13 +19,13 @@ UNROLLED_PIXELS, UNROLLED_CHANNELS = 16, 256
 class SpectralConv2D(SpectralLayer):
     """``x ↦ x ⋆ K̂ + b``, stride 1, zero-padded to the same size, ``‖A_K̂‖ ≤ coeff``.
 
-    The norm, spectral or another (see ``p``), is that of the operator on the layer's own grid,
-    zero padding included, not of the flattened kernel.  A 1×1 kernel is a matrix at every pixel
-    and is computed as one.
+    The norm, spectral or another, is that of the operator on the layer's own grid with its zero
+    padding, not that of the flattened kernel.  A 1×1 kernel is computed as a matrix at every
+    pixel.
 
     Args:
-        filters: number of output channels; ``None`` only inside a `Contraction`,
-            which then sets it to its own input's.
+        filters: number of output channels; ``None`` for the last layer of a `Contraction`, which
+            sets it to the number of its own input channels.
         kernel_size: an integer or a pair.
         coeff, p, power_iterations, use_bias, kernel_initializer, bias_initializer:
             see `SpectralLayer`.
@@ -41,7 +41,15 @@ class SpectralConv2D(SpectralLayer):
     Source: Behrmann et al. 2019 (arXiv:1811.00995), eq. 8; Gouk et al. 2018.
     """
 
-    def __init__(self, filters=None, kernel_size=3, coeff=0.9, **kwargs):
+    event_ndims = 3
+
+    def __init__(
+        self,
+        filters: int | None = None,
+        kernel_size: int | tuple[int, int] = 3,
+        coeff: float | None = 0.9,
+        **kwargs,
+    ) -> None:
         super().__init__(coeff=coeff, **kwargs)
         if filters is not None and filters < 1:
             raise ValueError(f"filters is at least 1; received {filters!r}.")
@@ -63,16 +71,15 @@ class SpectralConv2D(SpectralLayer):
         self.filters = required("filters", self.filters, self.name)
         self.grid = tuple(input_shape[1:3])
         self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))
-        self._add_weights((*self.kernel_size, input_channels(input_shape, self.name), self.filters))
+        self.add_weights((*self.kernel_size, input_channels(input_shape, self.name), self.filters))
 
-    def set_output_channels(self, channels):
-        """What a `Contraction` calls on its last layer if ``filters`` is ``None``."""
+    def set_width(self, channels):
         self.filters = channels if self.filters is None else self.filters
 
     def make_operator(self, kernel):
         if self.kernel_size == (1, 1):
-            return operators.Dense(tf.reshape(kernel, kernel.shape[2:]))
-        return operators.Convolution(kernel)
+            return maps.Dense(tf.reshape(kernel, kernel.shape[2:]))
+        return maps.Convolution(kernel)
 
     def make_batch_operator(self, kernel):
         pixels = self.grid[0] * self.grid[1]
@@ -80,11 +87,11 @@ class SpectralConv2D(SpectralLayer):
             pixels <= UNROLLED_PIXELS and kernel.shape[2] * kernel.shape[3] <= UNROLLED_CHANNELS
         )
         if is_small and pixels > 1 and self.kernel_size != (1, 1):
-            return operators.UnrolledConvolution.from_kernel(kernel, self.grid)
+            return maps.UnrolledConvolution.from_kernel(kernel, self.grid)
         return self.make_operator(kernel)
 
     def vector_shape(self):
-        # Every pixel of a 1×1 convolution is the same matrix, of the same spectral norm.
+        # A 1×1 convolution has the spectral norm of its matrix at one pixel.
         grid = (1, 1) if self.kernel_size == (1, 1) and self.is_euclidean() else self.grid
         return (1, *grid, self.kernel.shape[2])
 

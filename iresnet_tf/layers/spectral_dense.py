@@ -3,17 +3,17 @@
 import keras
 
 from iresnet_tf.layers.spectral import SpectralLayer, input_channels, required
-from iresnet_tf.numerics.maps import operators
+from iresnet_tf.numerics import maps
 from iresnet_tf.numerics.norms import norm_bounds
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class SpectralDense(SpectralLayer):
-    """``x ↦ x K̂ + b`` with ``‖K̂‖ ≤ coeff``, the spectral norm or another: see ``p``.
+    """``x ↦ x K̂ + b`` with ``‖K̂‖ ≤ coeff``, in the spectral norm or another.
 
     Args:
-        units: number of output features; ``None`` only inside a `Contraction`,
-            which then sets it to its own input's.
+        units: number of output features; ``None`` for the last layer of a `Contraction`, which
+            sets it to the number of its own input features.
         coeff, p, power_iterations, use_bias, kernel_initializer, bias_initializer:
             see `SpectralLayer`.
 
@@ -25,7 +25,9 @@ class SpectralDense(SpectralLayer):
     Source: Behrmann et al. 2019 (arXiv:1811.00995), eq. 8; Miyato et al. 2018.
     """
 
-    def __init__(self, units=None, coeff=0.9, **kwargs):
+    event_ndims = 1
+
+    def __init__(self, units: int | None = None, coeff: float | None = 0.9, **kwargs) -> None:
         super().__init__(coeff=coeff, **kwargs)
         if units is not None and units < 1:
             raise ValueError(f"units is at least 1; received {units!r}.")
@@ -34,14 +36,13 @@ class SpectralDense(SpectralLayer):
     def build(self, input_shape):
         self.units = required("units", self.units, self.name)
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
-        self._add_weights((input_channels(input_shape, self.name), self.units))
+        self.add_weights((input_channels(input_shape, self.name), self.units))
 
-    def set_output_channels(self, channels):
-        """What a `Contraction` calls on its last layer if ``units`` is ``None``."""
+    def set_width(self, channels):
         self.units = channels if self.units is None else self.units
 
     def make_operator(self, kernel):
-        return operators.Dense(kernel)
+        return maps.Dense(kernel)
 
     def vector_shape(self):
         return (1, self.kernel.shape[0])

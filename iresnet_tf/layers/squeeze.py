@@ -1,4 +1,4 @@
-"""Space to depth."""
+"""The squeeze of images: space to depth."""
 
 import keras
 import tensorflow as tf
@@ -10,7 +10,7 @@ from iresnet_tf.layers.invertible import ClosedForm
 class Squeeze(ClosedForm):
     """``[batch, h, w, c] → [batch, h/2, w/2, 4c]``: each 2×2 patch becomes channels.
 
-    A permutation of the elements, so ``log_det = 0``.
+    It permutes the elements, so ``log_det = 0``.
 
     Raises:
         ValueError: for another rank, or an odd or unknown height or width.
@@ -18,7 +18,7 @@ class Squeeze(ClosedForm):
     Source: Dinh et al. 2017 (arXiv:1605.08803), §3.6.
     """
 
-    def expected_event_ndims(self):
+    def _expected_event_ndims(self):
         return 3
 
     def build(self, input_shape):
@@ -31,22 +31,20 @@ class Squeeze(ClosedForm):
             )
         super().build(input_shape)
 
-    def call(self, x):
+    def call(self, x, context=None):
+        del context
         return tf.nn.space_to_depth(x, 2)
 
-    def transform(self, x, seed):
-        del seed
+    def _forward_and_log_det(self, x, *, seed, context):
+        del seed, context
         return self.call(x), tf.zeros(tf.shape(x)[:1], x.dtype)
 
-    def output_event_shape(self):
-        height, width, channels = self.event_shape
-        return (height // 2, width // 2, 4 * channels)
-
-    def closed_form(self, y):
+    def _closed_form(self, y, *, context):
+        del context
         return (tf.nn.depth_to_space(y, 2),)
 
     def inverse_lipschitz_bound(self):
-        """1."""
+        """Returns 1."""
         return 1.0
 
     def compute_output_shape(self, input_shape):

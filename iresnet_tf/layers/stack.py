@@ -1,22 +1,19 @@
 """Invertible layers in a row."""
 
-import collections
+import dataclasses
 import numbers
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from iresnet_tf.layers.act_norm import ActNorm
+from iresnet_tf.internals import takes_training
+from iresnet_tf.layers.blocks import residual_blocks
 from iresnet_tf.layers.flatten import ToVector
-from iresnet_tf.layers.invertible import (
-    REMEDY,
-    InverseResult,
-    Invertible,
-    require_finite,
-    require_tolerance,
-)
+from iresnet_tf.layers.inputs import REMEDY, require_finite, require_tolerance
+from iresnet_tf.layers.inversion import InverseOptions, InverseResult
+from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.layers.preprocessing import Preprocessing
-from iresnet_tf.layers.residual import ResidualBlock
 from iresnet_tf.numerics import random
 
 
@@ -24,19 +21,16 @@ from iresnet_tf.numerics import random
 class Stack(Invertible):
     """``F = F_K ∘ … ∘ F_1``; ``log_det = Σ log_det_k``.
 
+    Every conditional layer receives the context of the stack.
+
     Args:
         layers: invertible layers, data side first.
 
-    Every conditional one among them receives the stack's context.
-
     Raises:
-        ValueError: if one of the layers is not invertible, or two take contexts of different
-            shapes.
+        ValueError: if a layer is not invertible, or two take contexts of different shapes.
     """
 
-    iterative = True
-
-    def __init__(self, layers, **kwargs):
+    def __init__(self, layers: Sequence[Invertible], **kwargs) -> None:
         for layer in layers:
             if not isinstance(layer, Invertible):
                 raise ValueError(
@@ -51,18 +45,18 @@ class Stack(Invertible):
         if len(shapes) > 1:
             raise ValueError(
                 f"The layers of a stack share one context; received layers whose contexts have "
-                f"the shapes {sorted(shapes)}. Give them one context_shape, and take its part of "
-                "the context in each conditioner."
+                f"the shapes {sorted(shapes)}. Give them one context_shape, and take each layer's "
+                "part of the context in its conditioner."
             )
 
     @property
     def context_shape(self):
-        """Shape of one context, where a layer is conditional."""
+        """Shape of one context, if a layer is conditional."""
         return next((part.context_shape for part in self.parts if part.is_conditional), None)
 
-    def expected_event_ndims(self):
+    def _expected_event_ndims(self):
         for part in self.parts:
-            # After one that reshapes, ranks are of other samples.
+            # The ranks after a layer that flattens are those of other samples.
             if part.event_ndims is not None or isinstance(part, ToVector):
                 return part.event_ndims
         return None
@@ -74,103 +68,103 @@ class Stack(Invertible):
             if not part.built:
                 part.build(shape)
             shape = tuple(part.compute_output_shape(shape))
-        self.latent_shape = shape[1:]
 
     def call(self, x, training=False, context=None):
-        self.condition(context, x)
+        context = self._condition(context, x)
         for part in self.parts:
-            options = {"training": training} if part._call_has_training_arg else {}
-            x = part(x, **options, **_given(part, context))
+            options = {"training": training} if takes_training(part) else {}
+            if part.is_conditional:
+                options["context"] = context
+            x = part(x, **options)
         return x
 
     def is_initialized(self):
         return all(part.is_initialized() for part in self.parts)
 
-    def initialize(self, x, context=None):
-        """Layer after layer, each from what the layers before it make of ``x``."""
-        x = self.prepare(x)
+    def initialize(self, x, *, context=None):
+        """Initialises layer after layer, each from the outputs of the layers before it."""
+        x = self._prepare(x)
         for part in self.parts:
+            options = {"context": context} if part.is_conditional else {}
             if not part.is_initialized():
-                part.initialize(x, **_given(part, context))
-            x = part(x, **_given(part, context))
+                part.initialize(x, **options)
+            x = part(x, **options)
 
-    def transform(self, x, seed, context=None):
+    def _forward_and_log_det(self, x, *, seed, context):
         total = tf.zeros(tf.shape(x)[:1], x.dtype)
         for index, part in enumerate(self.parts):
             x = tf.cast(x, part.compute_dtype)
-            x, log_det = part.transform(x, random.fold_in(seed, index), **_given(part, context))
-            # What a layer returns rather than what the next receives: the culprit is named.
+            own_context = context if part.is_conditional else None
+            x, log_det = part._forward_and_log_det(
+                x, seed=random.fold_in(seed, index), context=own_context
+            )
+            # Checked where it is returned, so that the message names the layer that caused it.
             x = require_finite(x, f"{part.name} returned NaN or Inf for a finite batch. {REMEDY}")
             total += log_det
         return x, total
 
-    def output_event_shape(self):
-        return self.latent_shape
+    def inverse(self, y, *, tolerance=None, context=None, path_steps=None):
+        """Returns ``x = F⁻¹(y)`` as an `InverseResult`; ``x`` is differentiable.
 
-    def inverse(self, y, tolerance=None, context=None, path_steps=None):
-        """``x = F⁻¹(y)`` as an `InverseResult`.
-
-        ``converged`` says that every block met its own tolerance, ``error_bound`` what is
-        certain of the whole: the bounds of many blocks multiply, and are mostly far too large.
+        ``iterations`` add up over the layers, ``residual`` is the largest of the layers', and
+        ``converged`` says that every block met its own tolerance.  ``error_bound`` is certified
+        for the whole: the bounds of many blocks multiply, and mostly exceed the error by far.
 
         Args:
-            y: ``[batch, …event]``.
-            tolerance: asked of the whole: on the root mean square of ``x − F⁻¹(y)`` over a
-                sample, in the units of ``x``.  It is shared out: see `block_tolerance`.  By
-                default every block keeps to its solver's own.
+            y: ``[batch, …latent]``.
+            tolerance: largest root mean square of ``x − F⁻¹(y)`` over a sample, in the units of
+                ``x``.  Each block gets an equal share of it; by default each keeps to the
+                tolerance of its solver.
             context: see `forward_and_log_det`.
-            path_steps: of how many points the paths are that ``y`` is made of, one path after
-                the other.  In every block all but some start from their neighbours then: see
-                `iresnet_tf.numerics.solvers.paths`.
+            path_steps: number of points on each path, if ``y`` is
+                ``[paths · path_steps, …latent]``, one path after the other.  In every block most
+                points then start from their neighbours: see `iresnet_tf.numerics.solvers.paths`.
 
         Raises:
-            ValueError: as `forward_and_log_det`, for a tolerance that is not positive, or paths
-                that do not divide the batch.
+            ValueError: see `forward_and_log_det`; for a tolerance that is not positive, or if
+                paths of that length do not divide the batch.
             tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
         """
-        y = self.prepare_output(y)
+        y = self._prepare_output(y)
         if path_steps is not None and (
             not isinstance(path_steps, numbers.Integral)
             or path_steps < 1
             or (y.shape[0] or 0) % path_steps
         ):
             raise ValueError(
-                "y is made of whole paths, [paths · path_steps, …event], of at least one point; "
+                "y is made of whole paths, [paths · path_steps, …latent], of at least one point; "
                 f"received path_steps={path_steps!r} and {y.shape[0]} points."
             )
-        block_tolerance = self.block_tolerance(tolerance)
-        return self.invert(y, block_tolerance, **self.condition(context, y), path_steps=path_steps)
+        options = self._inverse_options(y, tolerance, context)
+        return self._inverse(y, dataclasses.replace(options, path_steps=path_steps))
 
-    def block_tolerance(self, tolerance):
-        """What each block may err by at the stack's data side: ``tolerance / blocks``.
+    def _block_tolerance(self, tolerance):
+        """Divides the tolerance among the residual blocks.
 
-        From there it is carried to the block through the preprocessing exactly, by the
-        Lipschitz constants of the inverses, as 1/n for levels; other layers count as 1, which
-        is the order of what they do, not a bound (the product of bounds would ask more than
-        float32 can give).  A block meets its share by its own constant: see `ResidualBlock`.
+        The share is in the units of the data.  On its way to a block it is carried through the
+        preprocessing exactly, by the Lipschitz constants of the inverses (1/n for levels).  Other
+        layers count as 1, which is about what they do and no bound: the product of their bounds
+        would ask for more than float32 can give.
         """
         if tolerance is None:
             return None
         return require_tolerance(tolerance) / max(1, len(residual_blocks(self)))
 
-    def _backwards(self, block_tolerance, context, path_steps):
-        """Every part from the latent side on, with the keywords of its inverse."""
-        steps = []
+    def _backwards(self, options: InverseOptions):
+        """Returns the parts from the latent side on, each with the options of its inverse."""
+        steps, tolerance = [], options.block_tolerance
         for part in self.parts:
-            own = {"block_tolerance": block_tolerance, "path_steps": path_steps}
-            steps.append((part, {**(own if part.iterative else {}), **_given(part, context)}))
-            if block_tolerance is not None and isinstance(part, Preprocessing):
-                block_tolerance = block_tolerance / part.inverse_lipschitz_bound()
+            context = options.context if part.is_conditional else None
+            own = InverseOptions(tolerance, context, options.path_steps)
+            steps.append((part, own))
+            if tolerance is not None and isinstance(part, Preprocessing):
+                tolerance = tolerance / part.inverse_lipschitz_bound()
         return reversed(steps)
 
-    def invert(self, y, block_tolerance=None, context=None, path_steps=None):
-        """Layer by layer; iterations add up, and each layer enlarges the error before it.
-
-        The residual is the largest of the layers'.
-        """
+    def _inverse(self, y, options):
         result = InverseResult.exact(y)
-        for part, options in self._backwards(block_tolerance, context, path_steps):
-            step = part.invert(part.prepare_output(result.x), **options)
+        for part, own in self._backwards(options):
+            step = part._inverse(part._prepare_output(result.x), own)
             growth = tf.cast(part.inverse_lipschitz_bound(), y.dtype)
             carried = tf.math.multiply_no_nan(growth, result.error_bound)
             result = InverseResult(
@@ -182,19 +176,19 @@ class Stack(Invertible):
             )
         return result
 
-    def preimage(self, y, block_tolerance=None, context=None, path_steps=None):
-        for part, options in self._backwards(block_tolerance, context, path_steps):
-            y = part.preimage(y, **options)
+    def _inverse_point(self, y, options):
+        for part, own in self._backwards(options):
+            y = part._inverse_point(y, own)
         return y
 
-    def last_latent(self, y):
-        return self.parts[-1].last_latent(y) if self.parts else y
+    def _last_latent(self, y):
+        return self.parts[-1]._last_latent(y) if self.parts else y
 
-    def last_latent_shape(self):
-        return self.parts[-1].last_latent_shape() if self.parts else self.event_shape
+    def _last_latent_shape(self):
+        return self.parts[-1]._last_latent_shape() if self.parts else self.event_shape
 
     def inverse_lipschitz_bound(self):
-        """The product of the layers'."""
+        """Returns the product of the layers' bounds."""
         product = tf.ones([], tf.float64)
         for part in self.parts:
             product *= tf.cast(part.inverse_lipschitz_bound(), tf.float64)
@@ -220,49 +214,3 @@ class Stack(Invertible):
     def from_config(cls, config):
         layers = [keras.saving.deserialize_keras_object(each) for each in config["layers"]]
         return cls(**{**config, "layers": layers})
-
-
-def _given(part, context):
-    """The keyword of a conditional part."""
-    return {"context": context} if part.is_conditional else {}
-
-
-def residual_blocks(model_or_layer):
-    """Every residual block in order: of an invertible layer as often as data pass it.
-
-    Args:
-        model_or_layer: an invertible layer, or any Keras model or layer that holds some.
-    """
-    return [each for each in innermost(model_or_layer) if isinstance(each, ResidualBlock)]
-
-
-def act_norms(model_or_layer):
-    """Every ActNorm in order: see `residual_blocks`."""
-    return [each for each in innermost(model_or_layer) if isinstance(each, ActNorm)]
-
-
-def lipschitz_bounds(model_or_layer):
-    """Certified ``Lip(g)`` of every residual block, by name; ``inf`` where it is not known.
-
-    A name that occurs again, because its block does or by coincidence, is numbered.
-
-    Args:
-        model_or_layer: see `residual_blocks`.
-    """
-    bounds, seen = {}, collections.Counter[str]()
-    for block in residual_blocks(model_or_layer):
-        seen[block.name] += 1
-        again = f" ({seen[block.name]})" if seen[block.name] > 1 else ""
-        bounds[block.name + again] = block.lipschitz_bound_or_inf()
-    return bounds
-
-
-def innermost(layer):
-    """What a layer or model is made of, in order: no `Stack` or `FactorOut`, but its parts."""
-    if not isinstance(layer, Invertible):
-        inner = layer._flatten_layers(include_self=False, recursive=False)
-    elif layer.parts:
-        inner = layer.parts
-    else:
-        return [layer]
-    return [each for part in inner for each in innermost(part)]

@@ -38,7 +38,7 @@ class Classifier(FlowModel):
     def build(self, input_shape):
         super().build(input_shape)
         if not self.head.built:
-            self.head.build((None, *self.flow.last_latent_shape()))
+            self.head.build((None, *self.flow._last_latent_shape()))
 
     def compile(self, optimizer="adam", loss=None, metrics=None, accumulation_steps=1, **kwargs):
         """As `keras.Model.compile`; integer labels, cross-entropy and accuracy by default.
@@ -70,11 +70,11 @@ class Classifier(FlowModel):
         return super().fit(x, y, **kwargs)
 
     def call(self, x, training=False):
-        return self.head(self.flow.last_latent(self.flow(x, training=training)), training=training)
+        return self.head(self.flow._last_latent(self.flow(x, training=training)), training=training)
 
     def classify(self, x):
         """Logits of the classes, ``[batch, classes]``."""
-        return self.head(self.flow.last_latent(self.encode(x)))
+        return self.head(self.flow._last_latent(self.encode(x)))
 
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from iresnet_tf.layers.invertible import as_tensor
+from iresnet_tf.layers.inputs import as_tensor
 from iresnet_tf.models import inputs
 from iresnet_tf.models.density import DensityModel
 from iresnet_tf.models.inference_mode import require_inference_mode
@@ -72,7 +72,7 @@ class ConditionalDensityModel(DensityModel):
     def predict(self, x, context, batch_size=32, **kwargs):
         """As `keras.Model.predict`: ``log p(x | c)`` of arrays ``x`` and ``context``."""
         x = as_tensor(x, self.compute_dtype)
-        context = self.flow.condition(context, x)["context"]
+        context = self.flow._condition(context, x)
         context = tf.broadcast_to(context, [x.shape[0], *context.shape[1:]])
         pairs = tf.data.Dataset.from_tensor_slices((x, context)).batch(batch_size)
         return super().predict(pairs, **kwargs)

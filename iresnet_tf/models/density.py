@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from iresnet_tf.layers.invertible import as_tensor
+from iresnet_tf.layers.inputs import as_tensor
 from iresnet_tf.models.accumulation import accumulated
 from iresnet_tf.models.distribution import FlowDistribution
 from iresnet_tf.models.flow import FlowModel, seed_value
@@ -128,7 +128,7 @@ class DensityModel(FlowModel):
             self.build(x.shape)
         if self.dequantize is not None:
             self.dequantize.require_range(x)
-        latent, log_det = self.flow.forward_and_log_det(x, seed, context)
+        latent, log_det = self.flow.forward_and_log_det(x, seed=seed, context=context)
         return self.prior.log_prob(latent) + log_det
 
     def distribution(self):
@@ -162,7 +162,7 @@ class DensityModel(FlowModel):
 
     def _sampled(self, count, temperature, seed, tolerance, context=None, **condition):
         """With a context ``[count, …]`` for the map, or a condition for the prior."""
-        seed = self.flow.next_seed() if seed is None else random.as_seed(seed)
+        seed = self.flow._next_seed() if seed is None else random.as_seed(seed)
         if np.ndim(temperature):
             paths = [self.prior.sample(count, each, seed, **condition) for each in temperature]
             x = self.decode_paths(tf.stack(paths, 1), tolerance=tolerance, context=context)
@@ -273,7 +273,9 @@ class DensityModel(FlowModel):
     def _latent(self, x, seed, context=None):
         """``z`` and the log-determinant at ``x`` with its noise."""
         noisy = self.dequantized(x, random.fold_in(seed, 0))
-        return self.flow.forward_and_log_det(noisy, random.fold_in(seed, 1), context)
+        return self.flow.forward_and_log_det(
+            noisy, seed=random.fold_in(seed, 1), context=context
+        )
 
     def _weight(self, x, sample_weight):
         """What the batch counts."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import re
 
 import keras
@@ -11,7 +12,7 @@ import tensorflow as tf
 from iresnet_tf.bijectors import from_layer
 from iresnet_tf.layers import Dequantize, Stack, lipschitz_bounds, refresh, residual_blocks
 from iresnet_tf.layers.finiteness import layers_not_finite
-from iresnet_tf.layers.invertible import REMEDY, as_tensor
+from iresnet_tf.layers.inputs import REMEDY, as_tensor
 from iresnet_tf.models import inputs, serving
 from iresnet_tf.models.block_table import print_blocks
 from iresnet_tf.models.replicated import ReplicatedModel
@@ -99,8 +100,9 @@ class FlowModel(ReplicatedModel):
 
     def encode(self, x, context=None):
         """``z = F(x)``; ``F(x; context)`` where the model takes one."""
-        x = self.flow.prepare(x)
-        return self.flow(x, **self.flow.condition(context, x))
+        x = self.flow._prepare(x)
+        context = self.flow._condition(context, x)
+        return self.flow(x) if context is None else self.flow(x, context=context)
 
     def decode(self, z, *, tolerance=None, context=None):
         """``x = F⁻¹(z)``.
@@ -113,9 +115,8 @@ class FlowModel(ReplicatedModel):
             context: ``[batch, …context_shape]``, where the model takes one.
         """
         self._require_built()
-        z = self.flow.prepare_output(z)
-        condition = self.flow.condition(context, z)
-        return self.flow.preimage(z, self.flow.block_tolerance(tolerance), **condition)
+        z = self.flow._prepare_output(z)
+        return self.flow._inverse_point(z, self.flow._inverse_options(z, tolerance, context))
 
     def decode_paths(self, z, *, tolerance=None, context=None):
         """``x = F⁻¹(z)`` of points along paths, in fewer evaluations than by themselves.
@@ -138,7 +139,7 @@ class FlowModel(ReplicatedModel):
         """
         self._require_built()
         z = as_tensor(z, self.compute_dtype)
-        latent_shape = self.flow.output_event_shape()
+        latent_shape = self.flow.latent_shape
         paths = tf.TensorShape([None, None, *latent_shape])
         if z.shape.rank is None or not z.shape.is_compatible_with(paths) or not z.shape[1]:
             raise ValueError(
@@ -146,13 +147,13 @@ class FlowModel(ReplicatedModel):
                 f"a known number of steps, at least 1; received {z.shape}. decode takes a batch."
             )
         steps = z.shape[1]
-        points = self.flow.prepare_output(tf.reshape(z, [-1, *z.shape[2:]]))
-        condition = {
-            name: tf.repeat(tf.broadcast_to(value, [tf.shape(z)[0], *value.shape[1:]]), steps, 0)
-            for name, value in self.flow.condition(context, z[:, 0]).items()
-        }
-        block_tolerance = self.flow.block_tolerance(tolerance)
-        x = self.flow.preimage(points, block_tolerance, **condition, path_steps=steps)
+        points = self.flow._prepare_output(tf.reshape(z, [-1, *z.shape[2:]]))
+        context = self.flow._condition(context, z[:, 0])
+        if context is not None:
+            context = tf.broadcast_to(context, [tf.shape(z)[0], *context.shape[1:]])
+            context = tf.repeat(context, steps, axis=0)
+        options = self.flow._inverse_options(points, tolerance, context)
+        x = self.flow._inverse_point(points, dataclasses.replace(options, path_steps=steps))
         return tf.reshape(x, [-1, steps, *self.flow.event_shape])
 
     def bijector(self):
@@ -185,9 +186,8 @@ class FlowModel(ReplicatedModel):
         if not self.built:
             self.build(x.shape)
         if not self.flow.is_initialized():
-            condition = self.flow.condition(context, x)
             noisy = self.dequantized(x, random.fold_in(tf.constant([0, -1]), 0))
-            self.flow.initialize(noisy, **condition)
+            self.flow.initialize(noisy, context=self.flow._condition(context, x))
 
     def fit(self, x=None, y=None, **kwargs):
         """As `keras.Model.fit`; begins with `initialize`, ends with refined spectral vectors.

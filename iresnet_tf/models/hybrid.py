@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from iresnet_tf.layers.invertible import as_tensor
+from iresnet_tf.layers.inputs import as_tensor
 from iresnet_tf.models.density import DensityModel, weighted_mean
 from iresnet_tf.models.head import ClassifierHead, require_classes, require_whole_batches
 from iresnet_tf.models.prior import ConditionalNormal
@@ -62,7 +62,7 @@ class HybridModel(DensityModel):
     def build(self, input_shape):
         super().build(input_shape)
         if not self.head.built:
-            self.head.build((None, *self.flow.last_latent_shape()))
+            self.head.build((None, *self.flow._last_latent_shape()))
 
     def call(self, x):
         x = as_tensor(x, self.compute_dtype)
@@ -70,7 +70,7 @@ class HybridModel(DensityModel):
 
     def classify(self, x):
         """Logits of the classes, ``[batch, classes]``."""
-        return self.head(self.flow.last_latent(self.encode(x)))
+        return self.head(self.flow._last_latent(self.encode(x)))
 
     def sample(self, count, temperature=1.0, seed=None, tolerance=None, labels=None):
         """As `DensityModel.sample`; ``labels`` are classes ``[count]`` for a conditional prior."""
@@ -119,7 +119,7 @@ class HybridModel(DensityModel):
         latent, log_det = self._latent(x, seed)
         conditional = self.prior.kind == "conditional"
         log_prior = self.prior.log_prob(latent, y) if conditional else self.prior.log_prob(latent)
-        logits = self.head(self.flow.last_latent(latent), training=training)
+        logits = self.head(self.flow._last_latent(latent), training=training)
         cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
         right = tf.cast(tf.argmax(logits, -1, tf.int32) == y, self.compute_dtype)
         weight = 1.0 / self.dimension if self.likelihood_weight is None else self.likelihood_weight

@@ -61,7 +61,7 @@ def _functions(model):
     """Name → `tf.function` of every signature that the model has."""
     flow, dtype = model.flow, model.compute_dtype
     x = tf.TensorSpec([None, *flow.event_shape], dtype)
-    z = tf.TensorSpec([None, *flow.output_event_shape()], dtype)
+    z = tf.TensorSpec([None, *flow.latent_shape], dtype)
     scalar, integer = tf.TensorSpec([], dtype), tf.TensorSpec([], tf.int32)
 
     def encode(x):
@@ -116,7 +116,7 @@ def _facts(model):
     return {
         "model": type(model).__name__,
         "event_shape": list(model.flow.event_shape),
-        "latent_shape": list(model.flow.output_event_shape()),
+        "latent_shape": list(model.flow.latent_shape),
         "levels": None if model.dequantize is None else model.dequantize.levels,
         "classes": model.head.classes if hasattr(model, "head") else None,
         "log_det": sorted(estimators) if hasattr(model, "prior") else None,

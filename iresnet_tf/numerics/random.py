@@ -1,17 +1,18 @@
-"""Random numbers keyed by (seed, index of the example), and the probes of a trace.
+"""Random numbers that depend on a seed and on the index of an example alone.
 
-Every draw is stateless and laid out example by example, so what an example
-receives does not depend on the size of the batch that it travels in.  A seed may
-carry the place of its examples in a larger batch, see `placed`: then a part of a
-batch receives what it would as a part.
+Every draw is stateless and laid out example by example, so it does not depend on the size of
+the batch.  A seed may carry the place of its examples in a larger batch (see `placed`): a part
+of a batch then draws the same numbers as within the whole.
 """
+
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 
-def as_seed(seed):
-    """A stateless seed, ``int32 [2]``, from an integer or a pair; a placed one, ``[4]``, as it is.
+def as_seed(seed: Any) -> tf.Tensor:
+    """Returns a stateless seed, ``int32 [2]``, given an integer or a pair; keeps a placed one, ``[4]``.
 
     Raises:
         ValueError: if ``seed`` is none of these.
@@ -29,54 +30,55 @@ def as_seed(seed):
     return tf.cast(seed, tf.int32)
 
 
-def placed(seed, first, total):
-    """The seed of examples that are those from ``first`` on of a batch of ``total``."""
+def placed(seed: tf.Tensor, first: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
+    """Returns the seed of the examples from ``first`` on in a batch of ``total``."""
     return tf.concat([unplaced(seed), tf.stack([first, total])], 0)
 
 
-def within(seed, first, total):
-    """The seed of a part, from ``first`` on, of the ``total`` examples that ``seed`` is of."""
+def within(seed: tf.Tensor, first: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
+    """Returns the seed of the examples from ``first`` on among the ``total`` ones of ``seed``."""
     if seed.shape == (2,):
         return placed(seed, first, total)
     return placed(seed, seed[2] + first, tf.maximum(seed[3], seed[2] + total))
 
 
-def unplaced(seed):
-    """The seed of what all examples of a batch share."""
+def unplaced(seed: tf.Tensor) -> tf.Tensor:
+    """Returns the seed of numbers that all examples of a batch share."""
     return seed if seed.shape == (2,) else seed[:2]
 
 
-def fold_in(seed, number):
-    """A seed of its own for every ``number``, of the same place."""
+def fold_in(seed: Any, number: int | tf.Tensor) -> tf.Tensor:
+    """Returns a different seed for every ``number``, with the same place."""
     seed = tf.convert_to_tensor(seed)
     folded = tf.random.fold_in(unplaced(seed), tf.cast(number, tf.int32))
     return folded if seed.shape == (2,) else tf.concat([folded, seed[2:]], 0)
 
 
-def uniform(shape, seed, dtype):
-    """Uniform draws on ``[0, 1)`` of the given ``shape [batch, …]``."""
+def uniform(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Draws uniform numbers on ``[0, 1)`` of the given ``shape [batch, …]``."""
     return _by_example(tf.random.stateless_uniform, shape, seed, dtype=dtype)
 
 
-def rademacher(shape, seed, dtype):
-    """``±1`` with equal probability, of the given ``shape [batch, …]``."""
+def rademacher(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Draws ``±1`` with equal probability, of the given ``shape [batch, …]``."""
     draw = tf.random.stateless_uniform
     bits = _by_example(draw, shape, seed, minval=0, maxval=2, dtype=tf.int32)
     return tf.cast(2 * bits - 1, dtype)
 
 
-def gaussian(shape, seed, dtype):
-    """Standard normal draws of the given ``shape [batch, …]``."""
+def gaussian(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Draws standard normal numbers of the given ``shape [batch, …]``."""
     return _by_example(tf.random.stateless_normal, shape, seed, dtype=dtype)
 
 
 def _by_example(draw, shape, seed, **options):
     if seed.shape == (2,):
         return draw(shape, seed, **options)
-    # Drawn for the whole batch, as the draws of an example have no address of their own.
+    # The draws of one example cannot be addressed alone, so those of the whole batch are made.
     first, total = seed[2], seed[3]
     whole = draw(tf.concat([[total], shape[1:]], 0), unplaced(seed), **options)
     return whole[first : first + shape[0]]
 
 
 DISTRIBUTIONS = {"rademacher": rademacher, "gaussian": gaussian}
+"""Distributions of the probes of a trace, by name."""

@@ -1,40 +1,51 @@
-"""``F(x) = x + g(x)``: its value with log-determinant, its inverse, and their recomputation."""
+"""``F(x) = x + g(x)``: its value, its log-determinant and its inverse, compiled."""
 
 import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.numerics.axes import event_norm
 from iresnet_tf.numerics.execution import compiled
 from iresnet_tf.numerics.execution.threads import Whole
-from iresnet_tf.numerics.maps.rounding import event_norm, rounding_error
-from iresnet_tf.numerics.solvers import implicit_gradient, paths, preconditioner
+from iresnet_tf.numerics.log_det import LogDet
+from iresnet_tf.numerics.maps import Map
+from iresnet_tf.numerics.solvers import FixedPoint, Solver, implicit_gradient, paths, preconditioner
+from iresnet_tf.numerics.structure import Signature, tensors_of
 
 
-def add(g, x, recompute=False):
-    """``x + g(x)``; see `transform` for ``recompute``."""
-    return compiled.call(_add_again if recompute else _add, (), g, x)
+def add(g: Map, x: tf.Tensor, *, recompute: bool = False) -> tf.Tensor:
+    """Returns ``x + g(x)``; see `transform` for ``recompute``."""
+    return compiled.call_on_batch(_add_recomputed if recompute else _add, (), g, (x,))
 
 
-def transform(g, x, estimator, seed, lipschitz=None, recompute=False):
-    """``(x + g(x), log |det(I + J_g(x))|)`` from one evaluation of ``g``.
+def transform(
+    g: Map,
+    x: tf.Tensor,
+    estimator: LogDet,
+    seed: tf.Tensor,
+    *,
+    lipschitz: float | None = None,
+    recompute: bool = False,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns ``x + g(x)`` and ``log |det(I + J_g(x))|`` from one evaluation of ``g``.
 
     Args:
-        g: map of `iresnet_tf.numerics.maps.linearization`.
+        g: the residual branch.
         x: ``[batch, …event]``.
-        estimator: of `iresnet_tf.numerics.log_det`.
+        estimator: of the log-determinant.
         seed: stateless seed ``[2]``.
         lipschitz: the constant that ``g`` is held to, or ``None``.
-        recompute: whether the backward pass evaluates ``g`` anew instead of keeping what it
-            needs of the forward pass: one evaluation more, and memory for ``x``, the probes
-            and their Neumann sums alone.
+        recompute: whether the backward pass evaluates ``g`` again instead of keeping what it
+            needs from the forward pass.  That costs one more evaluation, and memory for ``x``,
+            the probes and their Neumann sums alone.
 
     Returns:
         ``[batch, …event]`` and ``[batch]``, nats.
 
     Raises:
-        ValueError: for ``recompute`` with a ``g`` of other layers than this package's.
+        ValueError: for ``recompute`` with an opaque map.
     """
-    function = _transform_again if recompute else _transform
-    return compiled.call(function, (estimator, lipschitz), g, x, seed)
+    function = _transform_recomputed if recompute else _transform
+    return compiled.call_on_batch(function, (estimator, lipschitz), g, (x,), seed)
 
 
 def _add(part, g, x):
@@ -47,102 +58,133 @@ def _transform(estimator, lipschitz, part, g, x, seed):
     return x + linearization.value, estimator(linearization, part.of_seed(seed), lipschitz)
 
 
-def _transform_again(estimator, lipschitz, part, g, x, seed):
+def _transform_recomputed(estimator, lipschitz, part, g, x, seed):
     def forward(g, x):
         linearization = g.linearize(x)
-        value, factors = estimator.value_and_residuals(linearization, part.of_seed(seed), lipschitz)
-        return (x + linearization.value, value), factors
+        value, residuals = estimator.value_and_residuals(
+            linearization, part.of_seed(seed), lipschitz
+        )
+        return (x + linearization.value, value), residuals
 
-    def again(g, x, factors):
+    def again(g, x, residuals):
         linearization = g.linearize(x)
-        return x + linearization.value, estimator.surrogate(linearization, factors)
+        surrogate = estimator.surrogate(linearization, residuals, lipschitz)
+        return x + linearization.value, surrogate
 
     return _recomputed(forward, again, g, x)
 
 
-def _add_again(part, g, x):
+def _add_recomputed(part, g, x):
     del part
-    return _recomputed(lambda g, x: ((x + g(x),), ()), lambda g, x, factors: (x + g(x),), g, x)[0]
+
+    def forward(g, x):
+        return (x + g(x),), ()
+
+    def again(g, x, residuals):
+        del residuals
+        return (x + g(x),)
+
+    return _recomputed(forward, again, g, x)[0]
 
 
 def _recomputed(forward, again, g, x):
-    """``forward(g, x)[0]`` with the gradient of ``again(g, x, forward(g, x)[1])``.
+    """Returns ``forward(g, x)[0]`` with the gradient of ``again(g, x, forward(g, x)[1])``.
 
     Source: Chen et al. 2016 (arXiv:1604.06174), gradient checkpointing.
     """
-    structure = compiled.MapSignature(g)
-    if structure.is_opaque:
+    signature = Signature(g)
+    if signature.is_opaque:
         raise ValueError(
-            "recompute evaluates g anew from its weights, which are not known of other layers "
-            "than this package's. Leave it out, or build g of them."
+            "recompute evaluates g again from its tensors, which are not known for Keras layers "
+            "of other packages. Leave recompute out, or build g from contractive layers."
         )
 
     @tf.custom_gradient
     def outputs(x, *tensors):
-        values, factors = forward(structure.rebuild(tensors), x)
+        values, residuals = forward(signature.rebuild(tensors), x)
 
         def gradient(*cotangents):
-            # Not before the cotangents are there: else it would be kept from the forward pass.
+            # Without this the recomputation could run early, and its results would be kept.
             with tf.control_dependencies([each for each in cotangents if each is not None]):
                 inputs = [tf.identity(each) for each in (x, *tensors)]
             with tf.GradientTape() as tape:
                 tape.watch(inputs)
-                recomputed = again(structure.rebuild(inputs[1:]), inputs[0], factors)
+                recomputed = again(signature.rebuild(inputs[1:]), inputs[0], residuals)
             return tape.gradient(recomputed, inputs, cotangents, unconnected_gradients="zero")
 
         return values, gradient
 
-    return outputs(x, *structure.tensors(g))
+    return outputs(x, *tensors_of(g))
 
 
-def invert(g, y, solver, tolerance=None, path_steps=None):
-    """``x`` with ``x + g(x) = y``, differentiable.
+def invert(
+    g: Map,
+    y: tf.Tensor,
+    solver: Solver,
+    *,
+    tolerance: float | tf.Tensor | None = None,
+    path_steps: int | None = None,
+) -> tuple[tf.Tensor, FixedPoint, tf.Tensor]:
+    """Solves ``x + g(x) = y``.
 
     Args:
-        g: map of `iresnet_tf.numerics.maps.linearization`.
+        g: the residual branch.
         y: ``[batch, …event]``.
-        solver: of `iresnet_tf.numerics.solvers`.
-        tolerance: in place of the solver's own.
-        path_steps: of how many points the paths are, one after the other, that the batch is
-            made of; ``None`` where its samples have nothing to do with each other.
+        solver: of the equation.
+        tolerance: replaces the solver's own.
+        path_steps: number of points on each path, if ``y`` is ``[paths · path_steps, …event]``:
+            see `iresnet_tf.numerics.solvers.paths`.  ``None`` for unrelated samples.
 
     Returns:
-        ``x``, the solver's `FixedPoint` report, and a bound on the rounding of
-        its residual, ``[batch]``.
+        ``x``, differentiable; the solver's report; and a bound on the rounding of its residual,
+        ``[batch]``.
     """
     return _solved(_invert, g, y, solver, tolerance, path_steps)
 
 
-def preimage(g, y, solver, tolerance=None, path_steps=None):
-    """The ``x`` of `invert` alone."""
-    return _solved(_preimage, g, y, solver, tolerance, path_steps)[0]
+def invert_point(
+    g: Map,
+    y: tf.Tensor,
+    solver: Solver,
+    *,
+    tolerance: float | tf.Tensor | None = None,
+    path_steps: int | None = None,
+) -> tf.Tensor:
+    """Returns the ``x`` of `invert` alone, without the cost of the report."""
+    return _solved(_invert_point, g, y, solver, tolerance, path_steps)[0]
 
 
 def _solved(function, g, y, solver, tolerance, path_steps):
     tolerance = tf.cast(solver.tolerance if tolerance is None else tolerance, y.dtype)
 
     def solve(y, initial, rows):
-        # One batch, so that both are shared out alike.
-        both = tf.stack([y, tf.stop_gradient(initial)], 1)
-        return compiled.call(function, (solver,), compiled.of_rows(g, rows), both, tolerance)
+        batch = (y, tf.stop_gradient(initial))
+        return compiled.call_on_batch(function, (solver,), g.at_rows(rows), batch, tolerance)
 
     if path_steps is None:
         return solve(y, y, Whole())
     return paths.coarse_to_fine(solve, y, path_steps)
 
 
-def _preimage(*arguments):
+def _invert_point(*arguments):
     return _invert(*arguments)[:1]
 
 
-def _invert(solver, part, g, y_and_initial, tolerance):
+def _invert(solver, part, g, y, initial, tolerance):
     del part
-    y, initial = tf.unstack(y_and_initial, axis=1)
-    varies, precondition = compiled.holds_a_shift(g), None
-    if solver.is_preconditioned and not varies and not compiled.MapSignature(g).is_opaque:
+    precondition = None
+    if solver.is_preconditioned and not g.varies_by_sample and not Signature(g).is_opaque:
         precondition = preconditioner.at_origin(g, y.shape[1:], y.dtype)
-    found = solver(g, y, initial, tolerance, not varies, precondition)
+    found = solver(
+        g,
+        y,
+        initial=initial,
+        tolerance=tolerance,
+        subsets=not g.varies_by_sample,
+        precondition=precondition,
+    )
     # The sum x + g(x) − y rounds as well.
     epsilon = np.finfo(y.dtype.as_numpy_dtype).eps
-    margin = rounding_error(g, found.x) + 4.0 * epsilon * (event_norm(y) + event_norm(found.x))
+    rounding = g.rounding_error(found.x, g(found.x))
+    margin = rounding + 4.0 * epsilon * (event_norm(y) + event_norm(found.x))
     return implicit_gradient(g, y, found.x, solver), found, tf.stop_gradient(margin)

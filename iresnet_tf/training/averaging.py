@@ -2,6 +2,7 @@
 
 import contextlib
 
+from iresnet_tf.internals import moving_averages
 from iresnet_tf.layers import refresh
 
 
@@ -25,8 +26,7 @@ def averaged_weights(model):
         return
     before = [weight.numpy() for weight in model.weights]
     try:
-        averages = model.optimizer._model_variables_moving_average
-        for variable, average in zip(model.optimizer._trainable_variables, averages):
+        for variable, average in moving_averages(model.optimizer):
             variable.assign(average)
         refresh(model)
         yield

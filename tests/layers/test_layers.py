@@ -89,7 +89,7 @@ def test_shapes(case):
     assert y.shape == (3, *latent) and log_det.shape == (3,)
     assert layer.compute_output_shape((None, *shape)) == (None, *latent)
     assert tuple(layer.compute_input_shape((None, *latent))) == (None, *shape)
-    assert tuple(layer.output_event_shape()) == latent
+    assert tuple(layer.latent_shape) == latent
     assert layer(keras.Input(shape, dtype="float64")).shape == (None, *latent)
     result = layer.inverse(y)
     assert result.x.shape == (3, *shape)
@@ -103,7 +103,7 @@ def test_inverse_undoes_the_layer_and_the_layer_its_inverse(case):
     result = layer.inverse(tf.identity(y))
     np.testing.assert_allclose(result.x, x, atol=1e-9)
     np.testing.assert_allclose(layer(result.x), y, atol=1e-9)
-    np.testing.assert_allclose(layer.preimage(layer.prepare_output(y)), x, atol=1e-9)
+    np.testing.assert_allclose(layer.preimage(layer._prepare_output(y)), x, atol=1e-9)
     assert result.converged.numpy().all()
 
 

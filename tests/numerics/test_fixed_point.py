@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from iresnet_tf import layers
 from iresnet_tf.numerics import solvers
-from iresnet_tf.numerics.maps.linearization import Affine
+from iresnet_tf.numerics.maps import Affine
 from iresnet_tf.numerics.maps.operators import Dense
 from iresnet_tf.numerics.solvers import Anderson, Picard, Solver
 
@@ -63,7 +63,7 @@ def aligned_contraction(activation, coeff, size=8, width=32, dtype="float64"):
 
 def preimage(block, y):
     """The true inverse: a float64 copy of the block, solved to rounding."""
-    block.prepare(y)
+    block._prepare(y)
     config = block.get_config()
     wide = layers.ResidualBlock.from_config(as_float64(config))
     wide.build((None, *y.shape[1:]))
@@ -289,7 +289,7 @@ def test_the_tolerance_of_a_stack_is_in_the_units_of_its_data():
     for tolerance in (1e-6, 1e-3, 1e-1):
         result = stack.inverse(y, tolerance)
         np.testing.assert_array_equal(
-            result.x, stack.preimage(stack.prepare_output(y), stack.block_tolerance(tolerance))
+            result.x, stack.preimage(stack._prepare_output(y), stack.block_tolerance(tolerance))
         )
         error = norms(result.x - x) / np.sqrt(8)
         assert result.converged.numpy().all() and (error <= tolerance).all()

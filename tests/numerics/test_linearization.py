@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from iresnet_tf import layers
 from iresnet_tf.layers import activations
-from iresnet_tf.layers.binding import bind
+from iresnet_tf.layers.contractive import as_contractive
 from iresnet_tf.numerics.maps.activations import swish
 
 SCALAR = ["relu", "elu", "softplus", "sigmoid", "tanh", "linear", "lipswish"]

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from iresnet_tf import layers
-from iresnet_tf.layers.binding import bind
+from iresnet_tf.layers.contractive import as_contractive
 from iresnet_tf.numerics.solvers import Anderson, Picard, preconditioner
 
 

@@ -1,0 +1,1 @@
+"""How numerics run: compiled once, on several threads, on several replicas."""

@@ -1,40 +1,41 @@
-"""The samples of a batch shared out among threads: parts of it that run beside each other.
+"""Parts of a batch that run on several threads at once.
 
-Threads inside an operation wait for each other at the end of every one, which costs small
-operations more than it saves.  Parts of a batch wait once, when all is done.
+Threads inside one operation wait for each other at its end, which costs small operations more
+than it saves.  Parts of a batch wait once, when all is done.
 """
 
 import contextlib
+import contextvars
 import os
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from iresnet_tf.numerics import random
-from iresnet_tf.numerics.maps.leading_axes import rows_or_one
+from iresnet_tf.numerics.axes import rows_or_one
 
 MAX_PARTS = 8
-"""Parts of a batch at most: a graph has each of them written out."""
+"""Largest number of parts of a batch: a graph holds a copy of the function for each."""
 
-_undivided = False
+_undivided = contextvars.ContextVar("undivided", default=False)
 
 
 class Whole:
-    """All of a batch in one part."""
+    """The whole of a batch."""
 
     def of_seed(self, seed):
-        """The seed of the part, where ``seed`` is that of the batch."""
+        """Returns the seed of the part, given that of the batch."""
         return seed
 
     def of_rows(self, rows):
-        """The part's rows of ``[batch, …]``, or of ``[1, …]`` for all samples alike."""
+        """Returns the part's rows of ``[batch, …]``, or of ``[1, …]`` for all samples alike."""
         return rows
 
 
 class Part(NamedTuple):
     """The examples of a batch of ``total`` from ``first`` up to ``last``, exclusive.
 
-    A batch too small for its parts is longer than it was: see `map_parts`.
+    Where the batch has fewer examples than parts, it counts as filled up: see `map_parts`.
     """
 
     first: tf.Tensor
@@ -49,14 +50,14 @@ class Part(NamedTuple):
 
 
 def number_of_parts():
-    """TensorFlow's inter-op threads, where an operation runs on one thread; else 1.
+    """Returns the number of inter-op threads if each operation runs on one thread, else 1.
 
     ``tf.config.threading.set_intra_op_parallelism_threads(1)`` asks for that.  With a GPU, or
-    with several replicas in this process, there is one part all the same.
+    with several replicas in this process, the number is 1 in any case.
     """
     threading = tf.config.threading
     if (
-        _undivided
+        _undivided.get()
         or threading.get_intra_op_parallelism_threads() != 1
         or tf.config.get_visible_devices("GPU")
         or _has_several_replicas()
@@ -67,33 +68,37 @@ def number_of_parts():
 
 @contextlib.contextmanager
 def undivided():
-    """Batches stay whole, as in a graph that other machines are to run."""
-    global _undivided
-    before, _undivided = _undivided, True
+    """Keeps batches whole inside the block, as in a graph that other machines will run."""
+    token = _undivided.set(True)
     try:
         yield
     finally:
-        _undivided = before
+        _undivided.reset(token)
 
 
-def map_parts(function, x, count):
-    """What ``function(rows, part)`` gives of the parts of ``x [batch, …]``, put together.
+def map_parts(function, batch, count):
+    """Returns ``function(rows, part)`` of the parts of a batch, put together.
 
     Args:
-        function: of a part's rows, and the `Part` or the `Whole` that they are; gives tensors
-            ``[rows, …]`` in any nest.
-        x: the batch, not empty.
-        count: the number of parts.
+        function: takes a tuple of the rows of a part, and the `Part` or `Whole` that they are;
+            returns tensors ``[rows, …]`` in any nest.
+        batch: tuple of tensors ``[batch, …]``, not empty.
+        count: number of parts.
     """
     if count == 1:
-        return function(x, Whole())
-    examples = tf.shape(x)[0]
-    # Zeros for what a small batch lacks: TensorFlow's convolutions take no empty part.
+        return function(batch, Whole())
+    examples = tf.shape(batch[0])[0]
+    # TensorFlow's convolutions take no empty part: a small batch is filled up with zeros.
     total = tf.maximum(examples, count)
-    x = tf.pad(x, [[0, total - examples]] + [[0, 0]] * (x.shape.rank - 1))
     bounds = [total * index // count for index in range(count + 1)]
     parts = [Part(first, last, total) for first, last in zip(bounds, bounds[1:])]
-    rows = tf.split(x, [part.last - part.first for part in parts])
+    sizes = [part.last - part.first for part in parts]
+
+    def split(tensor):
+        padding = [[0, total - examples]] + [[0, 0]] * (tensor.shape.rank - 1)
+        return tf.split(tf.pad(tensor, padding), sizes)
+
+    rows = zip(*map(split, batch))
     results = [function(*each) for each in zip(rows, parts)]
     return tf.nest.map_structure(lambda *each: tf.concat(each, 0)[:examples], *results)
 
@@ -104,7 +109,7 @@ def _has_several_replicas():
 
 
 def cores():
-    """Those that this process may use, as TensorFlow counts them."""
+    """Returns the number of cores that this process may use, as TensorFlow counts them."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,6 @@
-"""The estimators of the log-determinant: `Exact`, `PowerSeries`, `RussianRoulette`."""
+"""Estimators of the log-determinant of a residual block."""
+
+from typing import Any
 
 import keras
 
@@ -6,17 +8,30 @@ from iresnet_tf.numerics.log_det.estimator import LogDet, truncation_bound
 from iresnet_tf.numerics.log_det.exact import Exact
 from iresnet_tf.numerics.log_det.power_series import PowerSeries
 from iresnet_tf.numerics.log_det.russian_roulette import RussianRoulette
+from iresnet_tf.numerics.log_det.series import Series
 
-__all__ = ["Exact", "LogDet", "PowerSeries", "RussianRoulette", "get", "truncation_bound"]
+__all__ = [
+    "Exact",
+    "LogDet",
+    "PowerSeries",
+    "RussianRoulette",
+    "Series",
+    "get",
+    "truncation_bound",
+]
 
 
-def get(identifier):
-    """The estimator itself, from an estimator or its serialised configuration."""
+def get(identifier: LogDet | dict[str, Any]) -> LogDet:
+    """Returns the estimator, given itself or its serialised configuration.
+
+    Raises:
+        ValueError: for anything else.
+    """
     if isinstance(identifier, LogDet):
         return identifier
     if isinstance(identifier, dict):
         return keras.saving.deserialize_keras_object(identifier)
     raise ValueError(
-        "log_det is an estimator, as PowerSeries(terms=10), RussianRoulette() or Exact(); "
+        "log_det is an estimator, for example PowerSeries(terms=10), RussianRoulette() or Exact(); "
         f"received {identifier!r}."
     )

@@ -2,30 +2,35 @@
 
     log |det (I + J)| = tr log(I + J) = Σ_{k≥1} (−1)^{k+1}/k · tr(Jᵏ),   ‖J‖₂ < 1
 
-An estimator is an object that is handed to a block.  It receives the
-linearization of ``g`` at a batch and returns one number a sample, in nats, of
-the direction ``x ↦ x + g(x)``.
+An estimator is an object that a block is given.  It receives the linearization of ``g`` at a
+batch and returns one number for each sample, in nats, for the direction ``x ↦ x + g(x)``.
 
-Value and gradient are separate questions.  The series estimators return the
-series itself as their value, while their gradient is the Neumann form
+The value and the gradient of a series are computed separately.  The value is the series itself;
+the gradient has the Neumann form
 
     ∇ tr log(I + J) = tr((I + J)⁻¹ ∇J) ≈ wᵀ (∇J) v,   w = Σ_{k<n} (−Jᵀ)ᵏ v,
 
-whose left factor ``w`` is a by-product of the series, as its right factor ``J v`` is one
-of the terms.  Nothing is differentiated through the series, so memory does not grow with
-the number of terms.
+whose left factor ``w`` is a by-product of the series and whose right factor ``J v`` is one of its
+terms.  Nothing is differentiated through the series, so memory does not grow with the number of
+terms.
 
 Sources: Behrmann et al. 2019 (arXiv:1811.00995), eq. 4 and algorithm 2; Chen et
 al. 2019 (arXiv:1906.02735), eqs. 6 and 8; Hutchinson 1990 for the trace.
 """
 
+import abc
 import math
 
+import tensorflow as tf
+
 from iresnet_tf.numerics.configured import Configured
+from iresnet_tf.numerics.maps import Linearization
 
 
 def truncation_bound(lipschitz: float, terms: int) -> float:
-    """``|tr log(I+J) − Σ_{k≤n} …| / D ≤ −(ln(1 − L) + Σ_{k≤n} Lᵏ/k)``, nats a dimension.
+    """Bounds what a truncated series leaves out, nats a dimension.
+
+        |tr log(I + J) − Σ_{k≤n} (−1)^{k+1}/k tr(Jᵏ)| / D ≤ −(ln(1 − L) + Σ_{k≤n} Lᵏ/k)
 
     Args:
         lipschitz: ``L``, a bound on ``‖J‖₂``.
@@ -50,48 +55,67 @@ def truncation_bound(lipschitz: float, terms: int) -> float:
     return total
 
 
-class LogDet(Configured):
-    """Base of the estimators: a call, a truncation bound and a configuration."""
+class LogDet(Configured, abc.ABC):
+    """Base of the estimators of ``log |det(I + J)|``.
 
-    def __call__(self, linearization, seed, lipschitz=None):
-        """Log-determinant of ``I + J``, per sample.
+    A subclass gives the call, `truncation_bound` and `get_config`, and is registered with
+    ``keras.saving.register_keras_serializable`` so that models which hold it can be loaded.
+    """
 
-        Args:
-            linearization: of ``g`` at ``x``; values ``[batch, …event]``.
-            seed: stateless seed, ``[2]``.
-            lipschitz: the constant that ``g`` is held to, where an estimator
-                adapts to it.
-
-        Returns:
-            ``[batch]``, nats, in the dtype of the values.
-        """
-        raise NotImplementedError
-
-    def value_and_residuals(self, linearization, seed, lipschitz=None):
-        """The value, and what `surrogate` needs to give its gradient later, elsewhere.
-
-        Returns:
-            ``[batch]``, and a tuple of tensors, each of the size of a few samples' worth.
-        """
-        return self(linearization, seed, lipschitz), ()
-
-    def surrogate(self, linearization, factors):
-        """A number a sample whose gradient is the estimate's; its value may be another.
+    @abc.abstractmethod
+    def __call__(
+        self,
+        linearization: Linearization,
+        seed: tf.Tensor,
+        lipschitz: float | tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Returns the log-determinant of ``I + J`` of each sample.
 
         Args:
-            linearization: of the same ``g`` at the same ``x`` as for `value_and_residuals`.
-            factors: what `value_and_residuals` returned.
+            linearization: of ``g`` at ``x``; its value has the shape ``[batch, …event]``.
+            seed: stateless seed ``[2]``; an estimator that draws numbers uses
+                `iresnet_tf.numerics.random`, so that parts of a batch draw what the whole would.
+            lipschitz: the constant that ``g`` is held to, for estimators that adapt to it;
+                ``None`` where it is not known.
+
+        Returns:
+            ``[batch]``, nats, in the dtype of the value; differentiable.
         """
-        raise NotImplementedError
 
-    def truncation_bound(self, lipschitz):
-        """Bound on the bias of the estimate, nats a dimension, if ``Lip(g) ≤ lipschitz``."""
-        raise NotImplementedError
+    @abc.abstractmethod
+    def truncation_bound(self, lipschitz: float) -> float:
+        """Bounds the bias of the estimate if ``Lip(g) ≤ lipschitz``, nats a dimension."""
 
+    def value_and_residuals(
+        self,
+        linearization: Linearization,
+        seed: tf.Tensor,
+        lipschitz: float | tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        """Returns the value, and what `surrogate` needs for its gradient in the backward pass.
 
-def dimension_of(value):
-    """Elements of one sample."""
-    event = value.shape[1:]
-    if not event.is_fully_defined():
-        raise ValueError(f"The shape of a sample must be known; received {value.shape}.")
-    return event.num_elements()
+        Blocks with ``recompute=True`` call this in the forward pass.  By default the residual
+        is the seed, and the estimate is made again.
+
+        Returns:
+            ``[batch]``, nats, and a tuple of tensors.
+        """
+        return self(linearization, seed, lipschitz), (seed,)
+
+    def surrogate(
+        self,
+        linearization: Linearization,
+        residuals: tuple[tf.Tensor, ...],
+        lipschitz: float | tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Returns a number for each sample whose gradient is that of the estimate.
+
+        Its value may be another one.
+
+        Args:
+            linearization: of the same ``g`` at the same ``x`` as in `value_and_residuals`.
+            residuals: what that returned.
+            lipschitz: as given there.
+        """
+        (seed,) = residuals
+        return self(linearization, seed, lipschitz)

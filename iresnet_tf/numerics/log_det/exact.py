@@ -3,25 +3,22 @@
 import keras
 import tensorflow as tf
 
-from iresnet_tf.numerics.log_det.estimator import LogDet, dimension_of
+from iresnet_tf.numerics.axes import dimension_of
+from iresnet_tf.numerics.log_det.estimator import LogDet
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class Exact(LogDet):
-    """``log |det(I + J)|`` from the whole Jacobian, ``D`` Jacobian products a sample.
+    """``log |det(I + J)|`` from the whole Jacobian, by ``D`` Jacobian products for each sample.
 
-    No bias and no noise; for dimensions up to a few hundred.  The gradient is
-    that of the determinant, ``tr((I + J)⁻¹ ∇J)``.
+    It has no bias and no noise, and is meant for dimensions up to a few hundred.  Its gradient
+    is that of the determinant, ``tr((I + J)⁻¹ ∇J)``.
     """
 
     def __call__(self, linearization, seed=None, lipschitz=None):
         del seed, lipschitz
         jacobian = jacobian_of(linearization)
         return _log_abs_determinant(tf.eye(jacobian.shape[-1], dtype=jacobian.dtype) + jacobian)
-
-    def surrogate(self, linearization, factors):
-        del factors
-        return self(linearization)
 
     def truncation_bound(self, lipschitz):
         del lipschitz
@@ -32,18 +29,18 @@ class Exact(LogDet):
 
 
 def jacobian_of(linearization):
-    """``J``, ``[batch, D, D]``, from its products with unit vectors."""
+    """Returns ``J``, ``[batch, D, D]``, from its products with the unit vectors."""
     value = linearization.value
     dimension = dimension_of(value)
     basis = tf.reshape(tf.eye(dimension, dtype=value.dtype), [dimension, 1, *value.shape[1:]])
-    # columns[i, b] = J_b e_i.  A map without any activation leaves the batch axis at 1.
+    # columns[i, b] = J_b e_i.  A map without activations leaves the batch axis at 1.
     columns = tf.reshape(linearization.jvp(basis), [dimension, -1, dimension])
     columns = tf.broadcast_to(columns, [dimension, tf.shape(value)[0], dimension])
     return tf.transpose(columns, [1, 2, 0])
 
 
 def _log_abs_determinant(matrix):
-    """``[batch, D, D] → [batch]``; written out for ``D ≤ 2``, where factoring costs more."""
+    """Returns ``log |det|``: ``[batch, D, D] → [batch]``; by its formula where ``D ≤ 2``."""
     if matrix.shape[-1] == 1:
         return tf.math.log(tf.abs(matrix[:, 0, 0]))
     if matrix.shape[-1] == 2:

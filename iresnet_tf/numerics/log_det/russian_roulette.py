@@ -5,44 +5,42 @@ import warnings
 
 import keras
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from iresnet_tf.numerics import random
-from iresnet_tf.numerics.log_det.power_series import Series
+from iresnet_tf.numerics.log_det.series import Series
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class RussianRoulette(Series):
-    """Unbiased series: random length ``m + N``, terms reweighted by ``1 / P(N ≥ k − m)``.
+    """``Σ_{k≤m} a_k + Σ_{j=1}^{N} a_{m+j} / P(N ≥ j)`` with ``a_k = (−1)^{k+1}/k · vᵀ Jᵏ v``.
 
-        Σ_{k≤m} aₖ + Σ_{j=1}^{N} a_{m+j} / P(N ≥ j),   aₖ = (−1)^{k+1}/k · vᵀ Jᵏ v
-
-    ``N`` is drawn once a call, for the whole batch.  The expectation is the full
-    series.  Its variance is finite only if ``P(N ≥ j)`` falls more slowly than
-    ``L^{2j}``: for the geometric law ``P(N ≥ j) = q^{j−1}`` this asks
-    ``q > L²``, and no Poisson law satisfies it.
+    The series has a random length ``m + N``, and later terms are reweighted, so that its
+    expectation is the full series: the estimate is unbiased.  ``N`` is drawn once for the whole
+    batch.  The variance is finite only if ``P(N ≥ j)`` falls more slowly than ``L^{2j}``.  The
+    geometric law, ``P(N ≥ j) = q^{j−1}``, needs ``q > L²``; no Poisson law satisfies it.
 
     Args:
-        law: ``"geometric"``, or ``"poisson"`` (infinite variance; offered for
-            comparison, with a warning).
-        parameter: geometric: the stopping probability ``p = 1 − q``, or ``None``
-            for ``q = L^(4/3)`` with the constant ``L`` that ``g`` is held to, which
-            leaves the variance finite: see below.  Poisson: the mean, 2 by default.
-        exact_terms: ``m ≥ 0`` terms always kept.
-        probes: number of probe vectors a sample.
-        distribution, series_dtype: as for `PowerSeries`.
+        law: ``"geometric"``; or ``"poisson"``, whose variance is infinite, which is offered for
+            comparison and warns.
+        parameter: for the geometric law the stopping probability ``p = 1 − q``, or ``None`` for
+            ``q = L^(4/3)`` with the constant ``L`` that ``g`` is held to.  For the Poisson law
+            the mean, 2 by default.
+        exact_terms: ``m ≥ 0``, the number of terms that are always kept.
+        probes: number of probe vectors for each sample.
+        distribution, series_dtype: see `PowerSeries`.
 
-    A tail of uncorrelated terms that fall like ``ρᵏ`` has a second moment of
-    ``∝ 1 / (1 − ρ²/q)`` and an expected length of ``1 / (1 − q)``; their product is least at
-    ``q = ρ``.  ``L`` is all that is certain of ``ρ``, but trained Jacobians fall faster, and
-    ``q ≤ L²`` risks an infinite variance.  ``q = L^a`` costs, if ``ρ = L`` after all, at most
-    ``1 / (a (2 − a))`` times the least (as ``L → 1``): 9/8 for ``a = 4/3``.  With three exact
-    terms it took, at trained blocks with ``L`` from 0.59 to 0.97, 0.39 to 1.04 times the
+    The default ``q`` is a compromise.  A tail of uncorrelated terms that fall like ``ρᵏ`` has a
+    second moment of ``∝ 1 / (1 − ρ²/q)`` and an expected length of ``1 / (1 − q)``; their
+    product is least at ``q = ρ``.  Only ``ρ ≤ L`` is certain.  Trained Jacobians fall faster,
+    but ``q ≤ L²`` risks an infinite variance.  If ``ρ = L`` after all, ``q = L^a`` costs at most
+    ``1 / (a (2 − a))`` times the least as ``L → 1``: 9/8 for ``a = 4/3``.  With three exact
+    terms, at trained blocks with ``L`` from 0.59 to 0.97, it took 0.39 to 1.04 times the
     variance × cost of ``q = L`` with two (``benchmarks/roulette.py``).
 
     Raises:
-        ValueError: for a parameter outside its law's range, negative
-            ``exact_terms``, or an adaptive ``q`` without a Lipschitz constant
-            below 1.
+        ValueError: for a parameter outside the range of its law or a negative ``exact_terms``;
+            in a call, for an adaptive ``q`` without a Lipschitz constant below 1.
 
     Source: Chen et al. 2019 (arXiv:1906.02735), eqs. 6 and 8.
     """
@@ -51,14 +49,14 @@ class RussianRoulette(Series):
 
     def __init__(
         self,
-        law="geometric",
-        parameter=None,
-        exact_terms=3,
-        probes=1,
-        distribution="rademacher",
-        series_dtype=None,
-    ):
-        super().__init__(probes, distribution, series_dtype)
+        law: str = "geometric",
+        parameter: float | None = None,
+        exact_terms: int = 3,
+        probes: int = 1,
+        distribution: str | ArrayLike = "rademacher",
+        series_dtype: str | None = None,
+    ) -> None:
+        super().__init__(probes=probes, distribution=distribution, series_dtype=series_dtype)
         if law not in self.LAWS:
             raise ValueError(f"law is one of {self.LAWS}; received {law!r}.")
         if law == "geometric" and parameter is not None and not 0.0 < parameter < 1.0:
@@ -69,10 +67,10 @@ class RussianRoulette(Series):
         if law == "poisson":
             parameter = 2.0 if parameter is None else parameter
             if not parameter > 0.0:
-                raise ValueError(f"The Poisson parameter is a positive mean; got {parameter!r}.")
+                raise ValueError(f"The Poisson parameter is a positive mean; received {parameter!r}.")
             warnings.warn(
-                "Russian roulette by a Poisson law has infinite variance for every Lipschitz "
-                "constant above 0; law='geometric' has not.",
+                "Russian roulette with a Poisson law has infinite variance for every Lipschitz "
+                "constant above 0. Use law='geometric', whose variance is finite.",
                 stacklevel=2,
             )
         if exact_terms != int(exact_terms) or exact_terms < 0:
@@ -84,21 +82,21 @@ class RussianRoulette(Series):
     def probe_seed(self, seed):
         return random.fold_in(seed, 1)
 
-    def sums(self, linearization, v, image, seed, lipschitz):
-        # Drawn for all examples at once, wherever they are.
+    def sums(self, linearization, v, image, *, seed, lipschitz):
+        # All examples share the count, in whatever part of the batch they are.
         count_seed = random.fold_in(random.unplaced(seed), 0)
         extra, survival = self._law(count_seed, lipschitz, v.dtype)
         terms = self.exact_terms + extra
 
         def weight(k):
-            # Of no terms at all, which may be drawn, the first counts nothing.
+            # If no terms are drawn, the sum's first term gets the weight 0.
             drawn = tf.cast(k <= tf.cast(terms, k.dtype), k.dtype)
             return drawn / survival(k - self.exact_terms)
 
-        return self.weighted_sums(linearization, v, image, terms, weight)
+        return self.weighted_sums(linearization, v, image, terms=terms, weight=weight)
 
-    def survival(self, lipschitz=None):
-        """Geometric: ``q``, the chance that a further term follows."""
+    def survival(self, lipschitz: float | None = None) -> float:
+        """Returns ``q`` of the geometric law, the probability that a further term follows."""
         if self.parameter is not None:
             q = 1.0 - self.parameter
             if lipschitz is not None and q <= lipschitz**2:
@@ -117,7 +115,7 @@ class RussianRoulette(Series):
         return max(float(lipschitz) ** (4.0 / 3.0), 0.05)
 
     def _law(self, seed, lipschitz, dtype):
-        """The drawn ``N`` and the function ``j ↦ P(N ≥ j)`` (1 for ``j ≤ 0``)."""
+        """Returns a draw of ``N`` and the function ``j ↦ P(N ≥ j)``, which is 1 for ``j ≤ 0``."""
         if self.law == "geometric":
             q = self.survival(lipschitz)
             uniform = tf.random.stateless_uniform([], seed, dtype=tf.float64)
@@ -134,7 +132,7 @@ class RussianRoulette(Series):
         return extra, at_least
 
     def truncation_bound(self, lipschitz):
-        """0: the estimate is unbiased wherever the series converges."""
+        """Returns 0: the estimate is unbiased wherever the series converges."""
         return 0.0 if lipschitz < 1.0 else math.inf
 
     def get_config(self):

@@ -1,0 +1,32 @@
+"""Maps and linear operators: functions of a batch that know their Jacobian products."""
+
+from iresnet_tf.numerics.maps.activations import (
+    ConcatenatedSwish,
+    Elementwise,
+    PairSort,
+    ScaledSwish,
+)
+from iresnet_tf.numerics.maps.automatic import Automatic
+from iresnet_tf.numerics.maps.base import Linearization, Map, diagonal_product
+from iresnet_tf.numerics.maps.chain import Affine, Composition, Shift
+from iresnet_tf.numerics.maps.concatenation import Concatenation
+from iresnet_tf.numerics.maps.operators import Convolution, Dense, Operator, UnrolledConvolution
+
+__all__ = [
+    "Affine",
+    "Automatic",
+    "Composition",
+    "ConcatenatedSwish",
+    "Concatenation",
+    "Convolution",
+    "Dense",
+    "Elementwise",
+    "Linearization",
+    "Map",
+    "Operator",
+    "PairSort",
+    "ScaledSwish",
+    "Shift",
+    "UnrolledConvolution",
+    "diagonal_product",
+]

@@ -1,23 +1,21 @@
 """Activations as maps: their value and, written out, their Jacobian products.
 
-An elementwise ``φ`` acts on a tangent as a product with ``φ'``.  Every map is a
-`NamedTuple` of tensors and names, so a `tf.function` takes it as an argument and
-one trace serves every block of the same shape.
+An elementwise ``φ`` acts on a tangent as a product with ``φ'``.  The
+derivatives are written out where TensorFlow's own would take more operations.
 """
 
 import functools
-from typing import NamedTuple
 
 import tensorflow as tf
 
-from iresnet_tf.numerics.maps.linearization import Linearization, diagonal_product
+from iresnet_tf.numerics.maps.base import Linearization, Map, diagonal_product
 
 
 def _elu(x):
     value = tf.nn.elu(x)
 
     def product_in(dtype):
-        # A graph drops it where no product takes it.
+        # Where no product takes it, the graph drops it.
         slope = tf.cast(_elu_slope(value), dtype)
 
         def product(v):
@@ -93,7 +91,14 @@ CONCATENATED_SWISH_SCALE = 1.1044
 """``sup √(s² + (1 − s)²) = 1.10436`` over slopes ``s`` of swish, rounded up."""
 
 
-class Elementwise(NamedTuple):
+class _Pixelwise(Map):
+    """Base of the activations, which act on each pixel by itself."""
+
+    def takes_any_grid(self):
+        return True
+
+
+class Elementwise(_Pixelwise):
     """``x ↦ φ(x)`` on every element, ``φ`` by name.
 
     Attributes:
@@ -102,14 +107,11 @@ class Elementwise(NamedTuple):
 
     name: str
 
-    def __call__(self, x):
-        return self.linearize(x).value
-
     def linearize(self, x):
         return _ELEMENTWISE[self.name][0](x)
 
 
-class ScaledSwish(NamedTuple):
+class ScaledSwish(_Pixelwise):
     """``x ↦ x σ(b x) / 1.1``.
 
     Attributes:
@@ -118,15 +120,12 @@ class ScaledSwish(NamedTuple):
 
     slope: tf.Tensor
 
-    def __call__(self, x):
-        return self.linearize(x).value
-
     def linearize(self, x):
         value, derivative = swish(x, self.slope)
         return _diagonal(value * (1.0 / SWISH_SCALE), derivative * (1.0 / SWISH_SCALE))
 
 
-class ConcatenatedSwish(NamedTuple):
+class ConcatenatedSwish(_Pixelwise):
     """``x ↦ [x σ(b x), −x σ(−b x)] / 1.1044``: the second half is the first less ``x``.
 
     Attributes:
@@ -134,9 +133,6 @@ class ConcatenatedSwish(NamedTuple):
     """
 
     slope: tf.Tensor
-
-    def __call__(self, x):
-        return self.linearize(x).value
 
     def linearize(self, x):
         value, derivative = swish(x, self.slope)
@@ -160,7 +156,7 @@ class ConcatenatedSwish(NamedTuple):
         return Linearization(joined, jvp, vjp_in)
 
 
-class PairSort(NamedTuple):
+class PairSort(_Pixelwise):
     """``x = [a, b] ↦ [max(a, b), min(a, b)]`` on the halves of the channels."""
 
     def __call__(self, x):

@@ -1,21 +1,19 @@
-"""A map beside the identity."""
-
-from typing import Any, NamedTuple
+"""The concatenation of a map and the identity."""
 
 import tensorflow as tf
 
-from iresnet_tf.numerics.maps.linearization import Linearization
+from iresnet_tf.numerics.maps.base import Linearization, Map
 
 
-class Concatenation(NamedTuple):
+class Concatenation(Map):
     """``x ↦ [a x, b f(x)]`` on the channels; ``Lip ≤ √(a² + b² Lip(f)²)``.
 
     Attributes:
-        function: the map ``f``, which may change the channels.
+        function: ``f``, which may change the number of channels.
         identity_weight, function_weight: scalar tensors ``a`` and ``b``.
     """
 
-    function: Any
+    function: Map
     identity_weight: tf.Tensor
     function_weight: tf.Tensor
 
@@ -28,7 +26,7 @@ class Concatenation(NamedTuple):
 
         def jvp(v):
             image = inner.jvp(v)
-            # A basis has a batch of one until an activation meets it.
+            # A basis has a batch of one until it meets an activation.
             full = tf.concat([tf.shape(image)[:-1], channels[:1]], 0)
             return self._joined(tf.broadcast_to(v, full), image)
 
@@ -43,6 +41,17 @@ class Concatenation(NamedTuple):
             return vjp
 
         return Linearization(self._joined(x, inner.value), jvp, vjp_in)
+
+    def rounding_error(self, x, value):
+        """Adds what ``f`` rounds, of which the weight is at most one, to the products' own."""
+        inner = self.function.rounding_error(x, self.function(x))
+        return inner + super().rounding_error(x, value)
+
+    def multiplications(self, pixels):
+        return self.function.multiplications(pixels)
+
+    def takes_any_grid(self):
+        return self.function.takes_any_grid()
 
     def _joined(self, x, image):
         return tf.concat([self.identity_weight * x, self.function_weight * image], -1)

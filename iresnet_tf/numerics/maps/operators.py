@@ -1,23 +1,60 @@
-"""Linear operators with their adjoints.
+"""Linear operators with their adjoints."""
 
-An operator here is a pair ``v ↦ A v`` and ``u ↦ Aᵀ u``, the latter also for vectors of
-another dtype, ``adjoint_in(dtype)``.  Everything that needs a spectral norm or a Jacobian
-product is written once, against that pair.
-Operators act on the trailing axes and leave any leading axes alone, so one
-operator serves a batch ``[batch, …]`` and a batch of probes
-``[probes, batch, …]`` alike.
-"""
-
+import abc
+import dataclasses
 import functools
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics.maps.leading_axes import as_batch, with_leading_axes_of
+from iresnet_tf.numerics.axes import as_batch, with_leading_axes_of
+from iresnet_tf.numerics.structure import Structure
 
 
-class Dense(NamedTuple):
+class Operator(Structure, abc.ABC):
+    """A linear operator ``A`` as a pair of functions, ``v ↦ A v`` and ``u ↦ Aᵀ u``.
+
+    Spectral norms and Jacobian products are written once, against that pair.  An operator acts
+    on the trailing axes and leaves any leading axes alone, so that one serves a batch
+    ``[batch, …]`` and a batch of probes ``[probes, batch, …]``.
+
+    A subclass has a field ``kernel``, a tensor of all numbers that ``A`` is made of, and gives
+    ``__call__``, `adjoint` and `rounding_gain`; the other methods have defaults.
+    """
+
+    kernel: tf.Tensor
+
+    @abc.abstractmethod
+    def __call__(self, v: tf.Tensor) -> tf.Tensor:
+        """Returns ``A v`` for ``v [… , …in]``."""
+
+    @abc.abstractmethod
+    def adjoint(self, u: tf.Tensor) -> tf.Tensor:
+        """Returns ``Aᵀ u`` for ``u [… , …out]``."""
+
+    def adjoint_in(self, dtype: tf.DType) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Returns the adjoint for vectors of a dtype, for many products with them."""
+        return dataclasses.replace(self, kernel=tf.cast(self.kernel, dtype)).adjoint
+
+    @abc.abstractmethod
+    def rounding_gain(self) -> float | tf.Tensor:
+        """Returns ``γ`` for which the rounding of ``A v`` is at most ``ε γ ‖v‖₂``.
+
+        With inner products of ``n`` terms ``(n/2 + 4) ‖ |A| ‖₂`` is enough, where ``|A|`` has the
+        absolute values of the entries of ``A``.
+        """
+
+    def multiplications(self, pixels: int) -> int:
+        """Returns the number of multiplications of ``A v`` for ``v`` of so many pixels."""
+        return self.kernel.shape.num_elements() * pixels
+
+    def takes_any_grid(self) -> bool:
+        """Whether the kernel may be applied to images of another height and width."""
+        return False
+
+
+class Dense(Operator):
     """``A v = v K``: a matrix on the last axis.
 
     Also the 1×1 convolution, which is the same matrix at every pixel.
@@ -37,11 +74,17 @@ class Dense(NamedTuple):
         return _matrix_product(u, self.kernel, transpose=True)
 
     def adjoint_in(self, dtype):
-        """The adjoint for vectors of a dtype, to be taken many times: transposed once."""
+        # Transposed once for all of them.
         return Dense(tf.transpose(tf.cast(self.kernel, dtype)))
 
+    def rounding_gain(self):
+        return _gain(self.kernel)
 
-class Convolution(NamedTuple):
+    def takes_any_grid(self):
+        return True
+
+
+class Convolution(Operator):
     """``A v = v ⋆ K``: cross-correlation, stride 1, zero padding to the same size.
 
     Attributes:
@@ -62,12 +105,15 @@ class Convolution(NamedTuple):
         image = tf.nn.conv2d_transpose(flat, self.kernel, shape, strides=1, padding="SAME")
         return with_leading_axes_of(image, u, 3)
 
-    def adjoint_in(self, dtype):
-        """The adjoint for vectors of a dtype."""
-        return self._replace(kernel=tf.cast(self.kernel, dtype)).adjoint
+    def rounding_gain(self):
+        # A pixel meets as many patches as the kernel has taps.
+        return _gain(self.kernel) * np.sqrt(self.kernel.shape[0] * self.kernel.shape[1])
+
+    def takes_any_grid(self):
+        return True
 
 
-class UnrolledConvolution(NamedTuple):
+class UnrolledConvolution(Operator):
     """The same operator as one dense matrix between flattened images.
 
     On a tiny grid most pixels see each other anyway, and one matrix product is
@@ -79,7 +125,7 @@ class UnrolledConvolution(NamedTuple):
     """
 
     kernel: tf.Tensor
-    grid: tuple
+    grid: tuple[int, int]
 
     @classmethod
     def from_kernel(cls, kernel, grid):
@@ -105,8 +151,13 @@ class UnrolledConvolution(NamedTuple):
         return self._apply(u, transpose=True)
 
     def adjoint_in(self, dtype):
-        """The adjoint for vectors of a dtype, to be taken many times: transposed once."""
-        return self._replace(kernel=tf.transpose(tf.cast(self.kernel, dtype)))
+        return dataclasses.replace(self, kernel=tf.transpose(tf.cast(self.kernel, dtype)))
+
+    def rounding_gain(self):
+        return _gain(self.kernel)
+
+    def multiplications(self, pixels):
+        return self.kernel.shape.num_elements()
 
     def _apply(self, v, transpose):
         rows, columns = self.kernel.shape[::-1] if transpose else self.kernel.shape
@@ -136,5 +187,10 @@ def _matrix_product(v, matrix, transpose=False):
 
 
 def _size(v, axis):
-    """Of an axis: a number where it is known."""
+    """Returns the size of an axis: a number where it is known, else a scalar tensor."""
     return tf.shape(v)[axis] if v.shape[axis] is None else v.shape[axis]
+
+
+def _gain(kernel):
+    """Returns ``(n/2 + 4) ‖K‖_F`` with ``n`` elements of the kernel for each output channel."""
+    return (0.5 * kernel.shape[:-1].num_elements() + 4.0) * tf.norm(kernel)

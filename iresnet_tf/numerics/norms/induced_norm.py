@@ -5,24 +5,24 @@ it is learned) a scalar tensor.
 """
 
 import math
-from typing import NamedTuple
-
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics.execution.tracing import traced_once
+from iresnet_tf.numerics.axes import event_axes
+from iresnet_tf.numerics.execution import compiled
 from iresnet_tf.numerics.norms.singular_values import (
     SingularTriple,
     gram_step,
     leading_triple,
     power_step,
 )
+from iresnet_tf.numerics.structure import Structure
 
 _STARTS, _MOST_STEPS = 8, 500
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
-class EuclideanNorm(NamedTuple):
+class EuclideanNorm(Structure):
     """``‖A‖_{2→2}``, the largest singular value."""
 
     def advance(self, operator, v):
@@ -41,7 +41,7 @@ class EuclideanNorm(NamedTuple):
         return tf.reduce_sum(u * operator(v))
 
 
-class InducedNorm(NamedTuple):
+class InducedNorm(Structure):
     """``‖A‖_{p→q}``.
 
     Attributes:
@@ -69,7 +69,7 @@ class InducedNorm(NamedTuple):
         u = dual(operator(v), self.codomain)
         image = operator.adjoint(u)
         v = dual(image + 1e-12 * v, 1.0 - self.domain)
-        return tf.reduce_sum(image * v, list(range(1, v.shape.rank))), u, v
+        return tf.reduce_sum(image * v, event_axes(v)), u, v
 
     def leading_triple(self, operator, v, tolerance=1e-4):
         """The best of several starts, each moved on until ``σ`` stands still.
@@ -81,8 +81,8 @@ class InducedNorm(NamedTuple):
             v: start vector ``[1, …]``; the other starts are pseudo-random.
             tolerance: relative change of ``σ`` in a step that counts as none.
         """
-        function = traced_once(_leading_triple, operator, v, type(self))
-        return function(operator, v, self, tf.constant(tolerance, v.dtype))
+        tolerance = tf.constant(tolerance, v.dtype)
+        return compiled.call(_leading_triple, operator, v, self, tolerance)
 
     def of(self, operator, u, v, kernel):
         """The norm of the operator, differentiable in it and in ``p`` and ``q``.
@@ -117,7 +117,7 @@ def _leading_triple(operator, v, norm, tolerance):
 
 def power_steps(norm, operator, v, steps):
     """The `SingularTriple` after ``steps`` steps of the norm's power method from ``v``."""
-    return traced_once(_power_steps, operator, v, type(norm))(operator, v, norm, tf.constant(steps))
+    return compiled.call(_power_steps, operator, v, norm, tf.constant(steps))
 
 
 def _power_steps(operator, v, norm, steps):
@@ -130,8 +130,8 @@ def _power_steps(operator, v, norm, steps):
 
 def constrained(norm, operator, u, v, kernel, coeff):
     """``K / max(1, σ/c)`` with ``σ`` by the singular vectors ``u`` and ``v``."""
-    function = traced_once(_constrained, operator, v, type(norm))
-    return function(operator, v, u, norm, kernel, tf.constant(coeff, kernel.dtype))
+    coeff = tf.constant(coeff, kernel.dtype)
+    return compiled.call(_constrained, operator, v, u, norm, kernel, coeff)
 
 
 def _constrained(operator, v, u, norm, kernel, coeff):
@@ -141,7 +141,7 @@ def _constrained(operator, v, u, norm, kernel, coeff):
 
 def vector_norm(v, reciprocal):
     """``‖v‖_p`` of each row of ``v``, ``p = 1/reciprocal``; no power overflows."""
-    axes = list(range(1, v.shape.rank))
+    axes = event_axes(v)
     size = tf.abs(v)
     largest = tf.reduce_max(size, axes, keepdims=True)
     if _is(reciprocal, 0.0):
@@ -155,7 +155,7 @@ def dual(v, reciprocal):
 
     ``w = sign(v) |v|^{p−1} / ‖v‖_p^{p−1}``; for ``p = ∞`` the sign of one largest entry.
     """
-    axes = list(range(1, v.shape.rank))
+    axes = event_axes(v)
     size = tf.abs(v)
     largest = tf.reduce_max(size, axes, keepdims=True)
     if _is(reciprocal, 0.0):

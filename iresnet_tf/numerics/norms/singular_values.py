@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics.execution.tracing import traced_once
+from iresnet_tf.numerics.execution import compiled
 
 
 class SingularTriple(NamedTuple):
@@ -66,8 +66,7 @@ def leading_triple(operator, v, tolerance=1e-4):
     Source: Wu and Simon 2000 (doi:10.1137/S0895479898334605), thick restarts; Gouk et
     al. 2018 (arXiv:1804.04368) for the convolution as an operator.
     """
-    function = traced_once(_iterate, operator, v)
-    return function(operator, v, tf.cast(tolerance, v.dtype))
+    return compiled.call(_iterate, operator, v, tf.cast(tolerance, v.dtype))
 
 
 _BASIS, _KEPT = 24, 6

@@ -10,10 +10,10 @@ from iresnet_tf.numerics.solvers.solver import Solver, select_rows
 
 
 class _Memory(NamedTuple):
-    """What a sample remembers; vectors are ``[batch, D]``, histories ``[batch, memory, D]``.
+    """The memory of each sample; vectors are ``[batch, D]``, histories ``[batch, memory, D]``.
 
-    Differences are written in turn into the rows of the histories; ``valid [batch, memory]``
-    tells the rows that hold one.
+    The rows of the histories are written in turn; ``valid [batch, memory]`` tells which of them
+    hold a difference.
     """
 
     history_x: tf.Tensor
@@ -35,26 +35,30 @@ class Anderson(Solver):
 
         x̄_k = x_k − ΔX γ,   c̄_k = c_k − ΔC γ,   γ = argmin ‖c_k − ΔC γ‖² + Σ_i λ_i γ_i² ‖ΔC_i‖²
 
-    ``c_k = P (y − x_k − g(x_k))`` is the preconditioned residual, with one approximate inverse
-    ``P`` of ``I + J`` for all samples (see `iresnet_tf.numerics.solvers.preconditioner`) or the identity;
-    ``ΔX`` and ``ΔC`` hold the last differences of iterates and of these corrections of each
-    sample.  The ridge ``λ_i`` grows with a difference's age: g bends, so old differences
-    mislead.  The step from ``x̄_k`` has the length and momentum of conjugate gradients,
+    ``c_k = P (y − x_k − g(x_k))`` is the preconditioned residual, where ``P`` is one approximate
+    inverse of ``I + J`` for all samples, or the identity (see
+    `iresnet_tf.numerics.solvers.preconditioner`).  ``ΔX`` and ``ΔC`` hold each sample's last
+    differences of iterates and of corrections.  The ridge ``λ_i`` grows with the age of a
+    difference, because ``g`` is not linear and old differences mislead.  The step from ``x̄_k``
+    has the length and momentum of conjugate gradients,
 
         α_k = ‖c̄_{k−1}‖² / ⟨c̄_{k−1}, P (I + J) p_{k−1}⟩,   β_k = ‖c̄_k‖² / ‖c̄_{k−1}‖²,
 
-    near the best along the unseen direction where ``P (I + J)`` is nearly symmetric, as trained
-    ones are; the product is the difference that the last step made, so the length is the one
-    that would have been best there.
+    which are nearly the best along the new direction if ``P (I + J)`` is nearly symmetric, as
+    trained ones are.  The product is the difference that the last step made, so the length is
+    the one that would have been best there.
 
-    Where a step makes the residual grow, the sample forgets its differences, returns to its
-    best iterate and takes Picard steps, ``x_{k+1} = x_k + r_k``, twice as many after every such
-    failure.
+    After a step that makes the residual grow, the sample forgets its differences, returns to
+    its best iterate and takes Picard steps, ``x_{k+1} = x_k + r_k``; each further failure
+    doubles their number.
 
     Args:
         tolerance: absolute, on ``max |x + g(x) − y|`` of a sample.
-        max_iterations: most evaluations of ``g``.
-        memory: number of differences kept.
+        max_iterations: largest number of evaluations of ``g``.
+        memory: number of differences that are kept.
+
+    Raises:
+        ValueError: as `Solver`, or for a memory below 1.
 
     Sources: Anderson 1965 (doi:10.1145/321296.321305); Walker and Ni 2011
     (doi:10.1137/10078356X); Hestenes and Stiefel 1952 (doi:10.6028/jres.049.044), conjugate
@@ -64,12 +68,14 @@ class Anderson(Solver):
     is_preconditioned = True
 
     AGEING = 3e-3
-    """What the ridge of a difference grows by at every step."""
+    """Growth of the ridge of a difference with every step."""
 
     LARGEST_LENGTH = 1.25
     LARGEST_MOMENTUM = 0.5
 
-    def __init__(self, tolerance=1e-6, max_iterations=1000, memory=6):
+    def __init__(
+        self, tolerance: float = 1e-6, max_iterations: int = 1000, memory: int = 6
+    ) -> None:
         super().__init__(tolerance, max_iterations)
         if memory < 1:
             raise ValueError(f"memory is at least 1; received {memory!r}.")
@@ -78,7 +84,7 @@ class Anderson(Solver):
     def get_config(self):
         return {**super().get_config(), "memory": self.memory}
 
-    def _empty_memory(self, batch, dimension, dtype):
+    def initial_memory(self, batch, dimension, dtype):
         history = tf.zeros([batch, self.memory, dimension], dtype)
         vector = tf.zeros([batch, dimension], dtype)
         count = tf.zeros([batch], tf.int32)
@@ -96,17 +102,17 @@ class Anderson(Solver):
             failures=count,
         )
 
-    def _next(self, now, r, correction, improved):
-        del r
-        last = now.memory
+    def next_iterate(self, state, residual, correction, improved):
+        del residual
+        last = state.memory
         best = select_rows(improved, correction, last.correction)
-        failed = (now.step > 1) & ~improved
+        failed = (state.step > 1) & ~improved
         failures = last.failures + tf.cast(failed, tf.int32)
         waiting = tf.where(
             failed, 2 ** tf.minimum(failures, 8) - 1, tf.maximum(last.waiting - 1, 0)
         )
-        row = now.step % self.memory
-        history_x = _written(last.history_x, row, now.x - last.x, improved)
+        row = state.step % self.memory
+        history_x = _written(last.history_x, row, state.x - last.x, improved)
         history_c = _written(last.history_c, row, correction - last.correction, improved)
         is_new = tf.range(self.memory) == row
         valid = (last.valid | (is_new & last.known[:, tf.newaxis])) & improved[:, tf.newaxis]
@@ -114,7 +120,7 @@ class Anderson(Solver):
         accelerate = waiting == 0
         age = tf.cast((row - tf.range(self.memory)) % self.memory, tf.float64)
         gamma = self._least_squares(history_c, valid & accelerate[:, tf.newaxis], age, best)
-        base = now.best_x - _combination(gamma, history_x)
+        base = state.best_x - _combination(gamma, history_x)
         remainder = best - _combination(gamma, history_c)
 
         conjugate = last.known & improved & accelerate
@@ -122,12 +128,12 @@ class Anderson(Solver):
         length = tf.where(conjugate, length, tf.ones_like(length))
         momentum = tf.where(conjugate, momentum, tf.zeros_like(momentum))
         direction = remainder + momentum[:, tf.newaxis] * last.direction
-        direction = select_rows(accelerate, direction, now.best_r)
+        direction = select_rows(accelerate, direction, state.best_residual)
         memory = _Memory(
             history_x,
             history_c,
             valid,
-            now.best_x,
+            state.best_x,
             best,
             direction,
             remainder,
@@ -152,10 +158,16 @@ class Anderson(Solver):
         return length, tf.minimum(momentum, self.LARGEST_MOMENTUM)
 
     def _least_squares(self, rows, valid, age, target):
-        """``γ`` of ``[batch, memory, D]`` and ``[batch, D]``; 0 for rows that are not valid.
+        """Returns ``γ [batch, memory]`` of the least-squares problem; 0 for invalid rows.
 
-        The normal equations of rows of unit length, with a ridge that begins just above the
-        rounding of their products.
+        It solves the normal equations of rows scaled to unit length, with a ridge that begins
+        just above the rounding of their products.
+
+        Args:
+            rows: ``[batch, memory, D]``.
+            valid: bool ``[batch, memory]``.
+            age: ``[memory]``, steps since each row was written.
+            target: ``[batch, D]``.
         """
         dtype = rows.dtype
         gram = tf.cast(tf.matmul(rows, rows, transpose_b=True), tf.float64)
@@ -173,9 +185,10 @@ class Anderson(Solver):
 
 
 def _written(history, row, difference, improved):
-    """The history with a difference of each sample in that row; zeros where it did not improve.
+    """Returns the history with each sample's difference in that row, or zeros.
 
-    (There the difference may be infinite, and nothing times it is not nothing.)
+    Zeros stand for samples that did not improve: their difference may be infinite, and
+    ``0 · inf`` is NaN.
     """
     batch = tf.range(tf.shape(history)[0])
     places = tf.stack([batch, tf.fill(tf.shape(batch), row)], 1)

@@ -1,49 +1,57 @@
-"""Points along a path, inverted coarse to fine: each starts from its neighbours.
+"""Inversion of points along paths, coarse to fine: each point starts from its neighbours.
 
-From one point of a path to the next ``g(x_i)`` changes little, and where the inverse is known,
-it is known too, as ``y_i − x_i``.  So every fourth point and the last are inverted first, and the
-others start at
+From one point of a path to the next ``g(x_i)`` changes little, and it equals ``y_i − x_i``
+wherever ``x_i`` is known.  So every fourth point of a path and its last one are inverted first,
+and the others start at
 
-    x_i = y_i − Σ_j w_ij (y_j − x_j),
+    x_i = y_i − Σ_j w_ij (y_j − x_j).
 
-``w_ij`` being those of the polynomial in ``i`` through the nearest of the first, four at most.
+The weights ``w_ij`` are those of polynomial interpolation in ``i`` through the nearest of the
+points that were inverted first, at most four of them.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics.maps.leading_axes import rows_or_one
+from iresnet_tf.numerics.axes import rows_or_one
 
 STRIDE = 4
-"""Points from one of the first to the next."""
+"""Distance along a path between the points that are inverted first."""
 
 
-class Rows:
-    """Some rows of a batch: see `iresnet_tf.numerics.execution.threads.Whole`."""
+class SelectedRows:
+    """Some samples of a batch, by their indices."""
 
-    def __init__(self, index):
+    def __init__(self, index: tf.Tensor) -> None:
         self.index = index
 
-    def of_rows(self, rows):
+    def of_rows(self, rows: tf.Tensor) -> tf.Tensor:
+        """Returns their rows of ``[batch, …]``, or of ``[1, …]`` for all samples alike."""
         return rows_or_one(rows, self.index)
 
 
-def coarse_to_fine(solve, y, steps):
-    """What ``solve`` gives at ``y``, some points of every path from the others.
+def coarse_to_fine(
+    solve: Callable[[tf.Tensor, tf.Tensor, SelectedRows], Any], y: tf.Tensor, steps: int
+) -> Any:
+    """Returns ``solve`` at ``y``, with the starting points described above.
 
     Args:
-        solve: function of rows of ``y``, the first iterates there, and which `Rows` they are;
-            gives a nest of tensors ``[rows, …]``, the solutions first.
+        solve: takes rows of ``y``, the first iterates there and the rows' indices; returns a
+            nest of tensors ``[rows, …]``, the solutions first.
         y: ``[paths · steps, …event]``, one path after the other.
-        steps: points of a path.
+        steps: number of points on each path.
     """
     first, second, weights = _order(steps)
     starts = tf.range(0, tf.shape(y)[0], steps)[:, tf.newaxis]
     y = _along_paths(y, steps)
 
     def solve_at(points, targets, initial):
-        found = solve(_batch(targets), _batch(initial), Rows(_batch(starts + points)))
-        return tf.nest.map_structure(lambda each: _along_paths(each, points.size), found)
+        rows = SelectedRows(_batch(starts + points))
+        found = solve(_batch(targets), _batch(initial), rows)
+        return tf.nest.map_structure(lambda tensor: _along_paths(tensor, points.size), found)
 
     targets = tf.gather(y, first, axis=1)
     found = solve_at(first, targets, targets)
@@ -67,13 +75,13 @@ def _batch(points):
 
 
 def _order(steps):
-    """The numbers of the points inverted first and of the others, and ``w [others, first]``."""
+    """Returns the points inverted first, the other points, and ``w [others, first]``."""
     first = np.unique([*range(0, steps, STRIDE), steps - 1])
     second = np.setdiff1d(np.arange(steps), first)
     weights = np.zeros([second.size, first.size])
     for row, point in zip(weights, second):
         nearest = np.argsort(np.abs(first - point), kind="stable")[:4]
-        for each in nearest:
-            others = first[nearest[nearest != each]]
-            row[each] = np.prod((point - others) / (first[each] - others))
+        for index in nearest:
+            others = first[nearest[nearest != index]]
+            row[index] = np.prod((point - others) / (first[index] - others))
     return first, second, weights

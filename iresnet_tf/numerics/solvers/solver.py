@@ -1,18 +1,19 @@
-"""The loop that every solver of the inverse runs, and Picard's iteration.
+"""The loop that every solver of the inverse runs.
 
     y = x + g(x),   Lip(g) ≤ L < 1   ⇒   x = lim x_k,  x_{k+1} = y − g(x_k)
 
-Each solver works per sample: a sample is frozen when ``max |x + g(x) − y|`` of
-it is at most the tolerance, or when its residual has stopped falling (rounding,
-or ``g`` is no contraction), which is reported as ``converged = False``.  For any
-solver, ``‖x − F⁻¹(y)‖₂ ≤ ‖x + g(x) − y‖₂ / (1 − L)``.
+A solver works on each sample by itself.  A sample stops when ``max |x + g(x) − y|`` of it is at
+most the tolerance, or when its residual no longer falls, because of rounding or because ``g`` is
+no contraction; the latter is reported as ``converged = False``.  For any solver,
+``‖x − F⁻¹(y)‖₂ ≤ ‖x + g(x) − y‖₂ / (1 − L)``.
 
 Source: Behrmann et al. 2019 (arXiv:1811.00995), algorithm 1.
 """
 
-from typing import NamedTuple
+import abc
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -20,11 +21,12 @@ from iresnet_tf.numerics.configured import Configured
 
 
 class FixedPoint(NamedTuple):
-    """What a solver found, per sample.
+    """The report of a solver, for each sample.
 
     Attributes:
-        x: ``[batch, …event]``, the iterate of smallest residual.
-        iterations: int32 ``[batch]``, evaluations of ``g`` until the sample stopped.
+        x: ``[batch, …event]``, the iterate with the smallest residual.
+        iterations: int32 ``[batch]``, the number of evaluations of ``g`` until the sample
+            stopped.
         residual: ``[batch]``, ``‖x + g(x) − y‖₂`` at the returned ``x``.
         converged: bool ``[batch]``, whether ``max |x + g(x) − y| ≤ tolerance``.
     """
@@ -35,39 +37,55 @@ class FixedPoint(NamedTuple):
     converged: tf.Tensor
 
 
-class _Iterate(NamedTuple):
-    """Loop state; vectors are ``[batch, D]``."""
+class State(NamedTuple):
+    """The state of the loop; vectors are ``[batch, D]``.
+
+    Attributes:
+        step: int32 scalar, the number of evaluations so far.
+        x: the last iterate that was evaluated.
+        best_x, best_residual, best_norm: the iterate with the smallest residual, that residual
+            ``y − x − g(x)``, and its 2-norm ``[batch]``.
+        stalled: int32 ``[batch]``, evaluations since the residual last fell.
+        iterations: int32 ``[batch]``, evaluations of each sample.
+        converged: bool ``[batch]``, whether the sample met the tolerance.
+        active: bool ``[batch]``, whether the sample goes on.
+        memory: what the solver remembers: a nest of tensors, from `Solver.initial_memory`.
+    """
 
     step: tf.Tensor
     x: tf.Tensor
     best_x: tf.Tensor
-    best_r: tf.Tensor
+    best_residual: tf.Tensor
     best_norm: tf.Tensor
     stalled: tf.Tensor
     iterations: tf.Tensor
     converged: tf.Tensor
     active: tf.Tensor
-    memory: tuple
+    memory: Any
 
 
-class Solver(Configured):
+class Solver(Configured, abc.ABC):
     """Base of the solvers: the loop, the stopping tests and the report.
+
+    A subclass gives `next_iterate`, and `initial_memory` if it remembers anything.  It is
+    registered with ``keras.saving.register_keras_serializable`` so that models which hold it can
+    be loaded, and extends `get_config` by its options.
 
     Args:
         tolerance: absolute, on ``max |x + g(x) − y|`` of a sample.
-        max_iterations: most evaluations of ``g``.
+        max_iterations: largest number of evaluations of ``g``.
 
     Raises:
-        ValueError: for a tolerance ≤ 0 or fewer than one iteration.
+        ValueError: if the tolerance is not positive, or for less than one iteration.
     """
 
     is_preconditioned = False
-    """Whether the solver makes use of an approximate inverse of ``I + J``."""
+    """Whether the solver uses an approximate inverse of ``I + J``, where there is one."""
 
     PATIENCE = 6
-    """Consecutive evaluations without a smaller residual that count as stalled."""
+    """Number of evaluations in a row without a smaller residual after which a sample stops."""
 
-    def __init__(self, tolerance=1e-6, max_iterations=1000):
+    def __init__(self, tolerance: float = 1e-6, max_iterations: int = 1000) -> None:
         if not tolerance > 0.0:
             raise ValueError(f"tolerance is a positive number; received {tolerance!r}.")
         if max_iterations < 1:
@@ -75,20 +93,52 @@ class Solver(Configured):
         self.tolerance = float(tolerance)
         self.max_iterations = int(max_iterations)
 
-    def __call__(self, g, y, initial=None, tolerance=None, subsets=True, precondition=None):
+    @abc.abstractmethod
+    def next_iterate(
+        self, state: State, residual: tf.Tensor, correction: tf.Tensor, improved: tf.Tensor
+    ) -> tuple[tf.Tensor, Any]:
+        """Returns the next iterate ``[batch, D]`` and the new memory.
+
+        Args:
+            state: the loop after the last evaluation.
+            residual: ``r = y − x − g(x)`` at ``state.x``, ``[batch, D]``.
+            correction: ``P r`` with the preconditioner ``P`` that was given, else ``r``.
+            improved: bool ``[batch]``, whether the residual of a sample fell.
+        """
+
+    def initial_memory(self, batch: tf.Tensor, dimension: int, dtype: tf.DType) -> Any:
+        """Returns what the solver remembers at first: a nest of tensors, empty by default.
+
+        Args:
+            batch: number of samples, an int32 scalar.
+            dimension: ``D``.
+            dtype: of the vectors.
+        """
+        del batch, dimension, dtype
+        return ()
+
+    def __call__(
+        self,
+        g: Callable[[tf.Tensor], tf.Tensor],
+        y: tf.Tensor,
+        *,
+        initial: tf.Tensor | None = None,
+        tolerance: float | tf.Tensor | None = None,
+        subsets: bool = True,
+        precondition: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    ) -> FixedPoint:
         """Solves ``x + g(x) = y``.
 
         Args:
             g: function ``[batch, …event] → [batch, …event]``.
             y: ``[batch, …event]``.
-            initial: first iterate, ``y`` by default.
-            tolerance: in place of the solver's own.
-            subsets: whether ``g`` takes some samples of the batch without the others, so that
-                those that have stopped cost no more; a product with Jacobians at a batch
-                takes all.
-            precondition: function ``[batch, …event] → [batch, …event]`` near ``(I + J)⁻¹``, or
-                ``None``, for solvers that are preconditioned: see
-                `iresnet_tf.numerics.solvers.preconditioner`.
+            initial: first iterate; ``y`` by default.
+            tolerance: replaces the solver's own.
+            subsets: whether ``g`` may be evaluated at some samples of the batch, so that those
+                that have stopped cost nothing.  A product with the Jacobians of a batch needs
+                all of its samples.
+            precondition: function ``[batch, …event] → [batch, …event]`` close to
+                ``(I + J)⁻¹``, or ``None``: see `iresnet_tf.numerics.solvers.preconditioner`.
 
         Returns:
             `FixedPoint`.  No gradient flows through it: see `implicit_gradient`.
@@ -111,56 +161,56 @@ class Solver(Configured):
 
         def residual(x, target):
             value = tf.stop_gradient(evaluate(x))
-            # The sum first: what F itself returns at x, rounding included.
+            # The sum comes first: it is what F itself returns at x, rounding included.
             r = target - (x + value)
             return r, corrected(r), epsilon * tf.reduce_max(tf.abs(value), axis=1)
 
         def residual_of_active(x, active):
-            # What belongs to a sample that has stopped is never looked at again.
+            # Rows of samples that have stopped are never read again.
             index = tf.where(active)
             found = residual(tf.gather_nd(x, index), tf.gather_nd(target, index))
             rows = tf.shape(x, tf.int64)
             return [tf.scatter_nd(index, each, rows[: each.shape.rank]) for each in found]
 
         def body(*fields):
-            now = _Iterate(*fields)
+            state = State(*fields)
             r, correction, rounding = (
-                residual_of_active(now.x, now.active) if subsets else residual(now.x, target)
+                residual_of_active(state.x, state.active) if subsets else residual(state.x, target)
             )
             norm = tf.norm(r, axis=1)
-            # So that F(x), evaluated again in another order, meets the tolerance too.
-            solved = now.active & (tf.reduce_max(tf.abs(r), axis=1) + rounding <= tolerance)
-            improved = now.active & ((norm < now.best_norm) | solved)
-            stalled = tf.where(improved, 0, now.stalled + 1)
-            converged = now.converged | solved
-            new = now._replace(
-                step=now.step + 1,
-                best_x=select_rows(improved, now.x, now.best_x),
-                best_r=select_rows(improved, r, now.best_r),
-                best_norm=tf.where(improved, norm, now.best_norm),
+            # With this margin, F(x) evaluated again in another order meets the tolerance too.
+            solved = state.active & (tf.reduce_max(tf.abs(r), axis=1) + rounding <= tolerance)
+            improved = state.active & ((norm < state.best_norm) | solved)
+            stalled = tf.where(improved, 0, state.stalled + 1)
+            converged = state.converged | solved
+            new = state._replace(
+                step=state.step + 1,
+                best_x=select_rows(improved, state.x, state.best_x),
+                best_residual=select_rows(improved, r, state.best_residual),
+                best_norm=tf.where(improved, norm, state.best_norm),
                 stalled=stalled,
-                iterations=now.iterations + tf.cast(now.active, tf.int32),
+                iterations=state.iterations + tf.cast(state.active, tf.int32),
                 converged=converged,
-                active=now.active & ~solved & (stalled < self.PATIENCE),
+                active=state.active & ~solved & (stalled < self.PATIENCE),
             )
-            x, memory = self._next(new, r, correction, improved)
+            x, memory = self.next_iterate(new, r, correction, improved)
             return tuple(new._replace(x=x, memory=memory))
 
-        first = _Iterate(
+        first = State(
             step=tf.constant(0),
             x=start,
             best_x=start,
-            best_r=tf.zeros_like(start),
+            best_residual=tf.zeros_like(start),
             best_norm=tf.fill([batch], tf.constant(np.inf, dtype)),
             stalled=tf.zeros([batch], tf.int32),
             iterations=tf.zeros([batch], tf.int32),
             converged=tf.zeros([batch], tf.bool),
             active=tf.ones([batch], tf.bool),
-            memory=self._empty_memory(batch, dimension, dtype),
+            memory=self.initial_memory(batch, dimension, dtype),
         )
-        last = _Iterate(
+        last = State(
             *tf.while_loop(
-                lambda *fields: tf.reduce_any(_Iterate(*fields).active),
+                lambda *fields: tf.reduce_any(State(*fields).active),
                 body,
                 tuple(first),
                 maximum_iterations=self.max_iterations,
@@ -170,36 +220,13 @@ class Solver(Configured):
         found = FixedPoint(x, last.iterations, last.best_norm, last.converged)
         return FixedPoint(*(tf.stop_gradient(each) for each in found))
 
-    def _empty_memory(self, batch, dimension, dtype):
-        del batch, dimension, dtype
-        return ()
-
-    def _next(self, now, r, correction, improved):
-        """The next iterate ``[batch, D]`` and the solver's memory, after the residual ``r``.
-
-        ``correction`` is ``r`` preconditioned.
-        """
-        raise NotImplementedError
-
     def get_config(self):
         return {"tolerance": self.tolerance, "max_iterations": self.max_iterations}
 
 
-@keras.saving.register_keras_serializable("iresnet_tf")
-class Picard(Solver):
-    """``x_{k+1} = y − g(x_k)``: the error falls by ``Lip(g)`` at every evaluation.
-
-    Source: Behrmann et al. 2019 (arXiv:1811.00995), algorithm 1.
-    """
-
-    def _next(self, now, r, correction, improved):
-        del correction, improved
-        return now.x + r, now.memory
-
-
 def select_rows(condition, a, b):
-    """Rows of ``a`` where the condition ``[batch]`` holds, else those of ``b``.
+    """Returns the rows of ``a`` where the condition ``[batch]`` holds, else those of ``b``.
 
-    Whole rows, where `tf.where` would look at every element.
+    It copies whole rows, where `tf.where` would look at every element.
     """
     return tf.raw_ops.Select(condition=condition, x=a, y=b)

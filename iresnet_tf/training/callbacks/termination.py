@@ -6,7 +6,7 @@ import warnings
 import keras
 
 from iresnet_tf.layers.finiteness import layers_not_finite
-from iresnet_tf.layers.invertible import REMEDY
+from iresnet_tf.layers.inputs import REMEDY
 
 
 class TerminateOnNaN(keras.callbacks.Callback):

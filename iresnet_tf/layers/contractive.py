@@ -1,0 +1,129 @@
+"""The contract of a layer that may stand inside a contraction."""
+
+import keras
+import tensorflow as tf
+
+from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
+from iresnet_tf.numerics.maps import Automatic, Map
+
+
+class UnknownLipschitzError(ValueError):
+    """Raised where a bound is asked for and no Lipschitz constant is known."""
+
+
+class ContractiveLayer(keras.layers.Layer):
+    """A layer with a known Lipschitz constant, ``‖l(x) − l(y)‖_q ≤ L ‖x − y‖_p``.
+
+    A subclass gives `bind` and `lipschitz_bound`.  That is all for a layer that has a bound in
+    the 2-norm, keeps the shape of a sample and depends on no context; the other members say
+    where a layer differs.  The subclass is registered with
+    ``keras.saving.register_keras_serializable``, and has a ``get_config`` if its constructor
+    takes arguments.
+    """
+
+    is_conditional: bool = False
+    """Whether the map depends on a context, which `bind` takes then."""
+
+    event_ndims: int | None = None
+    """Rank of the samples that the layer is for, if it is for one rank alone."""
+
+    takes_width: bool = False
+    """Whether a contraction may set the number of output channels: see `set_width`."""
+
+    output_exponent: Exponent | None = EUCLIDEAN
+    """The exponent ``q`` of the output's norm.
+
+    By default 2, for a bound in the 2-norm alone.  ``None`` says that the bound holds in every
+    p-norm: the output is measured in the norm of the input.
+    """
+
+    def bind(self, context: tf.Tensor | None = None) -> Map:
+        """Returns the map that the layer applies, with the weights as they are now.
+
+        Args:
+            context: ``[batch, features]``, or ``[1, features]`` for all samples alike, where the
+                layer is conditional.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement bind.")
+
+    def lipschitz_bound(self) -> float | tf.Tensor:
+        """Returns a certified upper bound on ``L`` with the weights as they are now.
+
+        Returns:
+            float; inside a `tf.function` it may be a float64 scalar tensor.
+
+        Raises:
+            UnknownLipschitzError: if no bound is known.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement lipschitz_bound.")
+
+    def lipschitz_target(self) -> float:
+        """Returns the constant that training holds ``L`` to; ``inf`` if there is none.
+
+        By default it is the bound, for a layer whose constant does not depend on its weights.
+        """
+        return float(self.lipschitz_bound())
+
+    def measure_input(self, exponent: Exponent) -> Exponent:
+        """Takes the exponent ``p`` of the input's norm; returns the exponent of the output's.
+
+        A contraction calls it for its layers in turn, before it builds them.
+
+        Raises:
+            ValueError: if no bound is known for that norm.
+        """
+        if self.output_exponent is None:
+            return exponent
+        if exponent != EUCLIDEAN:
+            raise ValueError(
+                f"{self.name} is known to contract in the 2-norm alone, and the norm of its input "
+                f"has the exponent {exponent}. Give the linear layers next to it p=2."
+            )
+        return self.output_exponent
+
+    def set_width(self, channels: int) -> None:
+        """Takes the number of output channels, if the layer was made without one.
+
+        A contraction calls it for the last of its layers that has `takes_width`.
+        """
+
+    def call(self, x, context=None):
+        """Applies the map of `bind`."""
+        return (self.bind(context) if self.is_conditional else self.bind())(x)
+
+    def compute_output_shape(self, input_shape):
+        """Returns the output's shape: by default the input's."""
+        return input_shape
+
+
+class ForeignLayer:
+    """Any Keras layer as a part of a contraction: linearized automatically, its bound unknown."""
+
+    is_conditional = False
+    event_ndims = None
+    takes_width = False
+    output_exponent = EUCLIDEAN
+    context_shape = None
+
+    def __init__(self, layer: keras.layers.Layer) -> None:
+        self.layer = layer
+        self.name = layer.name
+
+    def bind(self) -> Map:
+        return Automatic(self.layer)
+
+    def lipschitz_bound(self) -> float:
+        raise UnknownLipschitzError(
+            f"The Lipschitz constant of {self.name} is not known. Give a bound that you can vouch "
+            "for: Contraction([…], lipschitz=…)."
+        )
+
+    def lipschitz_target(self) -> float:
+        return self.lipschitz_bound()
+
+    measure_input = ContractiveLayer.measure_input
+
+
+def as_contractive(layer: keras.layers.Layer) -> ContractiveLayer | ForeignLayer:
+    """Returns the layer itself if it is a `ContractiveLayer`, else a `ForeignLayer` around it."""
+    return layer if isinstance(layer, ContractiveLayer) else ForeignLayer(layer)

@@ -1,0 +1,54 @@
+"""Checks and conversions of what the methods of a layer receive."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from iresnet_tf.numerics.axes import event_axes
+
+REMEDY = (
+    "Clean the data, or lower the learning rate or clip the gradients (global_clipnorm=1 of the "
+    "optimizer) if this happened while training."
+)
+
+
+def as_tensor(x: Any, dtype: Any) -> tf.Tensor:
+    """Returns ``x`` as a tensor of that dtype.
+
+    Raises:
+        ValueError: for a symbolic Keras input.
+    """
+    if isinstance(x, keras.KerasTensor):
+        raise ValueError(
+            "This method takes arrays or tensors, not a symbolic Keras input; call the layer "
+            "itself inside a functional model."
+        )
+    return tf.cast(tf.convert_to_tensor(x), dtype)
+
+
+def require_finite(x: tf.Tensor, message: str) -> tf.Tensor:
+    """Returns ``x``; fails with that message if a sample has an element that is NaN or Inf.
+
+    It looks at the sum of each sample, which is cheaper than a look at every element.  A sum
+    that overflows fails too; no log-density would survive it.
+    """
+    sums = tf.reduce_sum(x, event_axes(x))
+    with tf.control_dependencies([tf.debugging.assert_all_finite(sums, message)]):
+        return tf.identity(x)
+
+
+def require_tolerance(tolerance: float | None) -> float | None:
+    """Returns the tolerance; raises `ValueError` unless it is a positive number or ``None``."""
+    if tolerance is not None and not tolerance > 0.0:
+        raise ValueError(
+            f"tolerance is a positive number, or None for the solver's own; received {tolerance!r}."
+        )
+    return tolerance
+
+
+def random_seed(shape: Any, dtype: Any = None) -> tf.Tensor:
+    """Returns fresh generator state, ``int32``; it follows `keras.utils.set_random_seed`."""
+    del dtype
+    return tf.constant(np.random.randint(0, 2**31 - 1, shape), tf.int32)

@@ -1,0 +1,49 @@
+"""The axes of a batch: those of one sample, and any number of leading ones."""
+
+import tensorflow as tf
+
+
+def event_axes(x):
+    """Returns the axes of one sample of ``x [batch, …event]``."""
+    return list(range(1, x.shape.rank))
+
+
+def event_norm(x):
+    """Returns ``‖x‖₂`` of each sample: ``[batch, …event] → [batch]``."""
+    return tf.sqrt(tf.reduce_sum(tf.square(x), axis=event_axes(x)))
+
+
+def dimension_of(x):
+    """Returns the number of elements of one sample of ``x [batch, …event]``.
+
+    Raises:
+        ValueError: if the shape of a sample is not known.
+    """
+    event = x.shape[1:]
+    if not event.is_fully_defined():
+        raise ValueError(f"The shape of a sample must be known; received {x.shape}.")
+    return event.num_elements()
+
+
+def rows_or_one(rows, index):
+    """Returns those rows of ``[batch, …]``; of ``[1, …]``, the one row for each of them."""
+    return tf.gather(rows, tf.minimum(index, tf.shape(rows)[0] - 1))
+
+
+def as_batch(v, event_ndims):
+    """Returns ``[…, …event]`` as ``[batch, …event]``; the shape of an event must be known."""
+    if v.shape.rank == event_ndims + 1:
+        return v
+    return tf.reshape(v, [-1, *v.shape[-event_ndims:]])
+
+
+def with_leading_axes_of(image, like, event_ndims):
+    """Returns ``[batch, …event']`` with the leading axes of ``like [… , …event]``."""
+    leading = like.shape[: like.shape.rank - event_ndims].as_list()
+    if len(leading) == 1:
+        return image
+    event = image.shape[1:]
+    if leading.count(None) <= 1:
+        return tf.reshape(image, [*(-1 if size is None else size for size in leading), *event])
+    dynamic = tf.concat([tf.shape(like)[: len(leading)], event], 0)
+    return tf.ensure_shape(tf.reshape(image, dynamic), [*leading, *event])

@@ -1,0 +1,202 @@
+"""What the estimators that sum a series share: probes, products, and the Neumann gradient."""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from iresnet_tf.numerics import random
+from iresnet_tf.numerics.axes import dimension_of
+from iresnet_tf.numerics.log_det.estimator import LogDet
+from iresnet_tf.numerics.maps import Linearization
+
+
+class Series(LogDet):
+    """Base of the estimators that sum ``c_k (−1)^{k+1}/k · vᵀ Jᵏ v`` over probes ``v``.
+
+    A subclass gives `sums`, for which `weighted_sums` does the work, `truncation_bound` and
+    `get_config`; this class draws the probes and gives the estimate its Neumann gradient.
+
+    Args:
+        probes: number of probe vectors for each sample.
+        distribution: ``"rademacher"``, ``"gaussian"``, or an array ``[probes, …event]``.
+        series_dtype: ``"bfloat16"``, or ``None`` for the dtype of the values.
+
+    Raises:
+        ValueError: for other options.
+    """
+
+    DTYPES = (None, "bfloat16")
+
+    def __init__(
+        self, *, probes: int, distribution: str | ArrayLike, series_dtype: str | None
+    ) -> None:
+        if series_dtype not in self.DTYPES:
+            raise ValueError(
+                "series_dtype is 'bfloat16', or None for the dtype of the values; received "
+                f"{series_dtype!r}."
+            )
+        self.series_dtype = series_dtype
+        if isinstance(distribution, str):
+            if distribution not in random.DISTRIBUTIONS:
+                raise ValueError(
+                    f"distribution is one of {sorted(random.DISTRIBUTIONS)} or an array of "
+                    f"probes; received {distribution!r}."
+                )
+            require_positive_integer("probes", probes)
+            self.distribution: str | np.ndarray = distribution
+            self.probes = int(probes)
+        else:
+            probes = self.distribution = np.asarray(distribution)
+            if probes.ndim < 2 or not np.all(np.isfinite(probes)) or not np.any(probes):
+                raise ValueError(
+                    "An array of probes is finite, not all zero, and of shape [probes, …event]; "
+                    f"received shape {probes.shape}."
+                )
+            self.probes = probes.shape[0]
+
+    def draw(self, value: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, float]:
+        """Returns probes ``[probes, batch, …event]`` and the weight of each in the trace."""
+        event = value.shape[1:]
+        if isinstance(self.distribution, str):
+            draw = random.DISTRIBUTIONS[self.distribution]
+            shape = tf.concat([tf.shape(value)[:1], [self.probes], event], 0)
+            drawn = draw(shape, random.as_seed(seed), value.dtype)
+            rank = len(event) + 2
+            return tf.transpose(drawn, [1, 0, *range(2, rank)]), 1.0 / self.probes
+        dimension = dimension_of(value)
+        if self.distribution.size != self.probes * dimension:
+            raise ValueError(
+                f"The probes have {self.distribution.size // self.probes} elements each and "
+                f"the samples {dimension} (shape {tuple(event)}); they must agree."
+            )
+        # tr(A) is estimated by D · Σ ⟨v, A v⟩ / Σ ‖v‖²: this is exact if the probes are a
+        # multiple of an orthonormal basis, and the mean for probes of ±1.
+        weight = dimension / float(np.sum(np.square(self.distribution)))
+        drawn = tf.constant(self.distribution, value.dtype)
+        drawn = tf.reshape(drawn, [self.probes, 1, *event])
+        return tf.broadcast_to(drawn, tf.concat([[self.probes], tf.shape(value)], 0)), weight
+
+    @abc.abstractmethod
+    def sums(
+        self,
+        linearization: Linearization,
+        v: tf.Tensor,
+        image: tf.Tensor,
+        *,
+        seed: tf.Tensor,
+        lipschitz: float | tf.Tensor | None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the sum for every probe and its Neumann sum, both without gradient.
+
+            Σ c_k (−1)^{k+1}/k ⟨v, (Jᵀ)ᵏ v⟩,   Σ c_k (−Jᵀ)^{k−1} v
+
+        Args:
+            linearization: of ``g`` at ``x``.
+            v: probes ``[probes, batch, …event]``.
+            image: ``J v``, of the same shape.
+            seed: for numbers other than the probes.
+            lipschitz: the constant that ``g`` is held to, or ``None``.
+
+        Returns:
+            ``[probes, batch]``, and ``[probes, batch, …event]``.
+        """
+
+    def __call__(self, linearization, seed, lipschitz=None):
+        value, (_, neumann), image = self._estimate(linearization, seed, lipschitz)
+        surrogate = _surrogate(neumann, image)
+        # The value is the series, the gradient that of the surrogate.
+        return tf.stop_gradient(value - surrogate) + surrogate
+
+    def value_and_residuals(self, linearization, seed, lipschitz=None):
+        value, residuals, _ = self._estimate(linearization, seed, lipschitz)
+        return value, residuals
+
+    def _estimate(self, linearization, seed, lipschitz):
+        """Returns the value, the probes with their weighted Neumann sums, and ``J v``."""
+        seed = random.as_seed(seed)
+        v, weight = self.draw(linearization.value, self.probe_seed(seed))
+        image = linearization.jvp(v)
+        series, neumann = self.sums(
+            linearization, v, tf.stop_gradient(image), seed=seed, lipschitz=lipschitz
+        )
+        value = weight * tf.reduce_sum(series, 0)
+        return tf.stop_gradient(value), tuple(map(tf.stop_gradient, (v, weight * neumann))), image
+
+    def surrogate(self, linearization, residuals, lipschitz=None):
+        del lipschitz
+        v, neumann = residuals
+        return _surrogate(neumann, linearization.jvp(v))
+
+    def weighted_sums(
+        self,
+        linearization: Linearization,
+        v: tf.Tensor,
+        image: tf.Tensor,
+        *,
+        terms: int | tf.Tensor,
+        weight: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns what `sums` does for ``n = terms ≥ 1`` terms and ``c_k = weight(k)``.
+
+        It is a loop in the graph, whose size and memory do not depend on the number of terms.
+        As ``⟨v, (Jᵀ)ᵏ v⟩ = ⟨(Jᵀ)^{k−1} v, J v⟩``, it takes ``n − 1`` products.
+
+        Args:
+            linearization, v, image: see `sums`.
+            terms: ``n``, an integer or an integer scalar.
+            weight: ``k ↦ c_k`` for a scalar ``k`` of the dtype of ``v``; 1 by default.
+        """
+        low = v.dtype if self.series_dtype is None else tf.as_dtype(self.series_dtype)
+        vjp = linearization.vjp_in(low)
+
+        def extended(k, power, series, neumann):
+            # power = (−Jᵀ)^{k−1} v.
+            index, exact = tf.cast(k, v.dtype), tf.cast(power, v.dtype)
+            scale = 1.0 if weight is None else weight(index)
+            series += scale / index * inner(exact, image)
+            return k, power, series, neumann + scale * exact
+
+        def body(k, power, series, neumann):
+            return extended(k + 1, -vjp(power), series, neumann)
+
+        zeros = tf.zeros(tf.shape(v)[:2], v.dtype), tf.zeros_like(v)
+        start = extended(tf.constant(1), tf.cast(v, low), *zeros)
+        _, _, series, neumann = tf.while_loop(
+            lambda k, *_: k < terms,
+            body,
+            [tf.stop_gradient(each) for each in start],
+            shape_invariants=[each.shape for each in start],
+        )
+        return series, neumann
+
+    def probe_seed(self, seed: tf.Tensor) -> tf.Tensor:
+        """Returns the seed of the probes: the given one, unless other numbers are drawn too."""
+        return seed
+
+    def series_config(self) -> dict[str, Any]:
+        """Returns the options of this class, as plain data."""
+        distribution = self.distribution
+        if not isinstance(distribution, str):
+            distribution = distribution.tolist()
+        precision = {} if self.series_dtype is None else {"series_dtype": self.series_dtype}
+        return {"probes": self.probes, "distribution": distribution, **precision}
+
+
+def _surrogate(neumann, image):
+    """Returns ``Σ wᵀ J v`` over the probes: its gradient is that of the estimate."""
+    return tf.reduce_sum(inner(neumann, image), 0)
+
+
+def inner(a, b):
+    """Returns ``⟨a, b⟩`` over the event axes: ``[probes, batch, …event] → [probes, batch]``."""
+    return tf.reduce_sum(a * b, axis=list(range(2, a.shape.rank)))
+
+
+def require_positive_integer(name: str, value: object) -> None:
+    """Raises `ValueError` unless the value of that option is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} is an integer of at least 1; received {value!r}.")
