@@ -158,7 +158,7 @@ def one_tolerance(model, count, asked):
     exact = model.flow.inverse(latent)
     rows = []
     for text in ("", *asked.split(",")):
-        found = model.flow.inverse(latent, float(text)) if text else exact
+        found = model.flow.inverse(latent, tolerance=float(text)) if text else exact
         square = np.square((found.x - exact.x).numpy().reshape(count, -1).astype(np.float64))
         rows.append(
             {

@@ -37,7 +37,7 @@ def main(terms, draws, out):
         def take(seed):
             with tf.GradientTape() as tape:
                 tape.watch(variables)
-                log_det = model.flow.forward_and_log_det(x, seed)[1]
+                log_det = model.flow.forward_and_log_det(x, seed=seed)[1]
                 total = tf.reduce_mean(log_det)
             gradients = tape.gradient(total, variables)
             return log_det, tf.concat([tf.reshape(each, [-1]) for each in gradients], 0)

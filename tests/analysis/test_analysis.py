@@ -135,11 +135,11 @@ def test_bias_and_noise_are_those_of_the_estimator(grid, monkeypatch):
         x, flow = x[:, 4:12, 6:14], copied(flow, (8, 8, 1))
     x = flow.parts[0].add_noise(x, 0)
     with estimator_replaced(flow, irn.log_det.Exact()):
-        exact = flow.forward_and_log_det(x, 0)[1].numpy().astype(np.float64)
+        exact = flow.forward_and_log_det(x, seed=0)[1].numpy().astype(np.float64)
     for row in numbers["estimates"]:
         if row["probes"] == 5:
             with estimator_replaced(flow, irn.log_det.PowerSeries(row["terms"], 5)):
-                drawn = [flow.forward_and_log_det(x, [9, k])[1].numpy() for k in range(draws)]
+                drawn = [flow.forward_and_log_det(x, seed=[9, k])[1].numpy() for k in range(draws)]
             error = (np.stack(drawn) - exact) / 64
             noise = np.sqrt(error.var(0, ddof=1).mean())
             assert row["noise"] == pytest.approx(noise, rel=0.12)
@@ -151,9 +151,9 @@ def test_blocks_receive_what_passes_the_layers_before_them():
     model, x = image_model(), images()
     flow, total = model.flow, 0.0
     with estimator_replaced(flow, irn.log_det.Exact()):
-        expected = flow.forward_and_log_det(x, 0)[1] - 64 * -np.log(16.0)
+        expected = flow.forward_and_log_det(x, seed=0)[1] - 64 * -np.log(16.0)
         for block, inputs in block_inputs(flow, tf.constant(x)):
-            total += block.forward_and_log_det(inputs, 0)[1]
+            total += block.forward_and_log_det(inputs, seed=0)[1]
     assert [block for block, _ in block_inputs(flow, tf.constant(x))] == layers.residual_blocks(
         flow
     )

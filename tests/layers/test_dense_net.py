@@ -56,7 +56,7 @@ def test_the_block_s_log_det_and_inverse(kind, jacobian_of):
     g, x = dense_net(kind)
     solver = irn.solvers.Anderson(tolerance=1e-11)
     block = layers.ResidualBlock(g, log_det=irn.log_det.Exact(), solver=solver)
-    y, log_det = block.forward_and_log_det(x, 0)
+    y, log_det = block.forward_and_log_det(x, seed=0)
     expected = np.linalg.slogdet(jacobian_of(block, x).numpy())[1]
     np.testing.assert_allclose(log_det, expected, atol=1e-9)
     result = block.inverse(y)
@@ -83,7 +83,7 @@ def test_every_weight_of_a_block_learns():
     g, x = dense_net("conv")
     block = layers.ResidualBlock(g, log_det=irn.log_det.PowerSeries(4))
     with tf.GradientTape() as tape:
-        y, log_det = block.forward_and_log_det(x, 0)
+        y, log_det = block.forward_and_log_det(x, seed=0)
         loss = tf.reduce_sum(tf.square(y)) - tf.reduce_sum(log_det)
     variables = [weight.value for weight in block.trainable_variables]
     assert all(gradient is not None for gradient in tape.gradient(loss, variables))

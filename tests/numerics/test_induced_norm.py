@@ -161,10 +161,10 @@ def test_a_contraction_contracts_in_its_norm(kind, p):
     g = contraction(kind, p)
     linear = layers.spectral_layers(g)
     exponent = 1.0 / (2.0 if p == "learned" else p[-1] if isinstance(p, tuple) else p)
-    assert float(g.output_exponent()) == pytest.approx(exponent)
+    assert float(g.output_exponent.reciprocal()) == pytest.approx(exponent)
     # Each layer's input is measured as the output of the one before; the first's as the last's.
     for before, layer in zip([linear[-1], *linear], linear):
-        assert float(layer.input_exponent()) == float(before.output_exponent())
+        assert layer.input_exponent == before.output_exponent
         assert float(layer.spectral_norm()) > layer.coeff
     shape = (2000, 4) if kind == "dense" else (2000, 4, 3, 2)
     x, y = (np.random.default_rng(s).standard_normal(shape) for s in (1, 2))
@@ -201,7 +201,8 @@ def test_layers_stay_bound_through_training_and_a_file(p, tmp_path):
     model.fit(x, -3.0 * x[:, ::-1], batch_size=8, epochs=2, verbose=0)
     layers.refresh(model)
     for layer in layers.spectral_layers(model):
-        domain, codomain = float(layer.input_exponent()), float(layer.output_exponent())
+        exponents = layer.input_exponent, layer.output_exponent
+        domain, codomain = (float(exponent.reciprocal()) for exponent in exponents)
         constrained = layer.constrained_kernel().numpy().astype(np.float64)
         norm_pq = (1e9 if r == 0.0 else 1.0 / r for r in (domain, codomain))
         norm_pq = (math.inf if each == 1e9 else each for each in norm_pq)

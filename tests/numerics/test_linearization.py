@@ -88,7 +88,7 @@ def test_stock_keras_layers_by_automatic_differentiation(jacobian_of, shape):
 def test_a_bare_keras_layer_is_bound_by_automatic_differentiation(jacobian_of):
     layer, x = keras.layers.Dense(4, activation="sigmoid", dtype="float64"), normal(3, 4)
     layer.build((None, 4))
-    assert_linearization(bind(layer), x, jacobian_of(layer, x))
+    assert_linearization(as_contractive(layer).bind(), x, jacobian_of(layer, x))
 
 
 @pytest.mark.parametrize("kind", ["dense", "conv"])

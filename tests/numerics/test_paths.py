@@ -126,7 +126,7 @@ def test_gradients_are_those_of_the_inverse(contraction, jacobian_of):
     cotangent = tf.constant(np.random.default_rng(5).standard_normal(y.shape))
     with tf.GradientTape() as tape:
         tape.watch(y)
-        inverse = stack.preimage(y, path_steps=steps)
+        inverse = stack._inverse_point(y, layers.InverseOptions(path_steps=steps))
         total = tf.reduce_sum(cotangent * inverse)
     jacobians = jacobian_of(block, tf.reshape(x, y.shape)).numpy()
     wanted = np.linalg.solve(jacobians.swapaxes(1, 2), cotangent.numpy()[:, :, np.newaxis])
@@ -185,7 +185,7 @@ def test_paths_are_shared_out_among_threads(contraction, monkeypatch):
     stack = layers.Stack([layers.ResidualBlock(contraction("conv"), Exact(), Anderson(1e-11))])
     x = curves((4, 3, 2), 9)
     monkeypatch.setattr(compiled, "number_of_parts", lambda: 4)
-    found = stack.preimage(forward(stack, x), path_steps=9)
+    found = stack._inverse_point(forward(stack, x), layers.InverseOptions(path_steps=9))
     np.testing.assert_allclose(tf.reshape(found, x.shape), x, rtol=0, atol=1e-9)
 
 

@@ -21,7 +21,9 @@ def contraction_of_images(shape, sizes=(3, 1, 3), activation="elu"):
 
 
 def matrix_at_origin(matrix_of, g, shape):
-    precondition = preconditioner.at_origin(bind(g), tf.TensorShape(shape), tf.float64)
+    precondition = preconditioner.at_origin(
+        as_contractive(g).bind(), tf.TensorShape(shape), tf.float64
+    )
     return matrix_of(precondition, shape)
 
 
@@ -83,7 +85,10 @@ def test_there_is_none(shape, width, why):
     make = layers.Contraction.mlp if len(shape) == 1 else layers.Contraction.conv
     g = make(sizes) if len(shape) == 1 else make(width, sizes)
     g.build((None, *shape))
-    assert preconditioner.at_origin(bind(g), tf.TensorShape(shape), tf.float32) is None
+    assert (
+        preconditioner.at_origin(as_contractive(g).bind(), tf.TensorShape(shape), tf.float32)
+        is None
+    )
 
 
 @pytest.mark.parametrize("shape", [(3, 20, 4), (5, 5, 3), (4, 4, 32), (28, 28, 1)])
@@ -93,7 +98,7 @@ def test_images_of_any_size_come_back(shape, sizes):
     x = tf.constant(np.random.default_rng(0).standard_normal((3, *shape)), tf.float32)
     block = layers.ResidualBlock(g)
     y = block(x)
-    assert preconditioner.at_origin(bind(g), x.shape[1:], x.dtype) is not None
+    assert preconditioner.at_origin(as_contractive(g).bind(), x.shape[1:], x.dtype) is not None
     found = block.inverse(y)
     np.testing.assert_allclose(found.x, x, atol=1e-5)
     np.testing.assert_array_less(
@@ -131,7 +136,7 @@ def test_it_saves_evaluations_on_images():
     g = contraction_of_images(shape)
     x = tf.constant(0.3 * np.random.default_rng(1).standard_normal((8, *shape)))
     y = x + g(x)
-    bound = bind(g)
+    bound = as_contractive(g).bind()
     precondition = preconditioner.at_origin(bound, y.shape[1:], y.dtype)
     plain, found = Anderson(1e-9)(bound, y), Anderson(1e-9)(bound, y, precondition=precondition)
     np.testing.assert_allclose(found.x, x, atol=1e-8)

@@ -45,10 +45,11 @@ def test_every_part_gets_its_rows_and_their_place():
     seen = []
 
     def double(rows, part):
+        (rows,) = rows
         seen.append((len(rows), *map(int, part)))
         return {"twice": 2.0 * rows, "sum": tf.reduce_sum(rows, 1)}
 
-    found = threads.map_parts(double, x, 3)
+    found = threads.map_parts(double, (x,), 3)
     assert seen == [(2, 0, 2, 7), (2, 2, 4, 7), (3, 4, 7, 7)]
     np.testing.assert_array_equal(found["twice"], 2.0 * x)
     np.testing.assert_array_equal(found["sum"], [1, 5, 9, 13, 17, 21, 25])
@@ -59,12 +60,13 @@ def test_no_part_is_empty(examples):
     x = tf.random.normal([examples, 2])
 
     def double(rows, part):
+        (rows,) = rows
         assert len(rows) == 1 and int(part.last - part.first) == 1
         return 2.0 * rows
 
     with tf.GradientTape() as tape:
         tape.watch(x)
-        found = threads.map_parts(double, x, 3)
+        found = threads.map_parts(double, (x,), 3)
         total = tf.reduce_sum(found * x)
     np.testing.assert_array_equal(found, 2.0 * x)
     np.testing.assert_allclose(tape.gradient(total, x), 4.0 * x, rtol=1e-6)
