@@ -12,12 +12,13 @@ def make_plain(model):
     The kernels are constrained as ever, once a step.
     """
     for block in residual_blocks(model.flow):
-        block.transform = _transform(block)
+        block._forward_and_log_det = _forward_and_log_det(block)
     return model
 
 
-def _transform(block):
-    def transform(x, seed):
+def _forward_and_log_det(block):
+    def forward_and_log_det(x, *, seed, context):
+        del context
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(x)
             value = x
@@ -30,7 +31,7 @@ def _transform(block):
             total -= tf.reduce_sum(power * v, list(range(1, x.shape.rank))) / k
         return x + value, total
 
-    return transform
+    return forward_and_log_det
 
 
 def _layer(layer):

@@ -96,7 +96,8 @@ class FactorOut(ToVector):
 
     def inverse_lipschitz_bound(self):
         """Returns the bound of the rest, at least 1 for the channels that leave."""
-        return tf.maximum(1.0, tf.cast(self.rest.inverse_lipschitz_bound(), tf.float64))
+        rest = tf.cast(self.rest.inverse_lipschitz_bound(), tf.float64)
+        return tf.maximum(tf.ones([], tf.float64), rest)
 
     def _last_latent(self, y):
         return self.rest._last_latent(self._parted(y)[1])
