@@ -19,8 +19,9 @@ from iresnet_tf.layers.inversion import InverseOptions, InverseResult
 from iresnet_tf.layers.invertible import ClosedForm, Invertible
 from iresnet_tf.layers.padding import InjectivePadding
 from iresnet_tf.layers.preprocessing import Center, Dequantize, Logit, Standardize
+from iresnet_tf.layers.refresh import refresh, spectral_layers
 from iresnet_tf.layers.residual import ResidualBlock
-from iresnet_tf.layers.spectral import SpectralLayer, refresh, spectral_layers
+from iresnet_tf.layers.spectral import SpectralLayer
 from iresnet_tf.layers.spectral_conv2d import SpectralConv2D
 from iresnet_tf.layers.spectral_dense import SpectralDense
 from iresnet_tf.layers.squeeze import Squeeze

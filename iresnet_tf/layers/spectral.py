@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.internals import constrain_bare_variable, inner_layers
+from iresnet_tf.internals import constrain_bare_variable
 from iresnet_tf.layers.contractive import ContractiveLayer
 from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
 from iresnet_tf.numerics.maps import Affine, Operator
@@ -264,33 +264,6 @@ class SpectralLayer(ContractiveLayer):
             "kernel_initializer": serialised(self.kernel_initializer),
             "bias_initializer": serialised(self.bias_initializer),
         }
-
-
-def refresh(model_or_layer: keras.layers.Layer, tolerance: float = 1e-4) -> None:
-    """Refines the singular vectors of every spectral layer inside a model or layer.
-
-    Args:
-        model_or_layer: a Keras model or layer.
-        tolerance: relative accuracy of ``σ``.
-    """
-    for layer in spectral_layers(model_or_layer):
-        layer.refresh(tolerance)
-
-
-def spectral_layers(model_or_layer: keras.layers.Layer) -> list[SpectralLayer]:
-    """Returns every built spectral layer inside a model or layer, in order, each once."""
-    visited = {}
-
-    def visit(layer):
-        if id(layer) not in visited:
-            visited[id(layer)] = layer
-            for inner in inner_layers(layer):
-                visit(inner)
-
-    visit(model_or_layer)
-    return [
-        layer for layer in visited.values() if isinstance(layer, SpectralLayer) and layer.built
-    ]
 
 
 def serialised(initializer):

@@ -1,0 +1,105 @@
+"""The rooms of the package: imports run one way, and files stay small."""
+
+import ast
+import pathlib
+
+import pytest
+
+import iresnet_tf
+
+PACKAGE = pathlib.Path(iresnet_tf.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+ORDER = [
+    ("internals", "files", "version"),
+    ("numerics.structure", "numerics.axes", "numerics.configured"),
+    ("numerics.random",),
+    ("numerics.maps",),
+    ("numerics.execution",),
+    ("numerics.norms", "numerics.log_det", "numerics.solvers"),
+    ("numerics.residual_map",),
+    ("layers",),
+    ("bijectors",),
+    ("models",),
+    ("data",),
+    ("analysis",),
+    ("training",),
+    ("cli",),
+]
+"""Rooms from the lowest to the highest: each imports from its own and from lower ones."""
+
+
+def module_name(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def room_of(name):
+    """The index of the room that a module belongs to; above all rooms for the package itself."""
+    for index, rooms in enumerate(ORDER):
+        if any(name == room or name.startswith(f"{room}.") for room in rooms):
+            return index
+    return len(ORDER)
+
+
+def imports(path):
+    """Names of the package's modules that a file imports, wherever it does."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("iresnet_tf"):
+            base = node.module.removeprefix("iresnet_tf").removeprefix(".")
+            for alias in node.names:
+                inner = f"{base}.{alias.name}".removeprefix(".")
+                yield inner if inner in MODULES else base
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith("iresnet_tf."):
+                    yield alias.name.removeprefix("iresnet_tf.")
+
+
+MODULES = {module_name(path): path for path in FILES}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if room_of(name) < len(ORDER)])
+def test_imports_never_run_up(name):
+    above = [each for each in imports(MODULES[name]) if room_of(each) > room_of(name)]
+    assert not above, f"{name} imports {above} from a higher room"
+
+
+def test_imports_never_run_in_a_circle():
+    edges = {name: set(imports(path)) - {name} for name, path in MODULES.items()}
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, " → ".join([*path[path.index(name) :], name])
+        if name not in done:
+            path.append(name)
+            for other in edges.get(name, ()):
+                visit(other)
+            path.pop()
+            done.add(name)
+
+    for name in MODULES:
+        visit(name)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: module_name(path))
+def test_a_file_can_be_read_in_one_sitting(path):
+    assert len(path.read_text().splitlines()) <= 320
+
+
+def test_private_parts_of_the_frameworks_are_used_in_one_file_alone():
+    """A private name that is read from another object is one that the package itself defines."""
+    own, used = set(), {}
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                own.add(node.name)
+            elif isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+                is_dunder = node.attr.endswith("__")
+                if isinstance(node.ctx, ast.Store) and name != "internals":
+                    own.add(node.attr)
+                elif not is_dunder and name != "internals":
+                    used.setdefault(node.attr, set()).add(name)
+    fields = {"_replace", "_fields", "_asdict", "_types"}  # of named tuples
+    foreign = {attr: sorted(names) for attr, names in used.items() if attr not in own | fields}
+    assert not foreign
