@@ -3,8 +3,8 @@
     python scripts/docs_pictures.py [PAGE …]        (all of docs/pages by default)
 
 A page's blocks run in order, in one namespace, in an empty folder. If they save a picture NAME.png
-that the page shows as images/NAME.png, it is copied to that place. The copy contains a digest of the
-page's code, so that the tests notice when code and picture no longer belong together.
+that the page shows as images/NAME.png, it is copied to that place. The copy contains a digest of
+the page's code, so that the tests notice when code and picture no longer belong together.
 """
 
 import hashlib

@@ -26,7 +26,9 @@ from iresnet_tf.training.run_folder import RunFolder, write_json
 @click.argument("overrides", nargs=-1, metavar="[FIELD=VALUE]...")
 @click.option("--coeffs", default="0.9,0.8,0.7,0.6,0.5", show_default=True)
 @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path))
-@click.option("--steps", type=click.IntRange(1), help="Steps of every run, instead of the preset's.")
+@click.option(
+    "--steps", type=click.IntRange(1), help="Steps of every run, instead of the preset's."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--data-dir", help="The TFDS directory.")
 def main(preset, overrides, coeffs, out, steps, seed, data_dir):
@@ -51,7 +53,9 @@ def main(preset, overrides, coeffs, out, steps, seed, data_dir):
 
 def _row(coeff, result):
     if "accuracy" not in result:
-        raise click.UsageError(f"The table needs a classifier; received the preset {result['preset']}.")
+        raise click.UsageError(
+            f"The table needs a classifier; received the preset {result['preset']}."
+        )
     return {
         "coeff": None if coeff == "none" else float(coeff),
         "accuracy": result["accuracy"],

@@ -1,6 +1,6 @@
 """Adds a run's model, without its optimizer, to the models that ship with the package.
 
-    python scripts/publish_pretrained.py RUN NAME
+python scripts/publish_pretrained.py RUN NAME
 """
 
 import pathlib
