@@ -1,11 +1,11 @@
-"""Test bits/dim against CPU-seconds of training.
+"""Measures test bits/dim by CPU-seconds of training.
 
     python benchmarks/curve.py digits-density --out FILE
 
-Trains the preset as ``iresnet train`` does, without its files and pictures, and after every
-epoch takes the exact log-determinant of the test images with the averaged weights.  CPU-seconds
-are those of the process from its start, imports, tracing and initialisation included, less what
-these evaluations took.
+Trains the preset as ``iresnet train`` does, without its files and pictures. After every epoch it
+computes the exact log-determinant of the test images with the averaged weights. CPU-seconds are
+those of the process from its start, with imports, tracing and initialisation and without these
+evaluations.
 """
 
 import time
@@ -24,7 +24,7 @@ from iresnet_tf.training.train import open_source
 
 
 class Curve(keras.callbacks.Callback):
-    """A row an epoch: steps, CPU-seconds of training so far, test bits/dim."""
+    """Adds a row after each epoch: steps, CPU-seconds of training so far, test bits/dim."""
 
     def __init__(self, x, passes):
         super().__init__()

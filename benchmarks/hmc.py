@@ -1,11 +1,11 @@
-"""Hamiltonian Monte Carlo in the coordinates of a flow, beside those of the target.
+"""Compares Hamiltonian Monte Carlo in the coordinates of a flow and in those of the target.
 
     x₁ ~ N(0, 10²),   x₂ | x₁ ~ N(x₁²/100, ½²)
 
     python benchmarks/hmc.py --out hmc.json
 
-The flow is a surrogate posterior of the target, fitted first; its inverse takes the target to
-nearly a standard normal.  The moments are known: means 0 and 1, variances 100 and 2.25.
+The flow is a surrogate posterior that is fitted to the target first. Its inverse maps the target
+to nearly a standard normal. The moments are known: means 0 and 1, variances 100 and 2.25.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def target(x):
 
 
 def sample(bijector, chains, draws, burn_in):
-    """Draws ``[draws, chains, 2]``, the rate of acceptance, CPU seconds after tracing."""
+    """Returns draws ``[draws, chains, 2]``, the acceptance rate and CPU seconds after tracing."""
     kernel = tfp.mcmc.HamiltonianMonteCarlo(target, 0.1, LEAPFROGS)
     if bijector is not None:
         kernel = tfp.mcmc.TransformedTransitionKernel(kernel, bijector)
@@ -63,7 +63,7 @@ def row(name, bijector, options):
         x, filter_beyond_positive_pairs=True, cross_chain_dims=1
     ).numpy()
     gradients = options.draws * options.chains * LEAPFROGS
-    # In standard deviations of the target, and of the mean's own error.
+    # The standard error of a mean follows from the target's variance and the ESS.
     off = (np.mean(x, (0, 1)) - MEANS) / np.sqrt(VARIANCES / size)
     return {
         "coordinates": name,
@@ -79,11 +79,11 @@ def row(name, bijector, options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1000, help="of fitting the flow")
+    parser.add_argument("--steps", type=int, default=1000, help="steps of fitting the flow")
     parser.add_argument("--chains", type=int, default=20)
     parser.add_argument("--draws", type=int, default=400)
     parser.add_argument("--burn-in", type=int, default=200)
-    parser.add_argument("--out", help="JSON to write")
+    parser.add_argument("--out", help="JSON file to write")
     options = parser.parse_args()
     set_threads(1)
     keras.utils.set_random_seed(0)

@@ -1,4 +1,4 @@
-"""The inverse: evaluations of g that each solver takes, and samples a second.
+"""Measures the inverse: evaluations of g that each solver takes, and samples per second.
 
     python benchmarks/inverse.py evaluations digits-density RUN … --out FILE
     python benchmarks/inverse.py sampling    digits-density RUN … --count 64
@@ -6,8 +6,8 @@
     python benchmarks/inverse.py paths       digits-density RUN … --count 8
 
 A SOURCE is a trained run, file or pretrained name, or a name of `workloads.WORKLOADS` for
-untrained weights.  Points are samples of the prior; ``evaluations`` inverts every block alone,
-at what the sampling gives it, and counts until each sample stopped.
+untrained weights. Points are samples of the prior. ``evaluations`` inverts every block separately,
+at the points that sampling gives it, and counts evaluations until each sample has stopped.
 """
 
 import collections
@@ -25,7 +25,7 @@ _tolerance = click.option("--tolerance", default=1e-5, help="On max |x + g(x) �
 _out = click.option("--out", type=click.Path(dir_okay=False), help="JSON file.")
 
 CLASSES = ((0, 15), (15, 40), (40, 10**9))
-"""Samples of blocks by the evaluations that Picard takes."""
+"""Ranges of the evaluations that Picard takes, by which inverses are grouped."""
 
 
 @click.group()
@@ -39,7 +39,7 @@ def main():
 @_tolerance
 @_out
 def evaluations(sources, count, tolerance, out):
-    """Evaluations of g a block and sample, Picard and Anderson, by what Picard takes."""
+    """Counts evaluations of g for each block and sample, by solver and by what Picard takes."""
     _show("one_evaluations", sources, count, tolerance, out=out)
 
 
@@ -50,17 +50,19 @@ def evaluations(sources, count, tolerance, out):
 @click.option("--rounds", default=3)
 @_out
 def sampling(sources, count, tolerance, rounds, out):
-    """Samples a second, whole batches, by each solver."""
+    """Measures samples per second of whole batches, by solver."""
     _show("one_sampling", sources, count, tolerance, rounds, out=out)
 
 
 @main.command()
 @_sources
 @_count
-@click.option("--asked", default="1e-1,1e-2,1e-3", help="Of the whole; separated by commas.")
+@click.option(
+    "--asked", default="1e-1,1e-2,1e-3", help="Tolerances of the whole, separated by commas."
+)
 @_out
 def tolerance(sources, count, asked, out):
-    """Errors and evaluations for a tolerance of the whole, against solvers at 1e-6."""
+    """Measures errors and evaluations for a tolerance of the whole, against solvers at 1e-6."""
     _show("one_tolerance", sources, count, asked, out=out)
 
 
@@ -71,7 +73,7 @@ def tolerance(sources, count, asked, out):
 @click.option("--rounds", default=5)
 @_out
 def paths(sources, count, steps, rounds, out):
-    """Points along paths in latent space, from their neighbours and by themselves."""
+    """Inverts points along paths in latent space, from their neighbours and alone."""
     _show("one_paths", sources, count, steps, rounds, out=out)
 
 
@@ -202,7 +204,7 @@ def one_paths(model, count, steps, rounds):
 
 
 def _paths(model, count, points):
-    """Straight lines between samples, and samples from half the temperature to 1."""
+    """Returns straight lines between samples, and samples at temperatures from 0.5 to 1."""
     import tensorflow as tf
 
     a, b = (model.prior.sample(count, 1.0, [seed, 0]) for seed in (0, 1))

@@ -1,4 +1,4 @@
-"""Clocks, memory and the machine's own rate."""
+"""Measures time, memory and the rate of the machine."""
 
 import json
 import os
@@ -13,11 +13,11 @@ import numpy as np
 
 
 def alternating(calls, rounds):
-    """Wall and CPU seconds of each call, taken in turn; the medians.
+    """Returns the median wall and CPU seconds of each call; the calls alternate.
 
     Args:
         calls: name → function without arguments.
-        rounds: how often each is called; once more before, uncounted.
+        rounds: number of counted calls of each, after one that is not counted.
 
     Returns:
         name → ``{"wall": …, "cpu": …}``.
@@ -40,7 +40,7 @@ def alternating(calls, rounds):
 
 
 def matrix_products(size=1024, count=20):
-    """A call that multiplies float32 matrices on all threads, and the operations that it takes."""
+    """Returns a call that multiplies float32 matrices on all threads, and its operations."""
     import tensorflow as tf
 
     from iresnet_tf.numerics.execution.threads import number_of_parts
@@ -52,13 +52,13 @@ def matrix_products(size=1024, count=20):
 
 
 def product_rate():
-    """Operations a wall second of the products above."""
+    """Returns the operations per wall second of `matrix_products`."""
     products, operations = matrix_products()
     return operations / alternating({"products": products}, 3)["products"]["wall"]
 
 
 def resident_bytes(peak=False):
-    """Memory that the process holds, or the most that it has held since `reset_peak`."""
+    """Returns the memory of the process, or its peak since `reset_peak`."""
     field = "VmHWM" if peak else "VmRSS"
     for line in pathlib.Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field):
@@ -67,19 +67,22 @@ def resident_bytes(peak=False):
 
 
 def reset_peak():
-    """Starts the peak of `resident_bytes` anew."""
+    """Sets the peak of `resident_bytes` back to the present memory."""
     pathlib.Path("/proc/self/clear_refs").write_text("5")
 
 
 def seconds_since_start():
-    """Wall seconds since this process began, imports included."""
+    """Returns the wall seconds since this process began, imports included."""
     import psutil
 
     return time.time() - psutil.Process().create_time()
 
 
 def set_threads(threads, inside=1):
-    """Threads of TensorFlow, and those inside one operation; before its first, 0 for all."""
+    """Sets TensorFlow's threads and those inside one operation, 0 for all.
+
+    TensorFlow refuses this after its first operation.
+    """
     import tensorflow as tf
 
     tf.config.threading.set_inter_op_parallelism_threads(threads)
@@ -87,7 +90,7 @@ def set_threads(threads, inside=1):
 
 
 def in_fresh_process(script, *arguments):
-    """What the script prints last, as JSON, run in a process of its own."""
+    """Runs a script in a new process and returns the JSON that it prints last."""
     command = [sys.executable, script, *map(str, arguments)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -97,7 +100,7 @@ def in_fresh_process(script, *arguments):
 
 
 def machine():
-    """What the figures were taken on."""
+    """Describes the machine and the versions of the software."""
     import tensorflow as tf
 
     name = next(
@@ -118,7 +121,7 @@ def machine():
 
 
 def show(rows, out=None):
-    """Prints rows (dicts with the same keys) as a Markdown table; writes them as JSON."""
+    """Prints rows (dicts with equal keys) as a Markdown table, and writes them as JSON."""
     keys = list(rows[0])
     lines = [keys, ["---"] * len(keys), *([_text(row.get(key)) for key in keys] for row in rows)]
     for line in lines:

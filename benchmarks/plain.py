@@ -1,4 +1,4 @@
-"""The plain form: TensorFlow's own layers, and the series with nested tapes, differentiated."""
+"""Makes the plain form: TensorFlow's own layers, and a series that nested tapes differentiate."""
 
 import tensorflow as tf
 
@@ -9,7 +9,7 @@ from iresnet_tf.numerics import random
 def make_plain(model):
     """Lets every residual block of the model compute its log-determinant the plain way.
 
-    The kernels are constrained as ever, once a step.
+    The kernels are constrained as usual, once in each step.
     """
     for block in residual_blocks(model.flow):
         block._forward_and_log_det = _forward_and_log_det(block)

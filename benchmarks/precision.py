@@ -1,11 +1,12 @@
-"""A series in bfloat16 against one in float32: its bias, beside the noise of the probes.
+"""Compares a series in bfloat16 with one in float32: its bias, and the noise of the probes.
 
     python benchmarks/precision.py --terms 10 --draws 200
 
 Both take the same probes, on the digits model that ships with the package and 64 test digits.
-Value: the mean difference over probes and digits, in nats, with its standard error, and the
-standard deviation of one probe's value.  Gradient: the length of the mean difference against
-that of one probe's noise, over all kernels; chance alone leaves a mean of its own.
+For the value, it prints the mean difference over probes and digits, in nats, with its standard
+error, and the standard deviation of one probe's value. For the gradient, it prints the length of
+the mean difference relative to that of one probe's noise, over all kernels. Chance alone already
+gives a mean difference above zero.
 """
 
 import click
@@ -63,7 +64,7 @@ def main(terms, draws, out):
         "its standard error": float(difference.mean(1).std(ddof=1) / np.sqrt(draws)),
         "deviation of one probe, nats": float(values[:, 0].std(0, ddof=1).mean()),
         "difference of one probe, nats": float(difference.std()),
-        # The first cannot be told from zero below the second, which is that of the sampling.
+        # Below the second figure, which chance alone gives, the first may be zero.
         "gradient: mean difference / noise": _length(apart.mean(0)) / _length(noise),
         "by chance": _length(apart - apart.mean(0)) / np.sqrt(draws) / _length(noise),
         "gradient: difference / noise": _length(apart) / _length(noise),
@@ -72,7 +73,7 @@ def main(terms, draws, out):
 
 
 def _length(rows):
-    """Root mean square length of vectors, ``[n, D]`` or ``[D]``."""
+    """Returns the root mean square length of vectors, ``[n, D]`` or ``[D]``."""
     return float(np.sqrt(np.mean(np.sum(np.square(rows), -1))))
 
 

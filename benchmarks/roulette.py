@@ -1,4 +1,4 @@
-"""Russian roulette: variance × cost of its laws at trained blocks.
+"""Computes variance × cost of the laws of Russian roulette at trained blocks.
 
     python benchmarks/roulette.py laws digits-density RUN … --out FILE
 
@@ -7,8 +7,8 @@ has the second moment, over the random length,
 
     E[T²] = Σ_k M_kk / s_k + 2 Σ_{i<j} M_ij / s_i,   M_ij = E[t_i t_j],
 
-so nothing is drawn but the probes, and every law sees the same.  One length serves a whole
-batch, so its noise does not average out over the ``B`` samples as that of the probes does:
+so only the probes are drawn, and every law gets the same ones. One length serves a whole batch, so
+its noise does not average out over the ``B`` samples as that of the probes does:
 
 - value: ``t_k`` is the batch mean of ``(−1)^{k+1}/k vᵀJᵏv``, so
   ``M = E t E tᵀ + Cov(t) / B``;
@@ -16,8 +16,8 @@ batch, so its noise does not average out over the ``B`` samples as that of the p
   sign, for the noise in ``A`` in the Frobenius norm; the probes add
   ``(D − 1) ‖A‖² / B``.
 
-The cost is that of a step, in evaluations of ``g``: the expected number of terms and five
-(see `workloads.floor_flops`).  Blocks draw apart, so their variances add up.
+The cost is that of a step, in evaluations of ``g``: the expected number of terms plus five
+(see `workloads.floor_flops`). Blocks draw independently, so their variances add up.
 """
 
 import json
@@ -29,7 +29,7 @@ import measuring
 import numpy as np
 
 TERMS, PROBES = 80, 8
-"""Terms of the series that are computed, and probes a sample."""
+"""Number of terms of the series that are computed, and of probes for each sample."""
 
 EXPONENTS = (2.0 / 3.0, 1.0, 4.0 / 3.0, 5.0 / 3.0)
 FIXED = (0.3, 0.5, 0.7, 0.9)
@@ -37,7 +37,7 @@ EXACT_TERMS = (0, 1, 2, 3, 4, 6, 8, 10)
 
 
 def laws():
-    """Name → function of ``L`` that gives the survival ``[TERMS]`` and the expected number."""
+    """Returns, by name, functions of ``L``: survival ``[TERMS]`` and expected number of terms."""
     table = {}
     for m in EXACT_TERMS:
         for a in EXPONENTS:
@@ -60,7 +60,7 @@ def _poisson(mean, m):
 
 
 def moments(block, x, batch):
-    """``M`` and the probes' own variance, of the value and of the gradient."""
+    """Returns ``M`` and the variance of the probes, for the value and for the gradient."""
     import tensorflow as tf
 
     from iresnet_tf.layers.contractive import as_contractive
@@ -91,10 +91,10 @@ def moments(block, x, batch):
 
 
 def length_variance(second_moments, survival):
-    """Of the weighted sum over its random length; ``inf`` where the terms do not fall fast enough.
+    """Returns the variance of the weighted sum from its random length, ``inf`` if it diverges.
 
-    What lies beyond the computed terms shows in the last ones: a sum that still grows there by
-    a hundredth counts as infinite.
+    The last computed terms show whether the rest matters: a sum that still grows there by a
+    hundredth counts as infinite.
     """
     upper = np.triu(second_moments, 1).sum(1)
     with np.errstate(divide="ignore"):
@@ -112,11 +112,11 @@ def main():
 
 @main.command(name="laws")
 @click.argument("sources", nargs=-1, required=True)
-@click.option("--batch-size", default=64, help="B.")
-@click.option("--samples", default=16, help="Points of the data space that the blocks are at.")
+@click.option("--batch-size", default=64, help="Samples in a batch, B.")
+@click.option("--samples", default=16, help="Points of data space at which the blocks are taken.")
 @click.option("--out", type=click.Path(dir_okay=False), help="JSON file.")
 def compare(sources, batch_size, samples, out):
-    """Variance × cost at the trained models SOURCES, relative to q = L with two exact terms."""
+    """Prints variance × cost at the models SOURCES, relative to q = L with two exact terms."""
     rows = [
         row
         for source in sources
@@ -130,7 +130,7 @@ def compare(sources, batch_size, samples, out):
 @click.argument("batch_size", type=int)
 @click.argument("samples", type=int)
 def one(source, batch_size, samples):
-    """Rows of one model: laws of note and the best of all."""
+    """Returns the rows of one model: the laws that are shown, and the best of all laws."""
     import iresnet_tf as irn
     from iresnet_tf.analysis.block_inputs import block_inputs
 

@@ -1,11 +1,11 @@
-"""A training step: time against the plain form and the floor, memory, time to the first.
+"""Measures a training step: its time, its memory, and the time to the first step.
 
     python benchmarks/step.py time   --workload cifar-small --terms 1,5,10,20,roulette
     python benchmarks/step.py memory --workload cifar-small --terms 2,20
     python benchmarks/step.py first  --workload cifar-published --batch-size 8
 
-Each prints a table; ``--out FILE`` keeps it as JSON.  Every figure comes from a process
-of its own; what is compared alternates in one process.
+Each prints a table, and ``--out FILE`` writes it as JSON. Each figure comes from a new process.
+Variants that are compared alternate in one process.
 """
 
 import json
@@ -19,16 +19,16 @@ import workloads
 _workload = click.option(
     "--workload", type=click.Choice(list(workloads.WORKLOADS)), default="cifar-small"
 )
-_batch = click.option("--batch-size", type=int, help="The preset's by default.")
-_threads = click.option("--threads", type=int, default=1, help="0 for all.")
+_batch = click.option("--batch-size", type=int, help="By default the preset's.")
+_threads = click.option("--threads", type=int, default=1, help="Threads of TensorFlow, 0 for all.")
 _inside = click.option(
-    "--inside", default=1, help="Threads of one operation; 1 shares out the batch instead."
+    "--inside", default=1, help="Threads of one operation; with 1, threads share the batch."
 )
 _terms = click.option("--terms", default="1,5,10,20,roulette", help="Separated by commas.")
 _out = click.option("--out", type=click.Path(dir_okay=False), help="JSON file.")
 
 
-# As it is; blocks recomputed in the backward pass; a batch in four parts, blocks recomputed.
+# The model as it is; with blocks recomputed in the backward pass; and also in four parts.
 _OURS = ("ours", "recompute", "four parts")
 
 
@@ -44,10 +44,10 @@ def main():
 @_inside
 @_terms
 @click.option("--rounds", default=7)
-@click.option("--plain/--no-plain", default=True, help="Whether the plain form runs beside.")
+@click.option("--plain/--no-plain", default=True, help="Whether the plain form runs too.")
 @_out
 def step_time(workload, batch_size, threads, inside, terms, rounds, plain, out):
-    """Wall and CPU seconds of a step, against the plain form and the floor."""
+    """Compares wall and CPU seconds of a step with the plain form and the floor."""
     rows = [
         measuring.in_fresh_process(
             *(__file__, "one-time", workload, batch_size or 0, threads, inside, spec, rounds),
@@ -65,10 +65,10 @@ def step_time(workload, batch_size, threads, inside, terms, rounds, plain, out):
 @_inside
 @_terms
 @click.option("--repeats", default=3)
-@click.option("--plain/--no-plain", default=True, help="Whether the plain form runs beside.")
+@click.option("--plain/--no-plain", default=True, help="Whether the plain form runs too.")
 @_out
 def step_memory(workload, batch_size, threads, inside, terms, repeats, plain, out):
-    """Peak memory of steps above that after import and build, in MB (10⁶ bytes)."""
+    """Measures the peak memory of steps above that after import and build, in MB (10⁶ bytes)."""
     rows = []
     for spec in terms.split(","):
         row = {"workload": workload, "terms": spec}
@@ -91,10 +91,12 @@ def step_memory(workload, batch_size, threads, inside, terms, repeats, plain, ou
 @_threads
 @_inside
 @click.option("--terms", default="5")
-@click.option("--initial", default=0, help="Examples of a last, ActNorm's initialisation.")
+@click.option(
+    "--initial", default=0, help="Examples of ActNorm's initialisation, which is measured last."
+)
 @_out
 def first_step(workload, batch_size, threads, inside, terms, initial, out):
-    """Seconds from the process's start to the end of the first step, by stages, and floors."""
+    """Measures seconds from the start to the end of the first step, by stage, with floors."""
     rows = [
         measuring.in_fresh_process(
             *(__file__, "one-first", workload, batch_size or 0, threads, inside, spec, initial)
@@ -182,7 +184,7 @@ def one_first(workload, batch_size, threads, inside, spec, initial):
 
 
 def _step(workload, batch_size, spec, kind):
-    """A call that takes one training step, its model and batch size."""
+    """Returns a call that takes one training step, its model and the batch size."""
     import tensorflow as tf
 
     from iresnet_tf.layers import residual_blocks
@@ -202,7 +204,7 @@ def _step(workload, batch_size, spec, kind):
     batches = iter(data)
 
     def step():
-        # To numbers, so that the step has ended.
+        # Conversion to numbers waits for the end of the step.
         return {name: float(value) for name, value in model.train_function(batches).items()}
 
     return step, model, len(batch)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Trains small models for inverse.py and roulette.py, some minutes in all, and names their folders.
+# Trains small models for inverse.py and roulette.py in a few minutes, and prints their folders.
 #   bash benchmarks/trained_models.sh FOLDER
-# TFDS_DATA_DIR says where MNIST and CIFAR-10 lie.
+# TFDS_DATA_DIR is the folder of MNIST and CIFAR-10.
 set -euo pipefail
 folder=${1:?the folder to train into}
 

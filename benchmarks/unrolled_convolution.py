@@ -1,10 +1,10 @@
-"""A 3×3 convolution on a tiny grid, as TensorFlow's and as one matrix product.
+"""Compares a 3×3 convolution on a tiny grid with one matrix product.
 
     python benchmarks/unrolled_convolution.py
 
-Times what a block's training step asks of one layer with a series of five terms
-(five applications and adjoints, one of each differentiated), alternating in one
-process, and prints the median CPU time of each and their ratio.
+Times the operations of one layer in a block's training step with a series of five terms: five
+applications and adjoints, of which one each is differentiated. Both forms alternate in one process.
+Prints the median CPU time of each and their ratio.
 """
 
 import statistics
@@ -19,7 +19,7 @@ TERMS, ROUNDS, CALLS = 5, 9, 4
 
 
 def step(make):
-    """One pass through the operator and back, with the gradients of a training step."""
+    """Applies the operator and its adjoint, with the gradients of a training step."""
 
     @tf.function(autograph=False)
     def run(kernel, v):

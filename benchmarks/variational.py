@@ -1,11 +1,11 @@
-"""Flows as surrogate posteriors: ELBO of a residual flow beside TFP's RealNVP and MAF.
+"""Compares flows as surrogate posteriors: ELBO of a residual flow, RealNVP and MAF of TFP.
 
     ELBO = E_q[log p(x, y) − log q(x)] = log p(y) − KL(q ‖ p(·|y))
 
     python benchmarks/variational.py --out variational.json
 
-Every flow has about as many parameters and is fitted by `tfp.vi.fit_surrogate_posterior` with the
-same optimizer, steps and draws a step.  The ELBO is of fresh draws, ``log p(y)`` is known.
+All flows have about the same number of parameters. `tfp.vi.fit_surrogate_posterior` fits each with
+the same optimizer, steps and draws per step. The ELBO is of new draws, and ``log p(y)`` is known.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def eight_schools(x):
 
 
 def eight_schools_evidence():
-    """``log p(y)``: given τ all is normal, so one integral is left."""
+    """Returns ``log p(y)``: given τ everything is normal, so one integral is left."""
 
     def given(scale):
         # y ~ N(0, diag(σ² + τ²) + 5² 1 1ᵀ)
@@ -93,7 +93,7 @@ def real_nvp(dimension, couplings, width):
             return tf.split(network(x), 2, axis=-1)
 
         nvp = tfb.RealNVP(kept, shift_and_log_scale_fn=shift_and_log_scale)
-        # For `tf.Module`, which does not look into closures.
+        # `tf.Module` finds variables in attributes, but not in closures.
         nvp._network = network
         return nvp
 
@@ -112,7 +112,7 @@ def masked_autoregressive(dimension, layers, width):
 
 
 def _between(make, count, dimension):
-    """``count`` of them with the order of the coordinates reversed in between."""
+    """Chains ``count`` bijectors, and reverses the coordinates between them."""
     parts = [make()]
     for _ in range(count - 1):
         parts += [tfb.Permute(list(range(dimension))[::-1]), make()]
@@ -142,7 +142,7 @@ FLOWS = {
 
 
 def fitted(target, bijector, dimension, steps, draws, rate, seed):
-    """The surrogate posterior after training."""
+    """Returns the surrogate posterior after training."""
     surrogate = tfd.TransformedDistribution(tfd.Sample(tfd.Normal(0.0, 1.0), dimension), bijector)
     schedule = tf_keras.optimizers.schedules.CosineDecay(rate, steps)
     tfp.vi.fit_surrogate_posterior(
@@ -157,7 +157,7 @@ def fitted(target, bijector, dimension, steps, draws, rate, seed):
 
 
 def elbo(target, surrogate, draws, seed, batch=10_000):
-    """Mean and standard error of ``log p(x, y) − log q(x)`` of fresh draws."""
+    """Returns mean and standard error of ``log p(x, y) − log q(x)`` over new draws."""
 
     @tf.function
     def ratios(batch_seed):
@@ -171,7 +171,7 @@ def elbo(target, surrogate, draws, seed, batch=10_000):
 
 
 def measure(name, flow, seed, options):
-    """ELBO, its standard error, CPU seconds of the training, parameters."""
+    """Returns the ELBO, its standard error, CPU seconds of training and parameters."""
     target, dimension, _ = TARGETS[name]
     make, sizes = FLOWS[flow]
     keras.utils.set_random_seed(seed)
@@ -187,7 +187,7 @@ def measure(name, flow, seed, options):
 
 
 def row(name, flow, results):
-    """The seed of median ELBO, its distance from ``log p(y)``, and the KLs of all seeds."""
+    """Returns the seed of the median ELBO, its KL, and the KLs of all seeds."""
     mean, error, seconds, parameters = sorted(results)[len(results) // 2]
     evidence = TARGETS[name][2]()
     return {
@@ -207,16 +207,18 @@ def main():
     parser.add_argument("--targets", nargs="*", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--flows", nargs="*", choices=FLOWS, default=list(FLOWS))
     parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--draws", type=int, default=1000, help="of each step")
-    parser.add_argument("--rate", type=float, default=1e-2, help="of Adam, with a cosine to zero")
+    parser.add_argument("--draws", type=int, default=1000, help="draws in each step")
+    parser.add_argument(
+        "--rate", type=float, default=1e-2, help="learning rate of Adam, with a cosine to zero"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--evaluation-draws", type=int, default=100_000)
-    parser.add_argument("--out", help="JSON to write")
+    parser.add_argument("--out", help="JSON file to write")
     options = parser.parse_args()
     set_threads(1)
     cases = [(name, flow) for name in options.targets for flow in options.flows]
     results = {case: [] for case in cases}
-    # Seed after seed, so that an interrupted run has compared all flows.
+    # All flows for one seed, then the next: an interrupted run has compared all flows.
     for seed in range(options.seeds):
         for case in cases:
             results[case].append(measure(*case, seed, options))

@@ -1,4 +1,4 @@
-"""What is measured: named models on random data of the right shape, and their floor."""
+"""Makes the measured models, by name, on random data, and counts their operations."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from iresnet_tf.training.assembly import build_model, build_optimizer
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Random data that stand in for a source."""
+    """Random data in place of a source."""
 
     name: str
     event_shape: tuple
@@ -22,7 +22,7 @@ class Data:
     classes = None
 
     def batch(self, size):
-        """``[size, …event]``, float32."""
+        """Returns ``[size, …event]``, float32."""
         generator = np.random.default_rng(0)
         shape = (size, *self.event_shape)
         if self.levels is None:
@@ -48,19 +48,19 @@ WORKLOADS = {
 
 
 def make(name, estimator, batch_size=None):
-    """The compiled model of a workload and a batch for it; ActNorm is not initialised.
+    """Returns the compiled model of a workload and a batch; ActNorm is not initialised.
 
     Args:
         name: a key of `WORKLOADS`.
         estimator: of every block's log-determinant.
-        batch_size: the preset's by default.
+        batch_size: by default the preset's.
     """
     preset_name, overrides, data = WORKLOADS[name]
     preset = presets.get(preset_name, overrides)
     keras.utils.set_random_seed(0)
     model = build_model(preset, data, seed=0)
     model.compile(build_optimizer(preset))
-    # As `fit` does; made in the first step, its variables would have it traced twice.
+    # `fit` does so too. If the first step made the variables, it would be traced twice.
     model.optimizer.build(model.trainable_variables)
     for block in residual_blocks(model.flow):
         block.log_det = estimator
@@ -68,20 +68,20 @@ def make(name, estimator, batch_size=None):
 
 
 def skip_initialisation(model, skip=True):
-    """Marks every ActNorm as initialised, so that none shows in a measurement, or as not."""
+    """Marks every ActNorm as initialised, so that the measurement leaves it out, or as not."""
     for layer in act_norms(model.flow):
         layer.initialized.assign(skip)
 
 
 def estimator(spec, series_dtype=None):
-    """``"5"`` → `PowerSeries` of 5 terms, ``"roulette"`` → `RussianRoulette`."""
+    """Returns `PowerSeries` with 5 terms for ``"5"``, `RussianRoulette` for ``"roulette"``."""
     if spec == "roulette":
         return log_det.RussianRoulette(series_dtype=series_dtype)
     return log_det.PowerSeries(int(spec), distribution="gaussian", series_dtype=series_dtype)
 
 
 def evaluation_flops(model, batch_size):
-    """``F``: floating-point operations of one evaluation of every ``g`` on a batch."""
+    """Returns ``F``, the floating-point operations of one evaluation of all ``g`` on a batch."""
     total = 0
     for layer in spectral_layers(model):
         grid = getattr(layer, "grid", (1, 1))
@@ -90,5 +90,5 @@ def evaluation_flops(model, batch_size):
 
 
 def floor_flops(model, batch_size, terms):
-    """``(n + 5) F``: ``g``, ``n`` products ``Jᵀw``, one ``Jv``, three weight or input gradients."""
+    """Returns ``(n + 5) F``: ``g``, ``n`` products ``Jᵀw``, one ``Jv``, three gradients."""
     return (terms + 5) * evaluation_flops(model, batch_size)

@@ -1,4 +1,4 @@
-"""Formulas become MathML as the site is built: no script of the reader's, and none fetched."""
+"""Turns formulas into MathML while the site is built, so that the browser needs no script."""
 
 import html
 import re

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Sets itself up, trains the digits density model on the real digits, and shows what it is worth.
-#   bash scripts/demo.sh [RUN]      (a run that was interrupted is continued)
+# Sets up its environment, trains the density model of scikit-learn's digits, prints its test
+# likelihood with the errors, and draws samples. It continues a run that was interrupted.
+#   bash scripts/demo.sh [RUN]      (by default runs/demo)
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 run=${1:-$root/runs/demo}

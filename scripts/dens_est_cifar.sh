@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The published CIFAR-10 density model: 16-16-16 blocks, 25 million parameters, 200 epochs.
+# Trains the published CIFAR-10 density model: 16-16-16 blocks, 25 million parameters, 200 epochs.
 #   bash scripts/dens_est_cifar.sh RUN [FIELD=VALUE …] [options of iresnet train]
-# Smaller, for a quick look:  … model.blocks=1,1,1 model.width=64 --epochs 2
+# For a quick look, make it smaller:
+#   bash scripts/dens_est_cifar.sh RUN model.blocks=1,1,1 model.width=64 --epochs 2
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 iresnet train cifar10-density --out "${1:?the run folder}" "${@:2}"

@@ -1,8 +1,8 @@
-"""Makes the executed notebooks of the documentation from their sources, docs/notebooks/*.py.
+"""Executes the sources docs/notebooks/*.py and writes the notebooks of the documentation.
 
     python scripts/docs_notebooks.py [NAME …]        (all by default)
 
-The tests run the sources, and know a notebook whose code is no longer that of its source.
+The tests run the sources, and fail for a notebook whose cells differ from its source.
 """
 
 import os
@@ -36,7 +36,7 @@ def main(names):
 
 
 def _tidy(cell):
-    """Without times, and without what TensorFlow notes of the machine on stderr."""
+    """Removes times, and what TensorFlow writes to stderr about the machine."""
     cell.metadata = {}
     if cell.cell_type == "code":
         cell.outputs = [each for each in cell.outputs if each.get("name") != "stderr"]

@@ -2,9 +2,9 @@
 
     python scripts/docs_pictures.py [PAGE …]        (all of docs/pages by default)
 
-A page's blocks run in order, in one namespace, in an empty folder.  A picture that they save there
-as NAME.png and that the page shows as images/NAME.png is put there, with a digest of the page's
-code inside, by which the tests know whether the two have drifted apart.
+A page's blocks run in order, in one namespace, in an empty folder. If they save a picture NAME.png
+that the page shows as images/NAME.png, it is copied to that place. The copy contains a digest of
+the page's code, so that the tests notice when code and picture no longer belong together.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _SHOWN = re.compile(r"!\[[^\]]*\]\(images/(?P<name>[\w-]+\.png)\)")
 
 
 def code(page):
-    """The blocks that run, as one program whose line numbers are the page's."""
+    """Returns the blocks that run as one program, with the line numbers of the page."""
     text = page.read_text()
     program, lines = "", 0
     for block in _BLOCK.finditer(text):
@@ -40,7 +40,7 @@ def code(page):
 
 
 def run(page):
-    """Runs the page's code in the working folder; its names."""
+    """Runs the page's code in the working folder and returns its namespace."""
     matplotlib.use("Agg")
     names = {"__name__": page.stem}
     exec(compile(code(page), str(page), "exec"), names)
@@ -48,19 +48,19 @@ def run(page):
 
 
 def pictures(page):
-    """File names of the pictures that the page both makes and shows."""
+    """Lists the file names of the pictures that the page both makes and shows."""
     made = code(page)
     return [name for name in _SHOWN.findall(page.read_text()) if f'"{name}"' in made]
 
 
 def digest(page):
-    """Of the page's code, wherever it stands on the page."""
+    """Returns a digest of the page's code, which does not depend on the text around it."""
     lines = [line for line in code(page).splitlines() if line]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def digest_of(picture):
-    """Of the code that made the picture."""
+    """Returns the digest of the code that made the picture."""
     with Image.open(picture) as image:
         return image.info.get("code")
 

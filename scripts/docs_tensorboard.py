@@ -1,9 +1,9 @@
-"""TensorBoard's view of a run as a picture, for the documentation.
+"""Takes a picture of a run in TensorBoard, for the documentation.
 
-    pip install playwright                     (and a Chromium, as Debian's package)
+    pip install playwright                     (and install Chromium, for example Debian's package)
     python scripts/docs_tensorboard.py RUN PNG [--chromium PATH]
 
-The documentation's is of `iresnet train digits-density --out RUN`.
+The documentation shows a run of `iresnet train digits-density --out RUN`.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ def main(run, png, chromium, port):
 
 @contextlib.contextmanager
 def _tensorboard(folder, port):
-    """A server on loopback that has read the run; its address."""
+    """Starts a server on this machine, waits until it has read the run, and yields its address."""
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder, "--port", str(port)]
     with tempfile.TemporaryFile() as log:

@@ -4,9 +4,9 @@
     python scripts/invertibility_table.py cifar10-classifier --out TABLE --steps 1500 \
         model.blocks=3,3,3 model.width=64 model.squeeze=true model.padding=1 batch_size=64
 
-The first trains the published size, the second a small one.  Every run stands in a folder of its
-own under TABLE; one that was cut off goes on when the command is given again, one that is done is
-kept.  TABLE/table.json and TABLE/table.md hold the table.
+The first command trains the published size, the second a small one. Each run has a folder under
+TABLE. Given again, the command continues a run that was cut off and keeps one that is finished.
+The table is written to TABLE/table.json and TABLE/table.md.
 
 Source: Behrmann et al. 2019 (arXiv:1811.00995), table 1.
 """
@@ -26,7 +26,9 @@ from iresnet_tf.training.run_folder import RunFolder, write_json
 @click.argument("overrides", nargs=-1, metavar="[FIELD=VALUE]...")
 @click.option("--coeffs", default="0.9,0.8,0.7,0.6,0.5", show_default=True)
 @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path))
-@click.option("--steps", type=click.IntRange(1), help="Of every run, instead of the preset's.")
+@click.option(
+    "--steps", type=click.IntRange(1), help="Steps of every run, instead of the preset's."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--data-dir", help="The TFDS directory.")
 def main(preset, overrides, coeffs, out, steps, seed, data_dir):
@@ -51,7 +53,9 @@ def main(preset, overrides, coeffs, out, steps, seed, data_dir):
 
 def _row(coeff, result):
     if "accuracy" not in result:
-        raise click.UsageError(f"The table is of classifiers; {result['preset']} is none.")
+        raise click.UsageError(
+            f"The table needs a classifier; received the preset {result['preset']}."
+        )
     return {
         "coeff": None if coeff == "none" else float(coeff),
         "accuracy": result["accuracy"],

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The paper's figures at small size, on the digits model: trains it where RUNS has none (minutes),
-# studies it, and puts the pictures of docs/pages/figures.md in their place.
+# Makes the pictures of docs/pages/figures.md: the paper's figures for the small digits model.
+# Trains the model first if RUNS does not have it, which takes minutes.
 #   bash scripts/paper_figures.sh RUNS
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

@@ -1,4 +1,4 @@
-"""Puts a run's model, without its optimizer, among those that ship with the package.
+"""Adds a run's model, without its optimizer, to the models that ship with the package.
 
 python scripts/publish_pretrained.py RUN NAME
 """
@@ -22,7 +22,7 @@ def main(run, name):
 
 
 def _compress(path):
-    """Packs the archive that Keras stores plain."""
+    """Compresses the archive, which Keras stores uncompressed."""
     with zipfile.ZipFile(path) as stored:
         contents = {name: stored.read(name) for name in stored.namelist()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:

@@ -4,8 +4,8 @@
     python scripts/serve.py MODEL --port 8000
     curl localhost:8000/sample --json '{"count": 4, "temperature": 1.0, "seed": 0}'
 
-Every signature of the model is a POST of its inputs, as JSON, by name; the answer has its outputs
-by name.  ``GET /`` says what each takes and returns.
+Each signature of the model is a POST of its inputs by name, as JSON; the answer has its outputs by
+name. ``GET /`` describes what each signature takes and returns.
 """
 
 import argparse
@@ -19,11 +19,11 @@ import uvicorn
 
 
 def application(folder):
-    """The web application of an exported model."""
+    """Returns the web application of an exported model."""
     model = tf.saved_model.load(str(folder))
     facts = json.loads((pathlib.Path(folder) / "signatures.json").read_text())
     app = fastapi.FastAPI(title=facts["model"])
-    # The functions read the variables of the loaded model, which must stay.
+    # The signatures read the model's variables, so the application keeps the model.
     app.state.model = model
 
     @app.get("/")

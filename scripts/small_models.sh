@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The small image models of the README, about half an hour each on one CPU core, then its figures.
-#   bash scripts/small_models.sh RUNS [options of iresnet train, as --data-dir DIR]
+# Trains the small image models of docs/pages/results.md, each about half an hour on one CPU core,
+# and draws the figures of that page.
+#   bash scripts/small_models.sh RUNS [options of iresnet train, for example --data-dir DIR]
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 runs="${1:?the folder for the runs}"
@@ -34,4 +35,4 @@ train cifar10-classifier --batch-size 64 --steps 7650 steps_per_epoch=765 "${ada
   model.blocks=3,3,3 model.width=64 model.squeeze=true model.padding=1 \
   model.activation=lipswish optimizer.learning_rate=3e-3 optimizer.warmup_steps=200 "${@:2}"
 
-python "$(dirname "${BASH_SOURCE[0]}")/readme_figures.py" "$runs"
+python "$(dirname "${BASH_SOURCE[0]}")/results_figures.py" "$runs"

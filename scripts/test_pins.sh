@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the tests on the lowest, or on the highest, versions that setup.cfg allows.
+# Runs the tests with the lowest or the highest versions that pyproject.toml allows.
 #   bash scripts/test_pins.sh lowest|highest [pytest's arguments]
-# PYTHON names the interpreter (python3.10 and python3.13 are the outermost), VENV the folder.
+# PYTHON names the interpreter (by default python3.10 or python3.13), VENV the folder.
 set -euo pipefail
 case ${1:-} in
   lowest) resolution=lowest-direct python=python3.10 ;;
@@ -15,6 +15,6 @@ export VENV=${VENV:-$PWD/.venv-$1}
 "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check uv
 "$VENV/bin/uv" pip install --quiet --python "$VENV/bin/python" --resolution "$resolution" \
   --upgrade --editable ".[test]"
-# So that test.sh takes the environment as it is.
+# This stamp tells test.sh that the environment is ready.
 touch "$VENV/.installed[test]"
 bash scripts/test.sh "${@:2}"

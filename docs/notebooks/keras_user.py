@@ -1,8 +1,8 @@
 # %% [markdown]
 # # For the Keras user
 #
-# An invertible classifier of digits: a Keras model that is trained by `compile` and `fit`, saved as
-# any other, and that gives its inputs back.
+# This notebook trains an invertible classifier of digits. It is a Keras model: `compile` and
+# `fit` train it, `save` saves it, and its inverse returns the inputs.
 
 # %%
 import keras
@@ -19,8 +19,8 @@ x_test, y_test = digits.load("test")
 x_train.shape, x_test.shape
 
 # %% [markdown]
-# The trunk is a list of invertible layers; `image_flow` writes the usual one. Channels of zeros
-# give a classifier room. The head is the model's own.
+# The trunk is a list of invertible layers, and `image_flow` makes the usual one. Padding with
+# channels of zeros gives a classifier more dimensions. The model adds the head itself.
 
 # %%
 layers = image_flow(blocks=(2, 2), width=32, coeff=0.9, padding=3, power_iterations=3)
@@ -44,14 +44,15 @@ axes.set(xlabel="epoch", ylabel="training accuracy")
 plt.show()
 
 # %% [markdown]
-# Every block is certified: an upper bound on the Lipschitz constant of its branch, from the
-# weights as they are.
+# Every block is certified: this is an upper bound on the Lipschitz constant of its branch, from
+# the current weights.
 
 # %%
 model.lipschitz_bounds()
 
 # %% [markdown]
-# So the digits come back from the latent, although the network was trained to classify only.
+# The digits can therefore be computed from the latent, although the network was trained only to
+# classify.
 
 # %%
 x = x_test[:8].astype("float32")
@@ -67,7 +68,7 @@ plt.show()
 assert np.abs(back - x).max() < 0.01
 
 # %% [markdown]
-# Saving and loading is Keras's.
+# Keras saves and loads the model.
 
 # %%
 model.save("classifier.keras")
@@ -75,8 +76,8 @@ again = keras.saving.load_model("classifier.keras")
 np.array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
 
 # %% [markdown]
-# The layers that hold their norm work in any Keras model: here a network whose Lipschitz constant
-# is at most 0.9² · ‖the last layer‖.
+# The layers with a bounded norm work in any Keras model. This network has a Lipschitz constant of
+# at most 0.9² · ‖the last layer‖.
 
 # %%
 plain = keras.Sequential(

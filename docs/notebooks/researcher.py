@@ -1,8 +1,8 @@
 # %% [markdown]
 # # For the researcher
 #
-# A preset trained under two estimators of the log-determinant, and what each run is worth, every
-# figure with its error.
+# This notebook trains a preset with two estimators of the log-determinant, and evaluates each
+# run. Every figure comes with its error.
 
 # %%
 import json
@@ -21,9 +21,9 @@ from iresnet_tf.training.train import train
 runs = pathlib.Path(tempfile.mkdtemp())
 
 # %% [markdown]
-# The same as `iresnet train toy-8gaussians --out RUN model.blocks=2 …` on the command line; a
-# hundred steps, enough to see the figures, not to fit the density. What training logs is its own
-# estimate; the evaluation is exact in two dimensions, whatever training used.
+# On the command line this is `iresnet train toy-8gaussians --out RUN model.blocks=2 …`. A hundred
+# steps are enough to see the figures, but not to fit the density. Training logs its own estimate.
+# The evaluation is exact in two dimensions, whatever estimator training used.
 
 # %%
 small = ["model.blocks=2", "model.width=32", "model.depth=2", "evaluation_examples=2000"]
@@ -43,13 +43,14 @@ for name, overrides in estimators.items():
 print("entropy of the data:", round(densities.entropy("8gaussians"), 3))
 
 # %% [markdown]
-# A run is a folder.
+# A run is a folder with these files.
 
 # %%
 sorted(path.name for path in (runs / "exact").iterdir())
 
 # %% [markdown]
-# The certificate: every layer's norm beside its coefficient, bounded from above.
+# The certificate bounds every layer's norm from above and compares it with the layer's
+# coefficient.
 
 # %%
 model = irn.load(runs / "exact")
@@ -59,7 +60,8 @@ for block in certificate["blocks"]:
 assert certificate["certified"]
 
 # %% [markdown]
-# Bias and noise of the power series on test points, in closed form: no probes are drawn.
+# The study computes bias and noise of the power series on test points in closed form: it draws no
+# probes.
 
 # %%
 _, numbers = log_det_study(model, densities.test_set("8gaussians", 64))
@@ -75,7 +77,7 @@ plt.show()
 assert all(row["max_abs_bias"] <= row["truncation_bound"] for row in rows)
 
 # %% [markdown]
-# And the inverse, with its certified error.
+# The inverse comes with a certified bound on its error.
 
 # %%
 x = densities.test_set("8gaussians", 1000)

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # For the TFP user
 #
-# A residual block as a bijector: composed with TFP's own, fitted to points as a density, and fitted
-# to an unnormalised posterior as a variational guide.
+# This notebook uses a residual block as a bijector. It composes the block with TFP's bijectors,
+# fits it to points as a density, and fits it to an unnormalised posterior as a variational guide.
 
 # %%
 import keras
@@ -26,8 +26,8 @@ def block():
 # %% [markdown]
 # ## A density
 #
-# `Residual(block)` maps data to latent. In a chain with TFP's bijectors and inverted, it makes a
-# distribution over the data, whose variables TFP sees.
+# `Residual(block)` maps data to latents. A chain of it with TFP's bijectors, inverted, makes a
+# distribution over the data. TFP finds the variables of all layers in it.
 
 # %%
 chain = tfb.Chain(
@@ -56,8 +56,8 @@ print(f"{len(flow.trainable_variables)} variables; {losses[0]:.2f} to {losses[-1
 assert losses[-1] < losses[0]
 
 # %% [markdown]
-# Norms are held by Keras's constraints, which the bare variables carry too: every optimizer of
-# Keras moves the singular vectors on with its step. Before a certificate they are refined.
+# Keras's constraints hold the norms, and the bare variables carry them too: every optimizer of
+# Keras updates the singular vectors with its step. `refresh` refines them before a certificate.
 
 # %%
 for bijector in (chain.bijectors[0], chain.bijectors[2]):
@@ -76,8 +76,8 @@ plt.show()
 # %% [markdown]
 # ## A variational guide
 #
-# Forwards the other way round: the base is pushed through the block, so that samples cost one
-# evaluation, and the guide is fitted by the reparametrised ELBO. The target is a banana.
+# Here the direction is reversed: the block maps the base distribution to the posterior, so that a
+# sample takes one evaluation. The reparametrised ELBO fits the guide. The target is a banana.
 
 
 # %%

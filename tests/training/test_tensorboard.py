@@ -1,4 +1,4 @@
-"""TensorBoard, started on a run as the README says, serves what the README names."""
+"""TensorBoard, started on a run as the documentation says, serves the names that it lists."""
 
 import json
 import pathlib
@@ -14,15 +14,13 @@ import pytest
 from iresnet_tf.training import presets
 from iresnet_tf.training.train import train
 
-README = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
-PARAGRAPH = re.search(r"`tensorboard --logdir RUN/tensorboard` shows(.*?)\n\n", README, re.DOTALL)[
-    1
-]
+PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "pages" / "researcher.md").read_text()
+PARAGRAPH = re.search(r"`tensorboard --logdir RUN/tensorboard` shows(.*?)\n\n", PAGE, re.DOTALL)[1]
 SMALL = ["model.blocks=1", "model.width=4", "data.validation_examples=100"]
 
 
 def named(start, end):
-    """The names in backticks between two words of the README's paragraph."""
+    """The names in backticks between two words of the page's paragraph."""
     part = PARAGRAPH.partition(start)[2].partition(end)[0]
     return set(re.findall(r"`(\w+)`", part))
 
@@ -59,7 +57,7 @@ def tags(address, plugin, patience=120.0):
 
 
 @pytest.mark.slow
-def test_the_scalars_are_those_of_the_readme(address):
+def test_the_scalars_are_those_of_the_page(address):
     names = named("scalars", "histograms")
     assert {"bits_per_dim", "log_det", "accuracy", "max_gradient"} <= names
     served = tags(address, "scalars")
@@ -68,11 +66,11 @@ def test_the_scalars_are_those_of_the_readme(address):
 
 
 @pytest.mark.slow
-def test_the_histograms_are_those_of_the_readme(address):
+def test_the_histograms_are_those_of_the_page(address):
     assert named("histograms", "images") == tags(address, "histograms") != set()
 
 
 @pytest.mark.slow
-def test_the_images_are_those_of_the_readme(address):
+def test_the_images_are_those_of_the_page(address):
     # The density is drawn of points of the plane.
     assert named("images", ".") - {"density"} == tags(address, "images") != set()

@@ -1,6 +1,8 @@
-"""Draws the README's figures of the small image models: their curves, and what the hybrid does.
+"""Draws the figures of docs/pages/results.md from the runs of the small image models.
 
-python scripts/readme_figures.py RUNS, after scripts/small_models.sh; `--data-dir` as always.
+    python scripts/results_figures.py RUNS [--data-dir DIR]
+
+scripts/small_models.sh trains the runs, and then calls this.
 """
 
 import pathlib
@@ -15,7 +17,7 @@ from iresnet_tf.models import bits_per_dim
 from iresnet_tf.training.run_folder import RunFolder
 from iresnet_tf.training.train import open_source
 
-DOCS = pathlib.Path(__file__).parents[1] / "docs"
+IMAGES = pathlib.Path(__file__).parents[1] / "docs" / "pages" / "images"
 CURVES = {
     "mnist-density": ("val_bits_per_dim", "bits/dim"),
     "cifar10-density": ("val_bits_per_dim", "bits/dim"),
@@ -28,20 +30,21 @@ CURVES = {
 @click.argument("runs", type=click.Path(path_type=pathlib.Path))
 @click.option("--data-dir", help="The TFDS directory.")
 def main(runs, data_dir):
-    curves(runs).savefig(DOCS / "small_models.png")
+    curves(runs).savefig(IMAGES / "small_models.png")
     run = RunFolder(runs / "mnist-hybrid")
-    hybrid(run, data_dir).savefig(DOCS / "hybrid.png")
-    hybrid_curves(run).savefig(DOCS / "hybrid_curves.png")
+    hybrid(run, data_dir).savefig(IMAGES / "hybrid.png")
+    hybrid_curves(run).savefig(IMAGES / "hybrid_curves.png")
 
 
 def curves(runs):
-    """Validation of every epoch against the wall time of training."""
+    """Plots the validation figure of every epoch against the wall time of training."""
     figure = _figure((10.0, 2.6))
     for axes, (name, (tag, label)) in zip(figure.subplots(1, len(CURVES)), CURVES.items()):
         events = EventAccumulator(str(RunFolder(runs / name).tensorboard), {"tensors": 0})
         events.Reload()
         found = events.Tensors(tag)
-        # An epoch ends with its figures: the first epoch's length stands for its start.
+        # Figures are written when an epoch ends. The start of training is not recorded: it is
+        # taken to be one median epoch before the first figures.
         times = np.array([each.wall_time for each in found])
         minutes = (times - times[0] + np.median(np.diff(times))) / 60.0
         values = [float(np.frombuffer(e.tensor_proto.tensor_content, np.float32)[0]) for e in found]
@@ -53,7 +56,7 @@ def curves(runs):
 
 
 def hybrid_curves(run):
-    """Both validation figures of the hybrid after every epoch, against its steps."""
+    """Plots both validation figures of the hybrid after every epoch against its steps."""
     history = run.read_history()
     steps = [line["step"] for line in history]
     figure = _figure((6.0, 2.6))
@@ -67,7 +70,7 @@ def hybrid_curves(run):
 
 
 def hybrid(run, data_dir):
-    """Test digits with class and likelihood, and samples of every class, of one set of weights."""
+    """Shows test digits with their class and likelihood, and samples of every class."""
     model = run.load_model()
     source = open_source(run.read_config()["preset"], data_dir)
     x, y = source.examples("test", 20)
