@@ -82,9 +82,7 @@ def concatenations(
         return _with_context(layer, conditional, dtype)
 
     joined = [
-        DenseConcatenation(
-            [*linear(growth, kernel_size), activations.get(activation, dtype=dtype)]
-        )
+        DenseConcatenation([*linear(growth, kernel_size), activations.get(activation, dtype=dtype)])
         for _ in range(depth)
     ]
     return [*joined, *linear(None, 1)]

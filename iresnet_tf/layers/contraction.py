@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 from typing_extensions import Self
 
 from iresnet_tf.layers import branches
 from iresnet_tf.layers.contractive import ContractiveLayer
-from iresnet_tf.layers.exponents import EUCLIDEAN
 from iresnet_tf.layers.row import Row, deserialized, serialized
 
 

@@ -28,6 +28,4 @@ def spectral_layers(model_or_layer: keras.layers.Layer) -> list[SpectralLayer]:
                 visit(inner)
 
     visit(model_or_layer)
-    return [
-        layer for layer in visited.values() if isinstance(layer, SpectralLayer) and layer.built
-    ]
+    return [layer for layer in visited.values() if isinstance(layer, SpectralLayer) and layer.built]

@@ -77,9 +77,7 @@ class Row:
         """Returns the composition of the layers' maps, with the weights as they are now."""
         self._require_fitting_norms()
         return Composition(
-            tuple(
-                part.bind(context) if part.is_conditional else part.bind() for part in self.parts
-            )
+            tuple(part.bind(context) if part.is_conditional else part.bind() for part in self.parts)
         )
 
     def lipschitz_bound(self) -> float | tf.Tensor:
@@ -115,7 +113,7 @@ def serialized(layers: Sequence[keras.layers.Layer]) -> list[dict[str, Any]]:
 
 
 def deserialized(configs: Sequence[dict[str, Any]]) -> list[keras.layers.Layer]:
-    """Returns the layers of a row, not built: the row builds them in the norms that it hands over."""
+    """Returns the layers of a row, not built: the row builds them after it sets their norms."""
     unbuilt = [
         {name: value for name, value in config.items() if name != "build_config"}
         for config in configs

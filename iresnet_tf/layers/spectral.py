@@ -76,9 +76,7 @@ class SpectralLayer(ContractiveLayer):
             raise ValueError(f"power_iterations is at least 1; received {power_iterations!r}.")
         self.coeff = None if coeff is None else float(coeff)
         self.p = p
-        self.output_exponent = Exponent(
-            self._learned_reciprocal if isinstance(p, str) else 1.0 / p
-        )
+        self.output_exponent = Exponent(self._learned_reciprocal if isinstance(p, str) else 1.0 / p)
         self.input_exponent = self.output_exponent
         self.power_iterations = int(power_iterations)
         self.use_bias = bool(use_bias)

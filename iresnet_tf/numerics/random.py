@@ -12,7 +12,9 @@ import tensorflow as tf
 
 
 def as_seed(seed: Any) -> tf.Tensor:
-    """Returns a stateless seed, ``int32 [2]``, given an integer or a pair; keeps a placed one, ``[4]``.
+    """Returns a stateless seed, ``int32 [2]``, given an integer or a pair of integers.
+
+    A seed that is placed, ``[4]``, stays as it is.
 
     Raises:
         ValueError: if ``seed`` is none of these.

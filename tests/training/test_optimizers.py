@@ -49,7 +49,7 @@ def stepped(kind, dtype, options):
 @pytest.mark.parametrize("dtype,tolerance", [("float64", 1e-14), ("float32", 1e-6)])
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 def test_the_steps_are_those_of_keras(dtype, tolerance, options, name):
-    ours = stepped(getattr(fused, name), dtype, OPTIONS[options])
+    ours = stepped(getattr(optimizers, name), dtype, OPTIONS[options])
     theirs = stepped(getattr(keras.optimizers, name), dtype, OPTIONS[options])
     assert len(ours) == len(theirs)
     for one, other in zip(ours, theirs):
@@ -58,7 +58,7 @@ def test_the_steps_are_those_of_keras(dtype, tolerance, options, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_survives_saving(name):
-    optimizer = getattr(fused, name)(0.1, beta_2=0.9)
+    optimizer = getattr(optimizers, name)(0.1, beta_2=0.9)
     config = keras.optimizers.serialize(optimizer)
     assert keras.optimizers.deserialize(config).get_config() == optimizer.get_config()
 
@@ -66,7 +66,7 @@ def test_it_survives_saving(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sparse_gradient_is_the_dense_one_that_it_stands_for(name):
     results = []
-    for kind, as_dense in ((fused, False), (keras.optimizers, True)):
+    for kind, as_dense in ((optimizers, False), (keras.optimizers, True)):
         variable = keras.Variable(np.ones((4, 2)), dtype="float64")
         optimizer = getattr(kind, name)(**EXACT)
         optimizer.build([variable])
@@ -80,7 +80,7 @@ def test_a_sparse_gradient_is_the_dense_one_that_it_stands_for(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_half_precision_is_refused(name):
     variable = keras.Variable(np.ones(3), dtype="bfloat16")
-    optimizer = getattr(fused, name)()
+    optimizer = getattr(optimizers, name)()
     optimizer.build([variable])
     with pytest.raises(ValueError, match=f"received bfloat16. Take keras.optimizers.{name}"):
         optimizer.apply([tf.ones(3, tf.bfloat16)], [variable])

@@ -67,7 +67,9 @@ class RussianRoulette(Series):
         if law == "poisson":
             parameter = 2.0 if parameter is None else parameter
             if not parameter > 0.0:
-                raise ValueError(f"The Poisson parameter is a positive mean; received {parameter!r}.")
+                raise ValueError(
+                    f"The Poisson parameter is a positive mean; received {parameter!r}."
+                )
             warnings.warn(
                 "Russian roulette with a Poisson law has infinite variance for every Lipschitz "
                 "constant above 0. Use law='geometric', whose variance is finite.",

@@ -5,6 +5,7 @@ it is learned) a scalar tensor.
 """
 
 import math
+
 import numpy as np
 import tensorflow as tf
 
