@@ -233,8 +233,8 @@ def test_a_fitted_model_saves_and_loads_with_its_shared_conditioner(tmp_path):
     x, context = (each.astype(np.float32) for each in pairs(batch=64))
     model.compile("adam")
     model.fit(x, context, batch_size=32, verbose=0)
-    log_prob = model.predict(x, context, verbose=0)
-    np.testing.assert_allclose(log_prob, model.log_prob(x, context), rtol=0, atol=1e-5)
+    log_prob = model.predict(x, context=context, verbose=0)
+    np.testing.assert_allclose(log_prob, model.log_prob(x, context=context), rtol=0, atol=1e-5)
     loss = model.evaluate(x, context, verbose=0, return_dict=True)["loss"]
     np.testing.assert_allclose(loss, -np.mean(log_prob), rtol=1e-5)
     kwargs = {"bijector_kwargs": {"context": context}}
@@ -243,9 +243,9 @@ def test_a_fitted_model_saves_and_loads_with_its_shared_conditioner(tmp_path):
     )
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(loaded.predict(x, context, verbose=0), log_prob)
+    np.testing.assert_array_equal(loaded.predict(x, context=context, verbose=0), log_prob)
     np.testing.assert_array_equal(
-        loaded.sample(2, context[:3], seed=4), model.sample(2, context[:3], seed=4)
+        loaded.sample(2, context=context[:3], seed=4), model.sample(2, context=context[:3], seed=4)
     )
     assert loaded.flow.parts[1].g.conditioner is loaded.flow.parts[3].g.conditioner
     assert loaded.lipschitz_bounds() == model.lipschitz_bounds()
@@ -255,25 +255,25 @@ def test_samples_of_each_context_are_preimages_at_that_context():
     model = model_of()
     context = pairs()[1].astype(np.float32)
     model.build((None, 3))
-    samples = model.sample(6, context, seed=2)
+    samples = model.sample(6, context=context, seed=2)
     assert samples.shape == (4, 6, 3)
-    z = model.prior.sample(24, 1.0, tf.constant([2, 0]))
+    z = model.prior.sample(24, temperature=1.0, seed=tf.constant([2, 0]))
     for row in range(4):
-        back = model.encode(samples[row], context[row : row + 1])
+        back = model.encode(samples[row], context=context[row : row + 1])
         np.testing.assert_allclose(back, z[6 * row : 6 * row + 6], rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="count is an integer"):
-        model.sample(0, context)
+        model.sample(0, context=context)
 
 
 def test_one_context_serves_all_predictions():
     model = model_of()
     x, context = (each.astype(np.float32) for each in pairs(batch=5))
     model.build((None, 3))
-    found = model.predict(x, context[:1], batch_size=2, verbose=0)
-    expected = model.log_prob(x, np.repeat(context[:1], 5, 0))
+    found = model.predict(x, context=context[:1], batch_size=2, verbose=0)
+    expected = model.log_prob(x, context=np.repeat(context[:1], 5, 0))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match=r"takes context=\[batch, 5\]"):
-        model.predict(x, context[:3], verbose=0)
+        model.predict(x, context=context[:3], verbose=0)
 
 
 def test_samples_in_a_graph_take_any_number_of_contexts():
@@ -283,11 +283,11 @@ def test_samples_in_a_graph_take_any_number_of_contexts():
 
     @tf.function(input_signature=[tf.TensorSpec([None, *CONTEXT])])
     def sample(context):
-        return model.sample(6, context, seed=2)
+        return model.sample(6, context=context, seed=2)
 
     assert sample.get_concrete_function().structured_outputs.shape.as_list() == [None, 6, 3]
     for batch in (4, 1):
-        expected = model.sample(6, context[:batch], seed=2)
+        expected = model.sample(6, context=context[:batch], seed=2)
         assert expected.shape == (batch, 6, 3)
         np.testing.assert_allclose(sample(context[:batch]), expected, rtol=0, atol=1e-5)
 
@@ -387,7 +387,7 @@ def test_the_posterior_of_a_linear_gaussian_problem_is_the_closed_form():
     model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-2, 900)))
     model.fit(theta, observed, batch_size=1000, epochs=3, verbose=0)
     known = linear_gaussian(4, seed=1)[1]
-    samples = model.sample(100_000, known, seed=2).numpy().astype(np.float64)
+    samples = model.sample(100_000, context=known, seed=2).numpy().astype(np.float64)
     for mine, expected in zip(samples, known @ to_mean):
         assert np.linalg.norm(mine.mean(0) - expected) < 0.02 * np.linalg.norm(expected)
         difference = np.linalg.norm(np.cov(mine.T) - covariance)

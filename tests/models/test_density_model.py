@@ -420,7 +420,9 @@ def test_samples_repeat_with_a_seed_and_differ_without(trained):
 def test_temperature_scales_the_latent_deviation(trained):
     model, _ = trained["vector"]
     mean = model.prior.mean.numpy()
-    hot, cold = (model.encode(model.sample(20, t, seed=4)).numpy() - mean for t in (1.0, 0.5))
+    hot, cold = (
+        model.encode(model.sample(20, temperature=t, seed=4)).numpy() - mean for t in (1.0, 0.5)
+    )
     np.testing.assert_allclose(cold, 0.5 * hot, rtol=0, atol=1e-4)
 
 
