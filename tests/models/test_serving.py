@@ -136,7 +136,7 @@ def test_the_facts_lie_beside_the_model(hybrid, exported):
 def plane():
     """A small model of points of the plane, whose log-determinant is estimated."""
     g = layers.Contraction.mlp((4,))
-    model = irn.models.DensityModel([layers.ResidualBlock(g, irn.log_det.PowerSeries(1))])
+    model = irn.models.DensityModel([layers.ResidualBlock(g, log_det=irn.log_det.PowerSeries(1))])
     model.build((None, 2))
     return model
 
