@@ -55,7 +55,7 @@ class Classifier(ClassifyingModel):
         metrics = ["accuracy"] if metrics is None else metrics
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
-    def fit(self, x=None, y=None, **kwargs: Any) -> keras.callbacks.History:
+    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
         """Fits like `FlowModel.fit`, to classes ``y`` (or a dataset of pairs).
 
         Raises:

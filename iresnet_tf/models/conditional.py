@@ -86,7 +86,9 @@ class ConditionalDensityModel(DensityModel):
         x = self._sampled(tf.shape(context)[0], temperature, seed, tolerance, context)
         return tf.reshape(x, [-1, int(count), *x.shape[1:]])
 
-    def predict(self, x, *, context=None, batch_size: int = 32, **kwargs: Any) -> np.ndarray:
+    def predict(
+        self, x: Any, *, context: Any = None, batch_size: int = 32, **kwargs: Any
+    ) -> np.ndarray:
         """Predicts like `keras.Model.predict`: ``log p(x | c)`` in nats.
 
         Args:

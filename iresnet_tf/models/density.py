@@ -24,7 +24,7 @@ class DensityModel(LikelihoodModel):
     ``−log p(x)``: ``compile(optimizer=…)`` and ``fit(x)`` suffice.  With a
     `Dequantize` layer first in ``preprocessing`` the data are levels
     ``{0, …, n−1}``; ``fit`` and ``evaluate`` add uniform noise ``u`` and report
-    ``bits_per_dim = −log p(x + u) / (D ln 2)`` beside the loss.
+    ``bits_per_dim = −log p(x + u) / (D ln 2)`` along with the loss.
 
     Args:
         layers: invertible layers, data side first.
@@ -50,11 +50,7 @@ class DensityModel(LikelihoodModel):
         return self.log_prob(x)
 
     def log_prob(
-        self,
-        x: tf.Tensor,
-        *,
-        seed: int | tf.Tensor | None = None,
-        context: tf.Tensor | None = None,
+        self, x: tf.Tensor, *, seed: int | tf.Tensor | None = None, context: tf.Tensor | None = None
     ) -> tf.Tensor:
         """``log p(x)``, or ``log p(x | context)`` for a model that takes a context.
 
@@ -128,10 +124,10 @@ class DensityModel(LikelihoodModel):
         positive = (temperatures > 0.0) & (temperatures < np.inf)
         if temperatures.ndim > 1 or not temperatures.size or not positive.all():
             raise ValueError(
-                f"temperature is a positive number, or several in a row; received {temperature!r}."
+                f"temperature is a positive number, or several; received {temperature!r}."
             )
 
-    def predict(self, x, **kwargs: Any):
+    def predict(self, x: Any, **kwargs: Any) -> Any:
         """Predicts like `keras.Model.predict`: ``log p(x)`` in nats, and all else of `call`.
 
         Args:
@@ -144,8 +140,8 @@ class DensityModel(LikelihoodModel):
         if self.dequantize is not None and "int" in dtype:
             warnings.warn(
                 f"predict takes points of data space; received levels, {dtype}. Without noise they "
-                "lie at the corners of their cells, and their density says little of the levels': "
-                "give model.dequantized(x, seed), or use evaluate.",
+                "lie at the corners of their cells, where the density says little about the "
+                "levels: give model.dequantized(x, seed), or use evaluate.",
                 stacklevel=2,
             )
         return super().predict(x, **kwargs)

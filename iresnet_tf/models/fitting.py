@@ -97,7 +97,7 @@ class FittedModel(ReplicatedModel):
             noisy = self.dequantized(x, random.fold_in(tf.constant([0, -1]), 0))
             self.flow.initialize(noisy, **condition)
 
-    def fit(self, x=None, y=None, **kwargs: Any) -> keras.callbacks.History:
+    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
         """Fits like `keras.Model.fit`; begins with `initialize`, ends with refined vectors.
 
         Args:
@@ -120,22 +120,24 @@ class FittedModel(ReplicatedModel):
         validation = kwargs.get("validation_data")
         if isinstance(validation, tuple) and len(validation) == 3:
             validation_x, targets, weights = validation
-            targets = inputs.targets_beside(targets, weights)
+            targets = inputs.targets_or_zeros(targets, weights)
             kwargs["validation_data"] = validation_x, targets, weights
-        targets = inputs.targets_beside(y, kwargs.get("sample_weight"))
+        targets = inputs.targets_or_zeros(y, kwargs.get("sample_weight"))
         with self._named_failures():
             history = super().fit(x, targets, **kwargs)
         refresh(self)
         return history
 
-    def train_on_batch(self, x, y=None, sample_weight=None, **kwargs: Any):
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any
+    ) -> Any:
         """Trains like `keras.Model.train_on_batch`; begins with `initialize`."""
         if not (self.built and self.flow.is_initialized()):
             examples, context = self._first_examples(x, y, len(x))
             self.initialize(examples, context=context)
         self._require_event_shape(x)
         return super().train_on_batch(
-            x, inputs.targets_beside(y, sample_weight), sample_weight, **kwargs
+            x, inputs.targets_or_zeros(y, sample_weight), sample_weight, **kwargs
         )
 
     def _first_examples(
@@ -145,13 +147,15 @@ class FittedModel(ReplicatedModel):
         del y
         return inputs.first_examples(x, wanted, held_out), None
 
-    def evaluate(self, x=None, y=None, **kwargs: Any):
+    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         """Evaluates like `keras.Model.evaluate`; begins with refined spectral vectors."""
         self._build_for(x)
         refresh(self)
-        return super().evaluate(x, inputs.targets_beside(y, kwargs.get("sample_weight")), **kwargs)
+        return super().evaluate(
+            x, inputs.targets_or_zeros(y, kwargs.get("sample_weight")), **kwargs
+        )
 
-    def predict(self, x, **kwargs: Any):
+    def predict(self, x: Any, **kwargs: Any) -> Any:
         """Predicts like `keras.Model.predict`; builds the model if it is new."""
         self._build_for(x)
         return super().predict(x, **kwargs)

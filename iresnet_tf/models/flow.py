@@ -1,7 +1,7 @@
 """The invertible map of a model: how it is built, its two directions, and its facts."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -101,11 +101,7 @@ class FlowModel(FittedModel, ServedModel):
         return self.flow(x, **self.flow.condition(context, x))
 
     def decode(
-        self,
-        z: tf.Tensor,
-        *,
-        tolerance: float | None = None,
-        context: tf.Tensor | None = None,
+        self, z: tf.Tensor, *, tolerance: float | None = None, context: tf.Tensor | None = None
     ) -> tf.Tensor:
         """``x = F⁻¹(z)``.
 
@@ -128,11 +124,7 @@ class FlowModel(FittedModel, ServedModel):
         )
 
     def decode_paths(
-        self,
-        z: tf.Tensor,
-        *,
-        tolerance: float | None = None,
-        context: tf.Tensor | None = None,
+        self, z: tf.Tensor, *, tolerance: float | None = None, context: tf.Tensor | None = None
     ) -> tf.Tensor:
         """``x = F⁻¹(z)`` for points along paths, in fewer evaluations than `decode` takes.
 
@@ -230,7 +222,12 @@ class FlowModel(FittedModel, ServedModel):
         return lipschitz_bounds(self.flow)
 
     def summary(
-        self, line_length=None, positions=None, print_fn=None, expand_nested=False, **kwargs
+        self,
+        line_length: int | None = None,
+        positions: list[float] | None = None,
+        print_fn: Callable[[str], object] | None = None,
+        expand_nested: bool = False,
+        **kwargs: Any,
     ) -> None:
         """Prints the summary of `keras.Model.summary`, then a row for every block.
 
@@ -238,12 +235,15 @@ class FlowModel(FittedModel, ServedModel):
         parameters, and the certified bound on ``Lip(g)``.  With ``expand_nested``, every
         constrained layer has a row too.
         """
-        options = {"line_length": line_length, "print_fn": print_fn, "expand_nested": expand_nested}
-        super().summary(positions=positions, **options, **kwargs)
+        super().summary(line_length, positions, print_fn, expand_nested, **kwargs)
         if self.built:
-            print_blocks(self, **options)
+            print_blocks(self, line_length, print_fn, expand_nested)
 
     def signatures(self) -> dict[str, Any]:
+        """Returns the functions that `export` writes, by name.
+
+        A subclass adds its own: ``{**super().signatures(), **as_signatures(…)}``.
+        """
         x = tf.TensorSpec([None, *self.flow.event_shape], self.compute_dtype)
         z = tf.TensorSpec([None, *self.flow.output_event_shape()], self.compute_dtype)
 

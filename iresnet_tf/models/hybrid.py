@@ -130,7 +130,7 @@ class HybridModel(ClassifyingModel, DensityModel):
         require_whole_batches(accumulation_steps)
         super().compile(optimizer, jit_compile, **kwargs)
 
-    def fit(self, x=None, y=None, **kwargs: Any) -> keras.callbacks.History:
+    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
         """Fits like `DensityModel.fit`, to integer classes ``y`` (or a dataset of pairs)."""
         if y is None and not isinstance(x, tf.data.Dataset):
             raise ValueError(

@@ -78,7 +78,7 @@ def static_shape(x: Any) -> tf.TensorShape:
     return getattr(samples, "shape", tf.TensorShape(None))
 
 
-def targets_beside(y: Any, sample_weight: Any) -> Any:
+def targets_or_zeros(y: Any, sample_weight: Any) -> Any:
     """Returns the targets, or zeros for weights without targets, which Keras would ignore."""
     return np.zeros(len(sample_weight)) if y is None and sample_weight is not None else y
 

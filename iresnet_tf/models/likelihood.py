@@ -107,7 +107,9 @@ class LikelihoodModel(FlowModel):
 
     # Steps.
 
-    def evaluate(self, x=None, y=None, *, seed: int | None = None, **kwargs: Any):
+    def evaluate(
+        self, x: Any = None, y: Any = None, *, seed: int | None = None, **kwargs: Any
+    ) -> Any:
         """Evaluates like `keras.Model.evaluate`; begins with refined spectral vectors.
 
         Every evaluation draws the same noise and probes, so the figures of two evaluations

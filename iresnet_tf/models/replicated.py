@@ -98,11 +98,13 @@ class ReplicatedModel(keras.Model):
             variable.assign(tf.where(empty, value, variable.value))
         return results
 
-    def train_on_batch(self, x, y=None, sample_weight=None, **kwargs: Any):
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any
+    ) -> Any:
         self._require_one_replica("train_on_batch", "fit")
         return super().train_on_batch(x, y, sample_weight, **kwargs)
 
-    def test_on_batch(self, x, y=None, sample_weight=None, **kwargs: Any):
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> Any:
         self._require_one_replica("test_on_batch", "evaluate")
         return super().test_on_batch(x, y, sample_weight, **kwargs)
 
@@ -113,7 +115,7 @@ class ReplicatedModel(keras.Model):
                 f"{instead}, which gives each of them its part."
             )
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None) -> None:
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         if self.replicas == 1 or iterator is None:
             super()._maybe_symbolic_build(iterator, data_batch)
             return
@@ -125,7 +127,7 @@ class ReplicatedModel(keras.Model):
         with self.distribute_strategy.scope():
             self._symbolic_build(data_batch=spec)
 
-    def fit(self, x=None, y=None, **kwargs: Any):
+    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
         if self.replicas > 1 and isinstance(x, tf.data.Dataset):
             x, steps = parted(x, self.distribute_strategy, kwargs.get("steps_per_epoch"))
             kwargs["steps_per_epoch"] = steps
@@ -136,7 +138,7 @@ class ReplicatedModel(keras.Model):
             )
         return super().fit(x, y, **kwargs)
 
-    def evaluate(self, x=None, y=None, **kwargs: Any):
+    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         if self.replicas > 1:
             # In fit, Keras keeps its own division of the validation data, whose parts are in
             # another order.

@@ -15,7 +15,7 @@ from iresnet_tf.numerics.execution import threads
 
 
 class ServedModel(keras.Model):
-    """Writes a model around the invertible map ``flow`` to files: see `FlowModel`."""
+    """Writes a model to files; a subclass has the ``flow`` and its ``signatures``."""
 
     def save(self, filepath: str | os.PathLike, **kwargs: Any) -> None:
         """Saves like `keras.Model.save`, to a ``.keras`` file; begins with refined vectors.
@@ -31,13 +31,6 @@ class ServedModel(keras.Model):
             )
         refresh(self)
         super().save(filepath, **kwargs)
-
-    def signatures(self) -> dict[str, Any]:
-        """Returns the functions that `export` writes, by name.
-
-        A subclass adds its own: ``{**super().signatures(), **as_signatures(…)}``.
-        """
-        return {}
 
     @threads.undivided()
     def export(self, filepath: str | os.PathLike) -> None:

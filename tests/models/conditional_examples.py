@@ -7,7 +7,6 @@ from iresnet_tf import layers
 from iresnet_tf.numerics.log_det import Exact
 from iresnet_tf.numerics.solvers import Anderson
 
-
 SHAPES = {"dense": (3,), "conv": (4, 3, 2), "dense net": (4, 3, 2)}
 CONTEXT = (5,)
 
