@@ -178,18 +178,16 @@ def sample(run, count, label, temperature, seed, out, data_dir):
     """Draw samples of RUN into a picture; of vectors, where --out ends in .csv, into a table."""
     _require_new(out, ".png", ".csv")
     model, source = _load(run, data_dir)
-    if not hasattr(model, "sample"):
+    if not model.has_density:
         raise ValueError(f"{run} is a classifier: it has no density to sample from.")
-    if label is not None and model.prior.kind != "conditional":
-        raise ValueError(
-            f"--label is for models with a conditional prior; that of {run} is {model.prior.kind}."
-        )
+    if label is not None and not model.prior.takes_labels:
+        raise ValueError(f"--label is for models with a conditional prior; {run} has another.")
     if out.suffix.lower() == ".csv":
         if source.levels is not None:
             raise ValueError(f"{run} is a model of images: give an --out that ends in .png.")
         out.parent.mkdir(parents=True, exist_ok=True)
         names = source.columns or ("x1", "x2")
-        tables.write(out, names, model.sample(count, temperature, seed))
+        tables.write(out, names, model.sample(count, temperature=temperature, seed=seed))
         click.echo(f"wrote {out}")
         return
     labels = None if label is None else [label] * count
