@@ -6,6 +6,7 @@ file fail when one of these parts changes.
 
 import functools
 
+import keras
 import tensorflow as tf
 
 NOINLINE = {"_noinline": True}
@@ -67,15 +68,66 @@ def moving_averages(optimizer):
     return zip(optimizer._trainable_variables, optimizer._model_variables_moving_average)
 
 
-def batch_spec(iterator):
-    """Returns the specification of one replica's batch, of an iterator of a distributed dataset.
+CACHED_EVALUATION = "_use_cached_eval_dataset"
+"""Keyword by which ``Model.fit`` asks ``Model.evaluate`` to keep the validation data."""
 
-    ``DistributedIterator._distributed_dataset`` and ``PerReplicaSpec._value_specs``.
+
+class BuiltFromPart(keras.Model):
+    """A `keras.Model` that several replicas build for the part of a batch that one receives.
+
+    ``Model._maybe_symbolic_build``: Keras would combine the parts of a batch, which may differ in
+    size, into one specification.  ``DistributedIterator._distributed_dataset`` and
+    ``PerReplicaSpec._value_specs`` have the specification of one part.
     """
-    return tf.nest.map_structure(
-        lambda each: getattr(each, "_value_specs", [each])[0],
-        iterator._distributed_dataset.element_spec,
-    )
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if self.distribute_strategy.num_replicas_in_sync == 1 or iterator is None:
+            super()._maybe_symbolic_build(iterator, data_batch)
+            return
+        part = tf.nest.map_structure(
+            lambda spec: getattr(spec, "_value_specs", [spec])[0],
+            iterator._distributed_dataset.element_spec,
+        )
+        with self.distribute_strategy.scope():
+            self._symbolic_build(data_batch=part)
+
+
+class PreparedOptimizer(keras.optimizers.Optimizer):
+    """A Keras optimizer that prepares a step once for all of its variables.
+
+    ``Optimizer._backend_update_step`` gives every variable what `prepare_step` returns in place
+    of the learning rate; ``_get_variable_index`` finds the moments of a variable.
+    """
+
+    def prepare_step(self, variables, learning_rate):
+        """Returns what ``update_step`` receives for every variable."""
+        raise NotImplementedError
+
+    def index_of(self, variable):
+        """Returns the place of a variable among those that the optimizer was built for."""
+        return self._get_variable_index(variable)
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        prepared = self.prepare_step(trainable_variables, learning_rate)
+        super()._backend_update_step(grads, trainable_variables, prepared)
+
+
+def adam_moments(optimizer):
+    """Returns the lists ``m`` and ``v`` of `keras.optimizers.Adam`, one of each for a variable."""
+    return optimizer._momentums, optimizer._velocities
+
+
+def adamax_moments(optimizer):
+    """Returns the lists ``m`` and ``u`` of `keras.optimizers.Adamax`."""
+    return optimizer._m, optimizer._u
+
+
+def split_kwargs(distribution, kwargs):
+    """Returns the keywords of a transformed distribution: its base's, and its bijector's.
+
+    ``TransformedDistribution._kwargs_split_fn``.
+    """
+    return distribution._kwargs_split_fn(kwargs)
 
 
 def trace_cache(bijector):

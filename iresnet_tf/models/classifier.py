@@ -73,7 +73,7 @@ class Classifier(ClassifyingModel):
         return super().fit(x, y, **kwargs)
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return self.head(self.flow.last_latent(self.flow(x, training=training)), training=training)
+        return self.head(self.flow._last_latent(self.flow(x, training=training)), training=training)
 
     def train_step(self, data: tuple) -> dict[str, tf.Tensor]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

@@ -37,11 +37,11 @@ class ClassifyingModel(FlowModel):
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
         if not self.head.built:
-            self.head.build((None, *self.flow.last_latent_shape()))
+            self.head.build((None, *self.flow._last_latent_shape()))
 
     def classify(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the logits of the classes, ``[batch, …event] → [batch, classes]``."""
-        return self.head(self.flow.last_latent(self.encode(x)))
+        return self.head(self.flow._last_latent(self.encode(x)))
 
     def signatures(self) -> dict[str, Any]:
         x = tf.TensorSpec([None, *self.flow.event_shape], self.compute_dtype)

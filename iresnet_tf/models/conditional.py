@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from iresnet_tf.layers.invertible import as_tensor
+from iresnet_tf.layers.inputs import as_tensor
 from iresnet_tf.models import inputs
 from iresnet_tf.models.density import DensityModel
 from iresnet_tf.models.inference_mode import require_inference_mode
@@ -98,7 +98,7 @@ class ConditionalDensityModel(DensityModel):
             **kwargs: options of `keras.Model.predict`.
         """
         x = as_tensor(x, self.compute_dtype)
-        context = self.flow.condition(context, x)["context"]
+        context = self.flow._condition(context, x)
         context = tf.broadcast_to(context, [x.shape[0], *context.shape[1:]])
         pairs = tf.data.Dataset.from_tensor_slices((x, context)).batch(batch_size)
         return super().predict(pairs, **kwargs)

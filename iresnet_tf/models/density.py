@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from iresnet_tf.layers.invertible import as_tensor
+from iresnet_tf.layers.inputs import as_tensor
 from iresnet_tf.models.distribution import FlowDistribution
 from iresnet_tf.models.likelihood import LikelihoodModel
 from iresnet_tf.models.serving import as_signatures
@@ -106,7 +106,7 @@ class DensityModel(LikelihoodModel):
 
     def _sampled(self, count, temperature, seed, tolerance=None, context=None, **condition):
         """Samples with a context ``[count, …]`` for the map, or a condition for the prior."""
-        seed = self.flow.next_seed() if seed is None else random.as_seed(seed)
+        seed = self.flow._next_seed() if seed is None else random.as_seed(seed)
         options = {"seed": seed, **condition}
         if np.ndim(temperature):
             paths = [self.prior.sample(count, temperature=t, **options) for t in temperature]

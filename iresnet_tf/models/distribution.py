@@ -3,6 +3,8 @@
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from iresnet_tf.internals import split_kwargs
+
 
 class FlowDistribution(tfp.distributions.TransformedDistribution):
     """``log p(x) = log p_Z(F(x)) + log |det ∂F/∂x|`` for ``bijector = Invert(F)``.
@@ -12,7 +14,7 @@ class FlowDistribution(tfp.distributions.TransformedDistribution):
     """
 
     def _log_prob(self, x: tf.Tensor, **kwargs) -> tf.Tensor:
-        prior_kwargs, flow_kwargs = self._kwargs_split_fn(kwargs)
+        prior_kwargs, flow_kwargs = split_kwargs(self, kwargs)
         flow = self.bijector.bijector
         x = tf.identity(x)
         log_prior = self.distribution.log_prob(flow.forward(x, **flow_kwargs), **prior_kwargs)

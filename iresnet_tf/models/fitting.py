@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from iresnet_tf.layers import Stack, refresh, residual_blocks
 from iresnet_tf.layers.finiteness import layers_not_finite
-from iresnet_tf.layers.invertible import REMEDY, as_tensor
+from iresnet_tf.layers.inputs import REMEDY, as_tensor
 from iresnet_tf.models import inputs
 from iresnet_tf.models.replicated import ReplicatedModel
 from iresnet_tf.numerics import random
@@ -93,9 +93,8 @@ class FittedModel(ReplicatedModel):
         if not self.built:
             self.build(x.shape)
         if not self.flow.is_initialized():
-            condition = self.flow.condition(context, x)
             noisy = self.dequantized(x, random.fold_in(tf.constant([0, -1]), 0))
-            self.flow.initialize(noisy, **condition)
+            self.flow.initialize(noisy, context=self.flow._condition(context, x))
 
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
         """Fits like `keras.Model.fit`; begins with `initialize`, ends with refined vectors.

@@ -1,6 +1,7 @@
 """The invertible map of a model: how it is built, its two directions, and its facts."""
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import tensorflow_probability as tfp
 
 from iresnet_tf.bijectors import from_layer
 from iresnet_tf.layers import Dequantize, Invertible, Stack, lipschitz_bounds
-from iresnet_tf.layers.invertible import as_tensor
+from iresnet_tf.layers.inputs import as_tensor
 from iresnet_tf.models.block_table import print_blocks
 from iresnet_tf.models.fitting import FittedModel, seed_value
 from iresnet_tf.models.serving import ServedModel, as_signatures
@@ -97,8 +98,9 @@ class FlowModel(FittedModel, ServedModel):
         Returns:
             ``[batch, …latent]``.
         """
-        x = self.flow.prepare(x)
-        return self.flow(x, **self.flow.condition(context, x))
+        x = self.flow._prepare(x)
+        context = self.flow._condition(context, x)
+        return self.flow(x) if context is None else self.flow(x, context=context)
 
     def decode(
         self, z: tf.Tensor, *, tolerance: float | None = None, context: tf.Tensor | None = None
@@ -117,11 +119,8 @@ class FlowModel(FittedModel, ServedModel):
             ``[batch, …event]``.
         """
         self._require_built()
-        z = self.flow.prepare_output(z)
-        condition = self.flow.condition(context, z)
-        return self.flow.preimage(
-            z, block_tolerance=self.flow.block_tolerance(tolerance), **condition
-        )
+        z = self.flow._prepare_output(z)
+        return self.flow._inverse_point(z, self.flow._inverse_options(z, tolerance, context))
 
     def decode_paths(
         self, z: tf.Tensor, *, tolerance: float | None = None, context: tf.Tensor | None = None
@@ -147,7 +146,7 @@ class FlowModel(FittedModel, ServedModel):
         """
         self._require_built()
         z = as_tensor(z, self.compute_dtype)
-        latent_shape = self.flow.output_event_shape()
+        latent_shape = self.flow.latent_shape
         paths = tf.TensorShape([None, None, *latent_shape])
         if z.shape.rank is None or not z.shape.is_compatible_with(paths) or not z.shape[1]:
             raise ValueError(
@@ -155,17 +154,13 @@ class FlowModel(FittedModel, ServedModel):
                 f"a known number of steps, at least 1; received {z.shape}. decode takes a batch."
             )
         steps = z.shape[1]
-        points = self.flow.prepare_output(tf.reshape(z, [-1, *z.shape[2:]]))
-        condition = {
-            name: tf.repeat(tf.broadcast_to(value, [tf.shape(z)[0], *value.shape[1:]]), steps, 0)
-            for name, value in self.flow.condition(context, z[:, 0]).items()
-        }
-        x = self.flow.preimage(
-            points,
-            block_tolerance=self.flow.block_tolerance(tolerance),
-            path_steps=steps,
-            **condition,
-        )
+        points = self.flow._prepare_output(tf.reshape(z, [-1, *z.shape[2:]]))
+        context = self.flow._condition(context, z[:, 0])
+        if context is not None:
+            context = tf.broadcast_to(context, [tf.shape(z)[0], *context.shape[1:]])
+            context = tf.repeat(context, steps, axis=0)
+        options = self.flow._inverse_options(points, tolerance, context)
+        x = self.flow._inverse_point(points, dataclasses.replace(options, path_steps=steps))
         return tf.reshape(x, [-1, steps, *self.flow.event_shape])
 
     def bijector(self) -> tfp.bijectors.Bijector:
@@ -245,7 +240,7 @@ class FlowModel(FittedModel, ServedModel):
         A subclass adds its own: ``{**super().signatures(), **as_signatures(…)}``.
         """
         x = tf.TensorSpec([None, *self.flow.event_shape], self.compute_dtype)
-        z = tf.TensorSpec([None, *self.flow.output_event_shape()], self.compute_dtype)
+        z = tf.TensorSpec([None, *self.flow.latent_shape], self.compute_dtype)
 
         def encode(x):
             """Latents z = F(x) of points x of data space (levels plus noise, for discrete data)."""

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.layers.invertible import random_seed
+from iresnet_tf.layers.inputs import random_seed
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.execution import replicas
 

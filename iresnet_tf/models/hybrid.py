@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.layers import Invertible
-from iresnet_tf.layers.invertible import as_tensor
+from iresnet_tf.layers.inputs import as_tensor
 from iresnet_tf.models.classifying import ClassifyingModel
 from iresnet_tf.models.density import DensityModel
 from iresnet_tf.models.head import require_classes, require_whole_batches
@@ -148,7 +148,7 @@ class HybridModel(ClassifyingModel, DensityModel):
         latent, log_det = self._latent(x, seed)
         condition = {"labels": y} if self.prior.takes_labels else {}
         log_prior = self.prior.log_prob(latent, **condition)
-        logits = self.head(self.flow.last_latent(latent), training=training)
+        logits = self.head(self.flow._last_latent(latent), training=training)
         cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
         right = tf.cast(tf.argmax(logits, -1, tf.int32) == y, self.compute_dtype)
         weight = 1.0 / self.dimension if self.likelihood_weight is None else self.likelihood_weight

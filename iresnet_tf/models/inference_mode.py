@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from iresnet_tf.internals import all_layers
 from iresnet_tf.layers import residual_blocks
 
 _ACTING = (
@@ -45,7 +46,7 @@ def _differing(network: keras.layers.Layer) -> list[str]:
     """Returns the names of the layers that act, or have a penalty, in training alone."""
     return [
         each.name
-        for each in network._flatten_layers()
+        for each in all_layers(network)
         if each.trainable and (_acts_in_training(each) or _is_penalised(each))
     ]
 

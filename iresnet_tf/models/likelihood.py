@@ -48,7 +48,7 @@ class LikelihoodModel(FlowModel):
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
         if not self.prior.built:
-            self.prior.build((None, *self.flow.output_event_shape()))
+            self.prior.build((None, *self.flow.latent_shape))
         self.evaluation_seed = self.add_weight(
             name="evaluation_seed",
             shape=(2,),

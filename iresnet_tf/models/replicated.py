@@ -7,8 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.internals import CACHED_EVALUATION, BuiltFromPart
 
-class ReplicatedModel(keras.Model):
+
+class ReplicatedModel(BuiltFromPart):
     """A `keras.Model` whose steps are those of the global batch under any distribution strategy.
 
     Every replica takes its part of each batch, in order, whether or not the number of replicas
@@ -115,18 +117,6 @@ class ReplicatedModel(keras.Model):
                 f"{instead}, which gives each of them its part."
             )
 
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        if self.replicas == 1 or iterator is None:
-            super()._maybe_symbolic_build(iterator, data_batch)
-            return
-        # Keras would combine the parts of a batch, which may differ in size, into one spec.
-        spec = tf.nest.map_structure(
-            lambda each: getattr(each, "_value_specs", [each])[0],
-            iterator._distributed_dataset.element_spec,
-        )
-        with self.distribute_strategy.scope():
-            self._symbolic_build(data_batch=spec)
-
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
         if self.replicas > 1 and isinstance(x, tf.data.Dataset):
             x, steps = parted(x, self.distribute_strategy, kwargs.get("steps_per_epoch"))
@@ -142,7 +132,7 @@ class ReplicatedModel(keras.Model):
         if self.replicas > 1:
             # In fit, Keras keeps its own division of the validation data, whose parts are in
             # another order.
-            kwargs.pop("_use_cached_eval_dataset", None)
+            kwargs.pop(CACHED_EVALUATION, None)
             if not isinstance(x, tf.data.Dataset):
                 given = (x, y, kwargs.pop("sample_weight", None))
                 arrays = tuple(np.asarray(each) for each in given if each is not None)

@@ -84,7 +84,7 @@ class ServedModel(keras.Model):
         return {
             "model": type(self).__name__,
             "event_shape": list(self.flow.event_shape),
-            "latent_shape": list(self.flow.output_event_shape()),
+            "latent_shape": list(self.flow.latent_shape),
             "levels": None if self.dequantize is None else self.dequantize.levels,
             "classes": self.classes,
             "log_det": sorted(estimators) if self.has_density else None,

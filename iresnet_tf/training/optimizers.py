@@ -13,8 +13,10 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from iresnet_tf.internals import PreparedOptimizer, adam_moments, adamax_moments
 
-class _Fused(keras.optimizers.Optimizer):
+
+class _Fused(PreparedOptimizer):
     """What the two share: the step, and scalars that stand in the graph once for all variables.
 
     Raises:
@@ -27,26 +29,25 @@ class _Fused(keras.optimizers.Optimizer):
     POWERS: tuple[str, ...]
     """The kernel's arguments ``βᵗ``."""
 
-    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+    def prepare_step(self, variables, learning_rate):
         step = tf.cast(self.iterations + 1, tf.float64)
         rate = self._corrected(tf.cast(learning_rate, tf.float64), step)
         scalars = {"lr": rate, "beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
         # The rate has the corrections already: as if each βᵗ were 0.
         scalars |= {power: 0.0 for power in self.POWERS}
-        dtypes = {keras.backend.standardize_dtype(each.dtype) for each in trainable_variables}
+        dtypes = {keras.backend.standardize_dtype(each.dtype) for each in variables}
         if not dtypes <= {"float32", "float64"}:
             raise ValueError(
                 f"The fused {type(self).__name__} steps variables of float32 and float64; received "
                 f"{', '.join(sorted(dtypes))}. Take keras.optimizers.{type(self).__name__}."
             )
-        shared = {
+        return {
             dtype: {name: tf.cast(each, dtype) for name, each in scalars.items()}
             for dtype in dtypes
         }
-        super()._backend_update_step(grads, trainable_variables, shared)
 
     def update_step(self, gradient, variable, shared):
-        index = self._get_variable_index(variable)
+        index = self.index_of(variable)
         m, v = (each[index].value.handle for each in self._moments())
         gradient = tf.cast(gradient, variable.dtype)
         self.KERNEL(var=variable.handle, m=m, v=v, grad=gradient, **shared[variable.dtype.name])
@@ -82,7 +83,7 @@ class Adam(_Fused, keras.optimizers.Adam):
         return rate * tf.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
 
     def _moments(self):
-        return self._momentums, self._velocities
+        return adam_moments(self)
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -99,4 +100,4 @@ class Adamax(_Fused, keras.optimizers.Adamax):
         return rate / (1.0 - self.beta_1**step)
 
     def _moments(self):
-        return self._m, self._u
+        return adamax_moments(self)

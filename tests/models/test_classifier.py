@@ -55,7 +55,7 @@ def test_a_classifier_is_its_head_on_its_latent():
     model, (x, _) = classifier(), data(5)
     model.build(x.shape)
     head = model.head
-    z = model.encode(x).numpy().reshape(5, *model.flow.last_latent_shape())
+    z = model.encode(x).numpy().reshape(5, *model.flow._last_latent_shape())
     gamma, beta, mean, variance = (weight.numpy() for weight in head.norm.weights)
     normal = (z - mean) / np.sqrt(variance + 1e-5) * gamma + beta
     features = np.maximum(normal, 0.0).mean((1, 2))

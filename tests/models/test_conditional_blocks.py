@@ -9,6 +9,7 @@ from conditional_examples import SHAPES, block_of, pairs
 
 from iresnet_tf import layers
 from iresnet_tf.bijectors import Residual, from_layer
+from iresnet_tf.internals import all_layers
 from iresnet_tf.models import ConditionalDensityModel, DensityModel
 from iresnet_tf.numerics.execution import compiled
 from iresnet_tf.numerics.log_det import Exact, PowerSeries
@@ -48,7 +49,7 @@ def test_the_lipschitz_bound_holds_in_x_for_contexts_however_large(case, jacobia
     kind, block = case
     x, context = pairs(kind)
     g, bound = block.g, block.lipschitz_bound()
-    biases = [each for each in g._flatten_layers() if isinstance(each, layers.ContextBias)]
+    biases = [each for each in all_layers(g) if isinstance(each, layers.ContextBias)]
     before = [bias.get_weights() for bias in biases]
     for bias in biases:
         bias.set_weights([100.0 * weight for weight in bias.get_weights()])
@@ -188,11 +189,11 @@ class Moved(layers.ClosedForm):
 
     context_shape = (3,)
 
-    def transform(self, x, seed, context):
+    def _forward_and_log_det(self, x, *, seed, context):
         log_det = x.shape[-1] * tf.math.log(tf.constant(2.0, x.dtype))
         return 2.0 * x + context, tf.fill(tf.shape(x)[:1], log_det)
 
-    def closed_form(self, y, context):
+    def _closed_form(self, y, *, context):
         return 0.5 * (y - context), y, context
 
     def inverse_lipschitz_bound(self):
@@ -208,6 +209,7 @@ def test_an_inverse_in_closed_form_may_depend_on_the_context():
     np.testing.assert_allclose(log_det, 3.0 * np.log(2.0), rtol=1e-12)
     found = stack.inverse(y, context=context)
     np.testing.assert_allclose(found.x, x, rtol=0, atol=1e-14)
-    np.testing.assert_array_equal(stack.preimage(y, context=context), found.x)
+    options = stack._inverse_options(y, context=context)
+    np.testing.assert_array_equal(stack._inverse_point(y, options), found.x)
     errors, bounds = np.linalg.norm(found.x - x, axis=1), found.error_bound.numpy()
     assert (errors <= bounds).all() and (bounds < 1e-12).all()

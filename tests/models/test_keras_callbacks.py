@@ -185,8 +185,8 @@ def test_terminate_on_nan_names_the_layers_that_it_reached():
 
 def test_terminate_on_nan_sees_the_gradient_of_a_density():
     class Broken(layers.ActNorm):
-        def transform(self, x, seed):
-            y, log_det = super().transform(x, seed)
+        def _forward_and_log_det(self, x, *, seed, context):
+            y, log_det = super()._forward_and_log_det(x, seed=seed, context=context)
             return y, broken(log_det)
 
     model = irn.models.DensityModel([block("first"), Broken(name="culprit")], seed=0)

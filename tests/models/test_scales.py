@@ -61,8 +61,8 @@ def test_the_first_half_of_the_channels_leaves():
 def test_the_last_latent_has_passed_every_layer():
     flow, x = scales(), images()
     y = flow(x)
-    last = flow.last_latent(y)
-    assert last.shape == (3, *flow.last_latent_shape()) == (3, 1, 1, 16)
+    last = flow._last_latent(y)
+    assert last.shape == (3, *flow._last_latent_shape()) == (3, 1, 1, 16)
     np.testing.assert_array_equal(last.numpy().reshape(3, -1), y.numpy()[:, -16:])
 
 
@@ -118,8 +118,8 @@ def test_an_image_flow_is_one_bijector_to_a_flat_latent(options):
 def test_a_last_flatten_leaves_a_head_its_pixels():
     flow = layers.Stack([layers.Squeeze(**DTYPE), layers.Flatten(**DTYPE)])
     x = images()
-    last = flow.last_latent(flow(x))
-    assert flow.last_latent_shape() == (4, 4, 4)
+    last = flow._last_latent(flow(x))
+    assert flow._last_latent_shape() == (4, 4, 4)
     np.testing.assert_array_equal(last, tf.nn.space_to_depth(x, 2))
 
 
