@@ -33,7 +33,9 @@ class Curve(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         now = time.process_time()
         with averaged_weights(self.model):
-            nats = negative_log_likelihoods(self.model, self.x, log_det.Exact(), self.passes)
+            nats = negative_log_likelihoods(
+                self.model, self.x, estimator=log_det.Exact(), passes=self.passes
+            )
         row = {"steps": int(self.model.optimizer.iterations.numpy())}
         row["CPU s"] = now - self.evaluating
         row["bits/dim"] = float(bits_per_dim(nats.mean(), self.model.dimension))

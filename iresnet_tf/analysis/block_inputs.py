@@ -1,19 +1,26 @@
-"""What the residual blocks of a flow receive."""
+"""The points that reach each residual block of a flow."""
 
-from iresnet_tf.layers import FactorOut, ResidualBlock
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from iresnet_tf.layers import FactorOut, Invertible, ResidualBlock
 
 
-def block_inputs(layer, x):
-    """Every residual block of an invertible layer in order, with the batch that reaches it.
+def block_inputs(layer: Invertible, x: tf.Tensor) -> Iterator[tuple[ResidualBlock, tf.Tensor]]:
+    """Yields every residual block of an invertible layer in order, with the batch it receives.
 
     Args:
-        layer: a built invertible layer.
-        x: ``[batch, …event]``, what the layer receives.
+        layer: a built invertible layer without a context.
+        x: ``[batch, …event]``, the batch that the layer receives.
 
     Yields:
         `ResidualBlock` and ``[batch, …event of the block]``.
+
+    Raises:
+        ValueError: for a layer that takes a context.
     """
-    layer._condition(None, x)  # refuses a conditional layer, which says what it lacks
+    layer._condition(None, x)  # raises for a layer that takes a context
     if isinstance(layer, ResidualBlock):
         yield layer, x
     elif isinstance(layer, FactorOut):

@@ -1,35 +1,34 @@
-"""The certificate: every layer's operator norm beside its coefficient."""
+"""The certificate: every layer's operator norm next to its coefficient."""
 
-import math
+from typing import Any
 
+from iresnet_tf.analysis.study import finite_or_none
 from iresnet_tf.layers import residual_blocks, spectral_layers
+from iresnet_tf.models import FlowModel
 
 
-def certify(model):
-    """Certified norms of all spectral layers and Lipschitz constants of all blocks.
+def certify(model: FlowModel) -> dict[str, Any]:
+    """Certifies the norms of all spectral layers and the Lipschitz constants of all blocks.
 
-    The figures hold for the weights as they are: upper bounds, decided by a
-    Cholesky factor where it is affordable, else by the torus of frequencies.
-
-    Args:
-        model: a model with a ``flow``.
+    All of them are upper bounds for the weights as they are now, decided by a Cholesky factor
+    where it is affordable, and otherwise by the torus of frequencies.
 
     Returns:
-        dict: ``certified`` (every block below 1) and ``blocks``, each with its
-        ``name``, ``lipschitz_bound`` (``None`` where not certified), ``certified``
+        dict: ``certified`` (whether every block is below 1) and ``blocks``, each with its
+        ``name``, ``lipschitz_bound`` (``None`` if not certified), ``certified``
         and ``layers`` (``name``, ``norm_bound``, ``coeff``).
     """
-    blocks = []
-    for part in residual_blocks(model.flow):
-        bound = part.lipschitz_bound_or_inf()
+    blocks: list[dict[str, Any]] = []
+    for block in residual_blocks(model.flow):
+        bound = block.lipschitz_bound_or_inf()
         layers = [
             {"name": layer.name, "norm_bound": layer.lipschitz_bound(), "coeff": layer.coeff}
-            for layer in spectral_layers(part)
+            for layer in spectral_layers(block)
         ]
         blocks.append(
             {
-                "name": part.name,
-                "lipschitz_bound": bound if math.isfinite(bound) else None,
+                "name": block.name,
+                "lipschitz_bound": finite_or_none(bound),
                 "certified": bound < 1.0,
                 "layers": layers,
             }

@@ -1,34 +1,63 @@
 """Paths between data points in latent space."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.analysis import plots
+from iresnet_tf.analysis.study import NOT_SAVED, Study
+from iresnet_tf.models import FlowModel
 from iresnet_tf.numerics import random
 
 _AT_ONCE = 128
 """Points decoded in one batch, unless a path alone has more."""
 
 
-def interpolate(model, first, second, steps=9, seed=0, spherical=False, levels=None):
-    """``F⁻¹(w(1 − t) F(a) + w(t) F(b))`` for ``t`` from 0 to 1.
+@dataclasses.dataclass(frozen=True)
+class Interpolation(Study):
+    """Paths between data points in latent space.
 
-    Straight, ``w(t) = t``; spherical, ``w(t) = sin(tΩ) / sin Ω`` with ``Ω`` the angle of the
-    latents at the origin, so the path keeps the distance from it that normal latents have.
+    Attributes:
+        steps: number of points on a path, ends included.
+        pairs: number of paths.
+        spherical: whether the paths are arcs instead of straight lines.
+        max_abs_error: largest deviation of the ends from the data, in their units.
+        points: ``[pairs, steps, …event]``; levels for discrete data.
+        levels: number of levels of images; ``None`` for points of the plane.
+    """
+
+    steps: int
+    pairs: int
+    spherical: bool
+    max_abs_error: float
+    points: np.ndarray = dataclasses.field(repr=False, metadata=NOT_SAVED)
+    levels: int | None = dataclasses.field(metadata=NOT_SAVED)
+
+
+def interpolate(
+    model: FlowModel,
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    steps: int = 9,
+    spherical: bool = False,
+    levels: int | None = None,
+    seed: int = 0,
+) -> Interpolation:
+    """Computes ``F⁻¹(w(1 − t) F(a) + w(t) F(b))`` for ``t`` from 0 to 1.
+
+    On straight lines ``w(t) = t``.  On arcs ``w(t) = sin(tΩ) / sin Ω`` with ``Ω`` the angle of
+    the latents at the origin, so the path keeps the distance from it that normal latents have.
 
     Args:
-        model: a built model with a ``flow``.
-        first, second: data ``[pairs, …event]``, images or points of the plane; levels where
-            they are discrete.
-        steps: points on each path, its ends included.
-        seed: of the noise.
-        spherical: whether the paths are arcs instead of straight.
+        model: a built model.
+        first, second: data ``[pairs, …event]``, images or points of the plane; levels for
+            discrete data.
+        steps: points on each path, ends included.
+        spherical: whether the paths are arcs instead of straight lines.
         levels: number of levels of images; by default the model's own, or as many as the
             data show.
-
-    Returns:
-        `matplotlib.figure.Figure`, a path a row; dict with ``steps``, ``pairs``,
-        ``spherical`` and the ends' ``max_abs_error`` against the data, in their units.
+        seed: seed of the dequantisation noise.
 
     Raises:
         ValueError: for fewer than two steps, data of two shapes, or data that are neither
@@ -53,28 +82,21 @@ def interpolate(model, first, second, steps=9, seed=0, spherical=False, levels=N
     start, end = (model.encode(x) for x in ends)
     weight = _arc(start, end) if spherical else (lambda t: t)
     path = [weight(1.0 - t) * start + weight(t) * end for t in np.linspace(0.0, 1.0, steps)]
-    latent, several = tf.stack(path, 1), max(1, _AT_ONCE // steps)
+    latent, chunk = tf.stack(path, 1), max(1, _AT_ONCE // steps)
     points = np.concatenate(
-        [model.decode_paths(latent[i : i + several]) for i in range(0, len(first), several)]
+        [model.decode_paths(latent[i : i + chunk]) for i in range(0, len(first), chunk)]
     )
     error = max(np.abs(points[:, i] - x).max() for i, x in zip((0, -1), ends))
-    if points.ndim == 3:
-        figure = plots.paths(points)
-    else:
-        flat = model.to_levels(points.reshape(-1, *points.shape[2:]))
-        if model.dequantize is not None:
-            levels = model.dequantize.levels if levels is None else levels
-        elif levels is None:
-            levels = 1 + max(1, int(np.ceil(max(first.max(), second.max()))))
-        kind = "arcs" if spherical else "straight lines"
-        title = f"data at both ends, between them {kind} in latent space"
-        figure = plots.image_grid(flat, levels, steps, title)
-    numbers = {"steps": steps, "pairs": len(first), "spherical": spherical}
-    return figure, {**numbers, "max_abs_error": float(error)}
+    if levels is None and model.dequantize is not None:
+        levels = model.dequantize.levels
+    elif levels is None and first.ndim == 4:
+        levels = 1 + max(1, int(np.ceil(max(first.max(), second.max()))))
+    points = np.asarray(model.to_levels(points))
+    return Interpolation(steps, len(first), spherical, float(error), points, levels)
 
 
 def _arc(start, end):
-    """``t ↦ sin(tΩ) / sin Ω``, one for each pair; ``t`` where the latents are parallel."""
+    """Returns ``t ↦ sin(tΩ) / sin Ω`` for each pair; ``t`` if the latents are parallel."""
     axes = list(range(1, start.shape.rank))
 
     def inner(a, b):

@@ -1,5 +1,7 @@
 """Pictures of data and samples, 2-D densities and paths, and the curves of the studies."""
 
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -8,22 +10,27 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from iresnet_tf.analysis.interpolation import Interpolation
+from iresnet_tf.analysis.inverse_error import InverseStudy
+from iresnet_tf.analysis.log_det_bias import Estimate, LogDetStudy
+from iresnet_tf.analysis.outlier_scores import OutOfDistribution
+from iresnet_tf.analysis.spectra import Spectrum
+
 _INK, _BLUE, _RED = "#222222", "#3b4cc0", "#b40426"
 _TITLE = 0.25
-"""Height of a grid's title, inches."""
+"""Height of the title of a grid, inches."""
 
 
-def image_grid(images, levels, columns=None, title=None):
-    """A grid of images in the style of a contact sheet.
+def image_grid(
+    images: np.ndarray, levels: int, columns: int | None = None, title: str | None = None
+) -> Figure:
+    """Draws a grid of images in the style of a contact sheet.
 
     Args:
         images: ``[n, h, w, c]`` with values in ``[0, levels − 1]``; one or three channels.
         levels: number of levels.
-        columns: images a row; about square by default.
+        columns: number of images in a row; by default the grid is about square.
         title: a line above the grid.
-
-    Returns:
-        `matplotlib.figure.Figure`.
     """
     images = np.clip(np.asarray(images, np.float32) / (levels - 1), 0.0, 1.0)
     count, height, width, channels = images.shape
@@ -48,8 +55,8 @@ def image_grid(images, levels, columns=None, title=None):
     return figure
 
 
-def pairs(first, second, levels):
-    """Rows of images, each of ``first`` above its counterpart in ``second``."""
+def pairs(first: np.ndarray, second: np.ndarray, levels: int) -> Figure:
+    """Draws rows of images, each of ``first`` above its counterpart in ``second``."""
     first, second = np.asarray(first), np.asarray(second)
     columns = min(len(first), 16)
     blank = np.full((-len(first) % columns, *first.shape[1:]), levels - 1, first.dtype)
@@ -61,8 +68,8 @@ def pairs(first, second, levels):
     return image_grid(interleaved, levels, columns, "each row of data above its reconstruction")
 
 
-def point_pairs(first, second):
-    """2-D points ``[n, 2]`` as circles, with their counterparts as dots inside them."""
+def point_pairs(first: np.ndarray, second: np.ndarray) -> Figure:
+    """Draws 2-D points ``[n, 2]`` as circles, with their counterparts as dots inside them."""
     first, second = np.asarray(first), np.asarray(second)
     figure = _figure((5.0, 5.0))
     axes = figure.subplots()
@@ -73,14 +80,19 @@ def point_pairs(first, second):
     return figure
 
 
-def density_and_samples(log_prob, samples, data, resolution=120):
-    """A 2-D density on a grid, samples of the model, and the data, side by side.
+def density_and_samples(
+    log_prob: Callable[[np.ndarray], np.ndarray],
+    samples: np.ndarray,
+    data: np.ndarray,
+    resolution: int = 120,
+) -> Figure:
+    """Draws a 2-D density on a grid, samples of the model, and the data, side by side.
 
     Args:
         log_prob: function ``[n, 2] → [n]``, nats.
-        samples: ``[n, 2]`` of the model.
-        data: ``[n, 2]``; sets the window.
-        resolution: grid points a side.
+        samples: samples of the model, ``[n, 2]``.
+        data: ``[n, 2]``; the window fits them.
+        resolution: number of grid points on a side.
     """
     data, samples = np.asarray(data), np.asarray(samples)
     low, high = data.min(0), data.max(0)
@@ -112,13 +124,15 @@ def density_and_samples(log_prob, samples, data, resolution=120):
     return figure
 
 
-def columns(groups, names=None, shown=5):
-    """Histograms of the first columns, and below them every two against each other.
+def columns(
+    groups: Mapping[str, np.ndarray], names: Sequence[str] | None = None, shown: int = 5
+) -> Figure:
+    """Draws histograms of the first columns, and below them each pair of columns as points.
 
     Args:
         groups: label → ``[n, columns]``, drawn one over the other.
-        names: of the columns.
-        shown: number of columns drawn at most.
+        names: names of the columns.
+        shown: largest number of columns drawn.
     """
     width = next(iter(groups.values())).shape[1]
     names = [f"x{index + 1}" for index in range(width)] if names is None else names
@@ -145,11 +159,19 @@ def columns(groups, names=None, shown=5):
     return figure
 
 
-def paths(points):
-    """2-D paths ``[paths, steps, 2]``, each a line from a circle to a disc."""
+def paths(study: Interpolation) -> Figure:
+    """Draws paths of images as rows of a grid, and those of 2-D points as lines.
+
+    A line leads from a circle to a disc.
+    """
+    if study.points.ndim > 3:
+        kind = "arcs" if study.spherical else "straight lines"
+        title = f"data at both ends, between them {kind} in latent space"
+        images = study.points.reshape(-1, *study.points.shape[2:])
+        return image_grid(images, study.levels, study.steps, title)
     figure = _figure((5.0, 5.0))
     axes = figure.subplots()
-    for index, path in enumerate(points):
+    for index, path in enumerate(study.points):
         (line,) = axes.plot(*path.T, marker=".", markersize=4, linewidth=1)
         names = ("first point", "second point") if index == 0 else (None, None)
         for end, fill, name in zip((path[0], path[-1]), ("none", line.get_color()), names):
@@ -161,21 +183,22 @@ def paths(points):
     return figure
 
 
-def spectra(layers):
-    """Singular values by rank, a line a layer, against the coefficients: see `spectrum`."""
+def spectra(study: Spectrum) -> Figure:
+    """Draws singular values by rank, one line for each layer, and the coefficients."""
+    layers = study.layers
     figure = _figure((7.4, 4.3))
     axes = figure.subplots()
     depth = Normalize(1, max(2, len(layers)))
     colours = colormaps["viridis"].resampled(256)
     for index, layer in enumerate(layers, 1):
-        values = layer["singular_values"]
-        rank = np.linspace(0.0, 1.0, len(values))
-        style = "-" if layer["exact"] else ":"
-        axes.plot(rank, values, style, color=colours(depth(index)), linewidth=1, alpha=0.8)
-    for coeff in sorted({layer["coeff"] for layer in layers} - {None}):
+        rank = np.linspace(0.0, 1.0, len(layer.singular_values))
+        style, colour = "-" if layer.exact else ":", colours(depth(index))
+        axes.plot(rank, layer.singular_values, style, color=colour, linewidth=1, alpha=0.8)
+    for coeff in sorted({layer.coeff for layer in layers if layer.coeff is not None}):
         axes.axhline(coeff, color=_RED, linestyle="--", linewidth=1, label=f"coefficient {coeff:g}")
-    if not all(layer["exact"] for layer in layers):
-        axes.plot([], [], ":", color=_INK, label="upper bounds (torus)")
+    if not all(layer.exact for layer in layers):
+        methods = sorted({layer.method for layer in layers if not layer.exact})
+        axes.plot([], [], ":", color=_INK, label=f"upper bounds ({', '.join(methods)})")
     axes.set(xlabel="rank of the singular value, as a fraction of their number")
     axes.set(ylabel="singular value", ylim=(0.0, None))
     axes.legend(frameon=False, loc="lower left")
@@ -185,16 +208,17 @@ def spectra(layers):
     return figure
 
 
-def estimates(rows):
-    """Bias of the power series with its bound, and its noise, by terms: see `log_det_study`."""
+def estimates(study: LogDetStudy) -> Figure:
+    """Draws bias of the power series with its bound, and its noise, by the number of terms."""
     figure = _figure((10.4, 4.3))
     left, right = figure.subplots(1, 2)
-    by_probes: dict[int, list] = {}
-    for row in rows:
-        by_probes.setdefault(row["probes"], []).append(row)
+    by_probes: dict[int, list[Estimate]] = {}
+    for estimate in study.estimates:
+        by_probes.setdefault(estimate.probes, []).append(estimate)
     series = next(iter(by_probes.values()))
-    terms = [row["terms"] for row in series]
-    bias, bound = (np.array([r[k] for r in series], float) for k in ("bias", "truncation_bound"))
+    terms = [estimate.terms for estimate in series]
+    bias = np.array([estimate.bias for estimate in series])
+    bound = np.array([estimate.truncation_bound for estimate in series])
     left.fill_between(terms, bound, alpha=0.25, color="#888888", label="certified bound")
     left.plot(terms, np.abs(bias), color=_INK, linewidth=1, label="bias, absolute")
     for sign, marker, name in ((1.0, "^", "overstates"), (-1.0, "v", "understates")):
@@ -202,10 +226,10 @@ def estimates(rows):
             chosen = np.where(sign * bias > 0.0, np.abs(bias), np.nan)
             left.plot(terms, chosen, marker, color=_BLUE if sign > 0.0 else _RED, label=name)
     left.set(yscale="log", ylabel="estimate − exact, nats a dimension")
-    for (number, mine), colour in zip(by_probes.items(), (_BLUE, "#7a5195", _RED, "#ef8a62")):
-        label = f"{number} probe{'s' if number > 1 else ''}"
-        right.plot(terms, [row["noise"] for row in mine], color=colour, marker="o", label=label)
-    top = 1.25 * max(row["noise"] for row in rows)
+    for (probes, rows), colour in zip(by_probes.items(), (_BLUE, "#7a5195", _RED, "#ef8a62")):
+        label = f"{probes} probe{'s' if probes > 1 else ''}"
+        right.plot(terms, [row.noise for row in rows], color=colour, marker="o", label=label)
+    top = 1.25 * max(estimate.noise for estimate in study.estimates)
     right.set(ylabel="standard deviation, nats a dimension", ylim=(0.0, top or None))
     for axes, title in ((left, "truncation"), (right, "noise of one example's estimate")):
         axes.set_title(title, color=_INK)
@@ -219,30 +243,31 @@ def estimates(rows):
     return figure
 
 
-def convergence(iterations, curves, block=None):
-    """Error of the inverse by iterations, a line a curve: see `inverse_study`."""
+def convergence(study: InverseStudy) -> Figure:
+    """Draws the error of the inverse by iterations, of the whole flow and of one block."""
+    block = study.block
     figure = _figure((11.0 if block else 7.0, 4.6))
     panels = np.atleast_1d(figure.subplots(1, 2 if block else 1))
-    scaled = sum(not curve["name"].startswith("trained") for curve in curves)
+    scaled = sum(curve.norm is not None for curve in study.curves)
     colours = iter(colormaps["plasma"](np.linspace(0.0, 0.85, scaled)))
-    for curve in curves:
-        trained = curve["name"].startswith("trained")
-        dash = ("-" if curve["name"].endswith("Picard") else "--") if trained else "-"
-        colour = _INK if trained else next(colours)
-        error = np.array(curve["error"], float)
-        panels[0].plot(iterations, error, dash, color=colour, linewidth=2.2 if trained else 1.2,
-                       marker="o", markersize=3, label=curve["name"])  # fmt: skip
+    for curve in study.curves:
+        trained = curve.norm is None
+        panels[0].plot(study.iterations, curve.error, "-" if curve.solver == "Picard" else "--",
+                       color=_INK if trained else next(colours),
+                       linewidth=2.2 if trained else 1.2,
+                       marker="o", markersize=3, label=curve.name)  # fmt: skip
     panels[0].set(ylabel="median ‖F⁻¹(F(x)) − x‖₂, units of the data")
     panels[0].set_title("the whole flow", color=_INK)
-    for curve, colour in zip(block["curves"] if block else (), (_BLUE, _RED)):
-        for key, dash, name in (("error", "-", ""), ("error_bound", ":", ", bound")):
-            values = np.array(curve[key], float)
-            # Nothing to see on a logarithmic axis where the error is zero.
-            values[values == 0.0] = np.nan
-            panels[1].plot(iterations, values, dash, color=colour, marker="o", markersize=3,
-                           label=curve["name"] + name)  # fmt: skip
+    if block:
+        for errors, colour in zip(block.curves, (_BLUE, _RED)):
+            lines = ((errors.error, "-", ""), (errors.error_bound, ":", ", bound"))
+            for values, dash, name in lines:
+                # A logarithmic axis has no place for an error of zero.
+                shown = [value if value else np.nan for value in values]
+                panels[1].plot(study.iterations, shown, dash, color=colour, marker="o",
+                               markersize=3, label=errors.name + name)  # fmt: skip
         panels[1].set(ylabel="largest ‖error‖₂, units of the block's input")
-        title = f"the trained block of largest L ≤ {block['lipschitz_bound']:.3f}"
+        title = f"the trained block of largest L ≤ {block.lipschitz_bound:.3f}"
         panels[1].set_title(title, color=_INK)
     for axes in panels:
         axes.set(yscale="log", xlabel="evaluations of g in each block")
@@ -251,14 +276,15 @@ def convergence(iterations, curves, block=None):
     return figure
 
 
-def roc_curves(curves):
-    """ROC curves, a panel a score and a line a set: see `out_of_distribution`."""
-    scores = sorted({curve["score"] for curve in curves})
+def roc_curves(study: OutOfDistribution) -> Figure:
+    """Draws ROC curves, one panel for each score and one line for each set of outliers."""
+    scores = sorted({curve.score for curve in study.curves})
     figure = _figure((5.2 * len(scores), 4.8))
     for axes, score in zip(np.atleast_1d(figure.subplots(1, len(scores))), scores):
-        for curve in (each for each in curves if each["score"] == score):
-            label = f"{curve['against']} (AUC {curve['auc']:.3f})"
-            axes.plot(curve["false_positive_rate"], curve["true_positive_rate"], label=label)
+        for curve in study.curves:
+            if curve.score == score:
+                label = f"{curve.against} (AUC {curve.auc:.3f})"
+                axes.plot(curve.false_positive_rate, curve.true_positive_rate, label=label)
         axes.plot([0, 1], [0, 1], ":", color="#888888", linewidth=1)
         axes.set(xlabel="of the model's own test data, flagged", ylabel="of the others, flagged")
         axes.set_title(score, color=_INK)
@@ -268,8 +294,8 @@ def roc_curves(curves):
     return figure
 
 
-def as_array(figure):
-    """The figure's pixels, ``uint8 [1, height, width, 3]``, for TensorBoard."""
+def as_array(figure: Figure) -> np.ndarray:
+    """Returns the figure's pixels, ``uint8 [1, height, width, 3]``, for TensorBoard."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[np.newaxis, :, :, :3]

@@ -1,25 +1,37 @@
-"""Samples and reconstructions of a model, as pictures."""
+"""Samples and reconstructions of a model, and pictures of the samples."""
+
+from collections.abc import Sequence
 
 import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
 
 from iresnet_tf.analysis import plots
+from iresnet_tf.models import DensityModel, FlowModel
 
 
-def samples_figure(model, data, count, temperature=1.0, seed=0, labels=None, names=None):
-    """Samples as a grid of images; of 2-D points beside the density and the data.
+def samples_figure(
+    model: DensityModel,
+    data: np.ndarray,
+    count: int,
+    *,
+    temperature: float = 1.0,
+    labels: Sequence[int] | None = None,
+    seed: int = 0,
+    names: Sequence[str] | None = None,
+) -> Figure:
+    """Draws samples of a model.
 
-    Of vectors of other lengths, the first elements pair by pair, with those of the data.
+    Images make a grid, and 2-D points stand next to the density and the data.  Of longer vectors
+    the first elements are shown pair by pair, together with those of the data.
 
     Args:
-        model: a built `DensityModel`.
-        data: test data, to show beside vectors.
+        model: a built model with a density.
+        data: test data, shown with vectors.
         count: number of samples.
-        temperature, seed: of `DensityModel.sample`; one temperature.
-        labels: classes ``[count]``, for a model with a conditional prior.
-        names: of the elements of a vector.
-
-    Returns:
-        `matplotlib.figure.Figure`.
+        temperature, seed: see `DensityModel.sample`; one temperature.
+        labels: classes ``[count]``, for a model whose prior takes labels.
+        names: names of the elements of a vector.
     """
     condition = {} if labels is None else {"labels": labels}
     samples = np.asarray(model.sample(count, temperature=temperature, seed=seed, **condition))
@@ -32,6 +44,6 @@ def samples_figure(model, data, count, temperature=1.0, seed=0, labels=None, nam
     )
 
 
-def reconstructed(model, x):
-    """``F⁻¹(F(x))`` as an array, levels (with noise and without it again) where there are any."""
+def reconstructed(model: FlowModel, x: np.ndarray | tf.Tensor) -> np.ndarray:
+    """Returns ``F⁻¹(F(x))``; for discrete data the levels, after noise was added to ``x``."""
     return np.asarray(model.to_levels(model.decode(model.encode(model.dequantized(x, 0)))))

@@ -90,6 +90,6 @@ class Pictures(keras.callbacks.Callback):
             "data": plots.image_grid(shown, levels),
             "reconstructions": plots.image_grid(restored, levels),
         }
-        if hasattr(self.model, "sample"):
+        if self.model.has_density:
             figures["samples"] = samples_figure(self.model, self.data, self.count)
         return figures
