@@ -62,7 +62,13 @@ class ContractiveLayer(keras.layers.Layer):
 
         By default it is the bound, for a layer whose constant does not depend on its weights.
         """
-        return float(self.lipschitz_bound())
+        bound = self.lipschitz_bound()
+        if tf.is_tensor(bound):
+            raise NotImplementedError(
+                f"{type(self).__name__} must implement lipschitz_target, because its bound depends "
+                "on its weights."
+            )
+        return bound
 
     def measure_input(self, exponent: Exponent) -> Exponent:
         """Takes the exponent ``p`` of the input's norm; returns the exponent of the output's.
