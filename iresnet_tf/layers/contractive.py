@@ -1,5 +1,7 @@
 """The contract of a layer that may stand inside a contraction."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -115,7 +117,8 @@ class ForeignLayer:
         self.layer = layer
         self.name = layer.name
 
-    def bind(self) -> Map:
+    def bind(self, context: tf.Tensor | None = None) -> Map:
+        del context
         return Automatic(self.layer)
 
     def lipschitz_bound(self) -> float:
@@ -127,9 +130,11 @@ class ForeignLayer:
     def lipschitz_target(self) -> float:
         return self.lipschitz_bound()
 
-    measure_input = ContractiveLayer.measure_input
+    measure_input: Any = ContractiveLayer.measure_input
 
 
-def as_contractive(layer: keras.layers.Layer) -> ContractiveLayer | ForeignLayer:
+def as_contractive(layer: keras.layers.Layer) -> ContractiveLayer:
     """Returns the layer itself if it is a `ContractiveLayer`, else a `ForeignLayer` around it."""
-    return layer if isinstance(layer, ContractiveLayer) else ForeignLayer(layer)
+    if isinstance(layer, ContractiveLayer):
+        return layer
+    return ForeignLayer(layer)  # type: ignore[return-value]
