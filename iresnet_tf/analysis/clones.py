@@ -5,7 +5,7 @@ import itertools
 import keras
 
 from iresnet_tf.layers import Flatten, Invertible, refresh
-from iresnet_tf.layers.stack import innermost
+from iresnet_tf.layers.blocks import innermost
 
 
 def copied(flow: Invertible, event_shape: tuple[int, ...] | None = None) -> Invertible:

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.contractive import ContractiveLayer
-from iresnet_tf.layers.exponents import EUCLIDEAN
+from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
 from iresnet_tf.numerics.maps import activations as maps
 
 
@@ -19,7 +19,7 @@ class LipschitzActivation(ContractiveLayer):
     lipschitz: float = 1.0
     """``sup ‖J‖``, exactly known."""
 
-    output_exponent = None
+    output_exponent: Exponent | None = None
 
     def lipschitz_bound(self):
         return self.lipschitz

@@ -40,7 +40,7 @@ class Invertible(keras.layers.Layer):
     context_shape: tuple[int, ...] | None = None
     """Shape of one context of a conditional map ``F(x; c)``; ``None`` for a map of ``x`` alone."""
 
-    event_shape: tuple[int, ...] | None
+    event_shape: tuple[int, ...]
     """Shape of one sample; ``None`` until the layer is built."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -51,7 +51,7 @@ class Invertible(keras.layers.Layer):
                 f"policy {self.dtype_policy.name!r}, whose rounding would break the inverse. "
                 "Pass dtype='float32'."
             )
-        self.event_shape = None
+        self.event_shape = None  # type: ignore[assignment]
 
     # The hooks of a subclass.
 

@@ -53,6 +53,7 @@ class SpectralLayer(ContractiveLayer):
     """
 
     takes_width = True
+    output_exponent: Exponent
 
     def __init__(
         self,
@@ -183,7 +184,8 @@ class SpectralLayer(ContractiveLayer):
         return self._spectral_norm_of(tf.convert_to_tensor(self.kernel))
 
     def _spectral_norm_of(self, kernel):
-        return self.norm().of(self.make_operator(kernel), *self._vectors(), kernel)
+        u, v = self._vectors()
+        return self.norm().of(self.make_operator(kernel), u, v, kernel)
 
     def _vectors(self):
         """Returns ``u`` and ``v``."""

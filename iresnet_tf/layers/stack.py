@@ -10,7 +10,7 @@ import tensorflow as tf
 from iresnet_tf.internals import takes_training
 from iresnet_tf.layers.blocks import residual_blocks
 from iresnet_tf.layers.flatten import ToVector
-from iresnet_tf.layers.inputs import REMEDY, require_finite, require_tolerance
+from iresnet_tf.layers.inputs import REMEDY, require_finite
 from iresnet_tf.layers.inversion import InverseOptions, InverseResult
 from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.layers.preprocessing import Preprocessing
@@ -136,7 +136,8 @@ class Stack(Invertible):
                 f"received path_steps={path_steps!r} and {y.shape[0]} points."
             )
         options = self._inverse_options(y, tolerance, context)
-        return self._inverse(y, dataclasses.replace(options, path_steps=path_steps))
+        options = dataclasses.replace(options, path_steps=path_steps)  # type: ignore[arg-type]
+        return self._inverse(y, options)
 
     def _block_tolerance(self, tolerance):
         """Divides the tolerance among the residual blocks.
@@ -146,9 +147,7 @@ class Stack(Invertible):
         layers count as 1, which is about what they do and no bound: the product of their bounds
         would ask for more than float32 can give.
         """
-        if tolerance is None:
-            return None
-        return require_tolerance(tolerance) / max(1, len(residual_blocks(self)))
+        return None if tolerance is None else tolerance / max(1, len(residual_blocks(self)))
 
     def _backwards(self, options: InverseOptions):
         """Returns the parts from the latent side on, each with the options of its inverse."""

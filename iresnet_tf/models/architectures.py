@@ -1,6 +1,7 @@
 """Ready-made lists of invertible layers, for vectors and for images."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from iresnet_tf.layers import (
     ActNorm,
@@ -106,7 +107,11 @@ def image_flow(
         raise ValueError(f"Dense nets are known to contract in the 2-norm alone; received p={p!r}.")
     widths = _one_a_scale("width", width, blocks)
     squeezes = _one_a_scale("squeeze", squeeze, blocks)
-    options = {"activation": activation, "coeff": coeff, "power_iterations": power_iterations}
+    options: dict[str, Any] = {
+        "activation": activation,
+        "coeff": coeff,
+        "power_iterations": power_iterations,
+    }
     chain = {**options, "p": p}
 
     def block(g):

@@ -136,7 +136,7 @@ def test_a_conditional_density_is_the_mean_over_its_classes():
         0.1 * tf.random.stateless_normal(model.prior.log_scale.shape, [0, 2])
     )
     points = x + 0.5
-    z, log_det = model.flow.forward_and_log_det(points, 0)
+    z, log_det = model.flow.forward_and_log_det(points, seed=0)
     mean, scale = model.prior.mean.numpy(), np.exp(model.prior.log_scale.numpy())
     each = stats.norm.logpdf(z.numpy()[:, None], mean, scale).sum(-1)
     expected = special.logsumexp(each, axis=1) - np.log(CLASSES) + log_det.numpy()

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from iresnet_tf.numerics.axes import dimension_of
 from iresnet_tf.numerics.log_det.estimator import LogDet
+from iresnet_tf.numerics.maps import Linearization
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -24,11 +25,8 @@ class Exact(LogDet):
         del lipschitz
         return 0.0
 
-    def get_config(self):
-        return {}
 
-
-def jacobian_of(linearization):
+def jacobian_of(linearization: Linearization) -> tf.Tensor:
     """Returns ``J``, ``[batch, D, D]``, from its products with the unit vectors."""
     value = linearization.value
     dimension = dimension_of(value)

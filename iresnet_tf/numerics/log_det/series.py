@@ -50,13 +50,13 @@ class Series(LogDet):
             self.distribution: str | np.ndarray = distribution
             self.probes = int(probes)
         else:
-            probes = self.distribution = np.asarray(distribution)
-            if probes.ndim < 2 or not np.all(np.isfinite(probes)) or not np.any(probes):
+            vectors = self.distribution = np.asarray(distribution)
+            if vectors.ndim < 2 or not np.all(np.isfinite(vectors)) or not np.any(vectors):
                 raise ValueError(
                     "An array of probes is finite, not all zero, and of shape [probes, …event]; "
-                    f"received shape {probes.shape}."
+                    f"received shape {vectors.shape}."
                 )
-            self.probes = probes.shape[0]
+            self.probes = vectors.shape[0]
 
     def draw(self, value: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, float]:
         """Returns probes ``[probes, batch, …event]`` and the weight of each in the trace."""

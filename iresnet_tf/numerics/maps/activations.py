@@ -4,11 +4,9 @@ An elementwise ``φ`` acts on a tangent as a product with ``φ'``.  The
 derivatives are written out where TensorFlow's own would take more operations.
 """
 
-import functools
-
 import tensorflow as tf
 
-from iresnet_tf.numerics.maps.base import Linearization, Map, diagonal_product
+from iresnet_tf.numerics.maps.base import Linearization, Map, diagonal, diagonal_product
 
 
 def _elu(x):
@@ -50,25 +48,25 @@ def _elu_slope(value):
 
 
 def _relu(x):
-    return _diagonal(tf.nn.relu(x), tf.cast(x > 0.0, x.dtype))
+    return diagonal(tf.nn.relu(x), tf.cast(x > 0.0, x.dtype))
 
 
 def _softplus(x):
-    return _diagonal(tf.math.softplus(x), tf.sigmoid(x))
+    return diagonal(tf.math.softplus(x), tf.sigmoid(x))
 
 
 def _sigmoid(x):
     value = tf.sigmoid(x)
-    return _diagonal(value, value * (1.0 - value))
+    return diagonal(value, value * (1.0 - value))
 
 
 def _tanh(x):
     value = tf.tanh(x)
-    return _diagonal(value, 1.0 - tf.square(value))
+    return diagonal(value, 1.0 - tf.square(value))
 
 
 def _linear(x):
-    return _diagonal(x, tf.ones_like(x))
+    return diagonal(x, tf.ones_like(x))
 
 
 # name: (x ↦ the linearization of φ at x, sup |φ'|)
@@ -122,7 +120,7 @@ class ScaledSwish(_Pixelwise):
 
     def linearize(self, x):
         value, derivative = swish(x, self.slope)
-        return _diagonal(value * (1.0 / SWISH_SCALE), derivative * (1.0 / SWISH_SCALE))
+        return diagonal(value * (1.0 / SWISH_SCALE), derivative * (1.0 / SWISH_SCALE))
 
 
 class ConcatenatedSwish(_Pixelwise):
@@ -199,10 +197,3 @@ def swish(x, slope):
         return to_x, to_slope
 
     return (x * s, derivative), gradient
-
-
-def _diagonal(value, derivative):
-    def product_in(dtype):
-        return functools.partial(diagonal_product, tf.cast(derivative, dtype))
-
-    return Linearization(value, product_in(value.dtype), product_in)
