@@ -177,8 +177,8 @@ def choose_estimator(model: FlowModel) -> LogDet:
     if model.dimension <= EXACT_DIMENSION:
         return Exact()
     lipschitz = model.lipschitz_bounds()
-    worst = max(lipschitz, key=lipschitz.get, default=None)
-    if worst is not None and lipschitz[worst] >= 1.0:
+    worst = max(lipschitz, key=lipschitz.__getitem__, default="")
+    if worst and lipschitz[worst] >= 1.0:
         warnings.warn(
             f"Block {worst} is not certified as a contraction (bound {lipschitz[worst]:.4g}), so "
             f"no number of terms bounds the truncation; it is estimated with {UNCERTIFIED_TERMS}.",

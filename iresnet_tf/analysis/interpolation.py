@@ -87,9 +87,11 @@ def interpolate(
         [model.decode_paths(latent[i : i + chunk]) for i in range(0, len(first), chunk)]
     )
     error = max(np.abs(points[:, i] - x).max() for i, x in zip((0, -1), ends))
-    if levels is None and model.dequantize is not None:
+    if first.ndim != 4:
+        levels = None
+    elif levels is None and model.dequantize is not None:
         levels = model.dequantize.levels
-    elif levels is None and first.ndim == 4:
+    elif levels is None:
         levels = 1 + max(1, int(np.ceil(max(first.max(), second.max()))))
     points = np.asarray(model.to_levels(points))
     return Interpolation(steps, len(first), spherical, float(error), points, levels)

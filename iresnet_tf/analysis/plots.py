@@ -164,7 +164,7 @@ def paths(study: Interpolation) -> Figure:
 
     A line leads from a circle to a disc.
     """
-    if study.points.ndim > 3:
+    if study.levels is not None:
         kind = "arcs" if study.spherical else "straight lines"
         title = f"data at both ends, between them {kind} in latent space"
         images = study.points.reshape(-1, *study.points.shape[2:])

@@ -1,6 +1,7 @@
 """Samples and reconstructions of a model, and pictures of the samples."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -33,7 +34,7 @@ def samples_figure(
         labels: classes ``[count]``, for a model whose prior takes labels.
         names: names of the elements of a vector.
     """
-    condition = {} if labels is None else {"labels": labels}
+    condition: dict[str, Any] = {} if labels is None else {"labels": labels}
     samples = np.asarray(model.sample(count, temperature=temperature, seed=seed, **condition))
     if model.dequantize is not None:
         return plots.image_grid(samples, model.dequantize.levels)

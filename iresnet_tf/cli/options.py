@@ -1,6 +1,7 @@
 """Options that several commands take."""
 
 import pathlib
+from typing import Any
 
 import click
 
@@ -9,7 +10,7 @@ from iresnet_tf.numerics.log_det import Exact, LogDet, PowerSeries, RussianRoule
 PATH = click.Path(path_type=pathlib.Path)
 SEED = click.IntRange(0, 2**31 - 1)
 
-run_argument = click.argument("run", type=PATH)
+run_argument: Any = click.argument("run", type=PATH)
 seed_option = click.option("--seed", type=SEED, default=0, show_default=True)
 data_dir_option = click.option(
     "--data-dir",

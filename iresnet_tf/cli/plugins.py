@@ -1,9 +1,9 @@
 """Modules of the user that are imported before a command runs."""
 
 import importlib
-import importlib.util
 import pathlib
 import sys
+from importlib import util
 
 import click
 
@@ -30,8 +30,9 @@ def _import_file(path):
         if getattr(sys.modules[name], "__file__", None) == str(path):
             return
         raise ImportError(f"another module {name} is loaded already; rename the file.")
-    spec = importlib.util.spec_from_file_location(name, path)
-    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec = util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # because the name ends in .py
+    sys.modules[name] = util.module_from_spec(spec)
     try:
         spec.loader.exec_module(sys.modules[name])
     except BaseException:

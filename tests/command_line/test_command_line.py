@@ -12,9 +12,9 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 import iresnet_tf as irn
-from iresnet_tf import cli
 from iresnet_tf.analysis.evaluation import likelihood
 from iresnet_tf.cli import main
+from iresnet_tf.cli.files import set_threads
 from iresnet_tf.data import digits, sources
 from iresnet_tf.numerics.execution import threads
 from iresnet_tf.training import presets
@@ -334,5 +334,5 @@ def test_threads_inside_operations(monkeypatch, asked, cores, gpus, told):
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpus)
     monkeypatch.setattr(threading, "get_intra_op_parallelism_threads", lambda: 7)
     monkeypatch.setattr(threading, "set_intra_op_parallelism_threads", calls.append)
-    cli._set_threads(asked)
+    set_threads(asked)
     assert calls == told

@@ -10,7 +10,7 @@ from scipy import integrate, stats
 import iresnet_tf as irn
 from iresnet_tf import layers
 from iresnet_tf.analysis.evaluation import negative_log_likelihoods
-from iresnet_tf.analysis.out_of_distribution import out_of_distribution
+from iresnet_tf.analysis import out_of_distribution, plots
 from iresnet_tf.cli import main
 from iresnet_tf.data import sources
 from iresnet_tf.data.outliers import outliers, with_channels, with_levels
@@ -37,30 +37,33 @@ def test_the_area_is_the_chance_that_an_outlier_scores_higher():
     dimension = 64
     x, typical = normal(200, dimension), normal(300, dimension, seed=1)
     others = {"wide": normal(150, dimension, 1.1, 2), "narrow": normal(150, dimension, 0.9, 3)}
-    figure, numbers = out_of_distribution(standard_normal(dimension), typical, x, others)
+    study = out_of_distribution(standard_normal(dimension), typical, x, others)
 
     def nats(x):
         return -stats.norm.logpdf(x).sum(1)
 
     entropy = nats(typical).mean()
-    assert numbers["unit"] == "nats"
-    assert numbers["entropy"] == pytest.approx(entropy, rel=1e-5)
-    assert numbers["inside"]["mean"] == pytest.approx(nats(x).mean(), rel=1e-5)
-    for curve in numbers["curves"]:
+    assert study.unit == "nats"
+    assert study.entropy == pytest.approx(entropy, rel=1e-5)
+    assert study.inside.mean == pytest.approx(nats(x).mean(), rel=1e-5)
+    for curve in study.curves:
 
-        def score(x, typicality=curve["score"] == "typicality"):
+        def score(x, typicality=curve.score == "typicality"):
             return np.abs(nats(x) - entropy) if typicality else nats(x)
 
-        expected = chance_above(score(x), score(others[curve["against"]]))
+        expected = chance_above(score(x), score(others[curve.against]))
         # In float32 a few pairs may change places.
-        assert curve["auc"] == pytest.approx(expected, abs=1e-3)
-        area = integrate.trapezoid(curve["true_positive_rate"], curve["false_positive_rate"])
-        assert area == pytest.approx(curve["auc"])
-    areas = {(curve["score"], curve["against"]): curve["auc"] for curve in numbers["curves"]}
+        assert curve.auc == pytest.approx(expected, abs=1e-3)
+        area = integrate.trapezoid(curve.true_positive_rate, curve.false_positive_rate)
+        assert area == pytest.approx(curve.auc)
+    areas = {(curve.score, curve.against): curve.auc for curve in study.curves}
     # Nearer to the mode than the data are: likelier, and atypical.
     assert areas["likelihood", "narrow"] < 0.4 < 0.6 < areas["typicality", "narrow"]
     assert areas["likelihood", "wide"] > 0.6
-    assert {axes.get_title() for axes in figure.axes} == {"likelihood", "typicality"}
+    assert {axes.get_title() for axes in plots.roc_curves(study).axes} == {
+        "likelihood",
+        "typicality",
+    }
 
 
 def test_levels_are_scored_in_bits_a_dimension():
@@ -69,12 +72,12 @@ def test_levels_are_scored_in_bits_a_dimension():
     )
     model.build((None, 3))
     x = np.random.default_rng(0).integers(0, 4, (50, 3)).astype("float32")
-    _, numbers = out_of_distribution(model, x[:20], x[20:40], {"rest": x[40:]})
+    study = out_of_distribution(model, x[:20], x[20:40], {"rest": x[40:]})
     nats = negative_log_likelihoods(model, x)[0] / (3 * np.log(2.0))
-    assert numbers["unit"] == "bits/dim"
-    assert numbers["entropy"] == pytest.approx(nats[:20].mean())
-    assert numbers["inside"]["mean"] == pytest.approx(nats[20:40].mean())
-    assert numbers["others"]["rest"]["standard_deviation"] == pytest.approx(nats[40:].std())
+    assert study.unit == "bits/dim"
+    assert study.entropy == pytest.approx(nats[:20].mean())
+    assert study.inside.mean == pytest.approx(nats[20:40].mean())
+    assert study.others["rest"].standard_deviation == pytest.approx(nats[40:].std())
 
 
 def test_noise_and_constants_have_the_levels_and_the_shape():
