@@ -13,8 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import iresnet_tf as irn
-from iresnet_tf.analysis.certificate import certify
-from iresnet_tf.analysis.log_det_study import log_det_study
+from iresnet_tf import analysis
 from iresnet_tf.data import densities
 from iresnet_tf.training.train import train
 
@@ -54,7 +53,7 @@ sorted(path.name for path in (runs / "exact").iterdir())
 
 # %%
 model = irn.load(runs / "exact")
-certificate = certify(model)
+certificate = analysis.certify(model)
 for block in certificate["blocks"]:
     print(f"Lip(g) ≤ {block['lipschitz_bound']:.4f}", block["certified"])
 assert certificate["certified"]
@@ -64,17 +63,17 @@ assert certificate["certified"]
 # probes.
 
 # %%
-_, numbers = log_det_study(model, densities.test_set("8gaussians", 64))
-rows = [row for row in numbers["estimates"] if row["probes"] == 1]
-terms = [row["terms"] for row in rows]
+study = analysis.log_det_study(model, densities.test_set("8gaussians", 64))
+rows = [row for row in study.estimates if row.probes == 1]
+terms = [row.terms for row in rows]
 figure, axes = plt.subplots(figsize=(4.5, 3), layout="constrained")
-axes.semilogy(terms, [max(abs(row["bias"]), 1e-8) for row in rows], "o-", label="|bias|")
-axes.semilogy(terms, [row["truncation_bound"] for row in rows], "--", label="certified bound")
-axes.semilogy(terms, [row["noise"] for row in rows], ":", label="noise of one probe")
+axes.semilogy(terms, [max(abs(row.bias), 1e-8) for row in rows], "o-", label="|bias|")
+axes.semilogy(terms, [row.truncation_bound for row in rows], "--", label="certified bound")
+axes.semilogy(terms, [row.noise for row in rows], ":", label="noise of one probe")
 axes.set(xlabel="terms", ylabel="nats a dimension")
 axes.legend(fontsize=8)
 plt.show()
-assert all(row["max_abs_bias"] <= row["truncation_bound"] for row in rows)
+assert all(row.max_abs_bias <= row.truncation_bound for row in rows)
 
 # %% [markdown]
 # The inverse comes with a certified bound on its error.

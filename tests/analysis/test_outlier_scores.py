@@ -9,8 +9,8 @@ from scipy import integrate, stats
 
 import iresnet_tf as irn
 from iresnet_tf import layers
-from iresnet_tf.analysis.evaluation import negative_log_likelihoods
 from iresnet_tf.analysis import out_of_distribution, plots
+from iresnet_tf.analysis.evaluation import negative_log_likelihoods
 from iresnet_tf.cli import main
 from iresnet_tf.data import sources
 from iresnet_tf.data.outliers import outliers, with_channels, with_levels

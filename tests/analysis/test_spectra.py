@@ -1,5 +1,7 @@
 """Singular values of layers."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +9,54 @@ from study_examples import image_model
 
 from iresnet_tf import layers
 from iresnet_tf.analysis import plots, spectra
+from iresnet_tf.numerics import maps
+
+
+class Scale(maps.Operator):
+    """``A v = k v``, elementwise."""
+
+    kernel: tf.Tensor
+
+    def __call__(self, v):
+        return self.kernel * v
+
+    def adjoint(self, u):
+        return self.kernel * u
+
+    def rounding_gain(self):
+        return 1.0
+
+
+class SpectralScale(layers.SpectralLayer):
+    """A layer of one's own, with an operator that the package does not know."""
+
+    event_ndims = 1
+
+    def build(self, input_shape):
+        self.add_weights(tuple(input_shape[1:]))
+
+    def make_operator(self, kernel):
+        return Scale(kernel)
+
+    def vector_shape(self):
+        return (1, *self.kernel.shape)
+
+    def certified_spectral_norm(self, kernel):
+        return float(np.abs(kernel).max())
+
+
+def test_any_spectral_layer_has_the_singular_values_of_its_operator(monkeypatch):
+    layer = SpectralScale(coeff=0.5, kernel_initializer="ones", dtype="float64")
+    layer.build((None, 4))
+    layer.kernel.assign([1.0, -4.0, 2.0, 3.0])
+    layer.refresh(1e-9)
+    values, method = spectra.singular_values(layer)
+    assert method == "gram"
+    np.testing.assert_allclose(values, [0.5, 0.375, 0.25, 0.125], rtol=1e-6)
+    monkeypatch.setattr(spectra, "EXACT_ORDER", 3)
+    values, method = spectra.singular_values(layer)
+    assert method == "norm"
+    np.testing.assert_allclose(values, np.full(4, 0.5), rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["dense", "conv"])
@@ -14,7 +64,7 @@ def test_singular_values_are_those_of_the_operator_s_matrix(kind, contraction, m
     g = contraction(kind)
     for layer in layers.spectral_layers(g):
         shape = layer.vector_shape()[1:]
-        bound = layer.bind()._replace(bias=None)
+        bound = dataclasses.replace(layer.bind(), bias=None)
         expected = np.linalg.svd(matrix_of(bound, shape), compute_uv=False)
         found, method = spectra.singular_values(layer)
         assert method in ("matrix", "gram") and len(found) == len(expected)
