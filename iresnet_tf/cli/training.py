@@ -6,9 +6,8 @@ import click
 
 from iresnet_tf.cli import options
 from iresnet_tf.cli.files import set_threads
-from iresnet_tf.training import presets, strategies
+from iresnet_tf.training import presets, strategies, train
 from iresnet_tf.training.run_folder import RunFolder
-from iresnet_tf.training.train import resume, train
 
 
 @click.command("presets")
@@ -38,7 +37,7 @@ def list_presets():
     "--csv", "--npy", "table", type=options.PATH, help="The table, for the preset tabular."
 )
 @click.option("--seed", type=options.SEED, help="0 by default.")
-@click.option("--resume", "is_resumed", is_flag=True, help="Continue the run in --out.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option(
     "--strategy",
     type=click.Choice(strategies.NAMES),
@@ -58,7 +57,7 @@ def train_preset(
     batch_size,
     table,
     seed,
-    is_resumed,
+    resume,
     strategy,
     workers,
     worker,
@@ -68,14 +67,14 @@ def train_preset(
     devices = (strategy, workers.split(",") if workers else None, worker)
     if epochs and steps:
         raise click.UsageError("Give --epochs or --steps, not both.")
-    if is_resumed:
+    if resume:
         if overrides or epochs or steps or batch_size or table or seed is not None:
             raise click.UsageError("--resume continues the run as it was configured.")
         config = RunFolder(out).read_config()["preset"]
         if config.name != preset:
             raise ValueError(f"{out} is a run of {config.name}, not of {preset}.")
         set_threads(config.intra_op_threads)
-        result = resume(out, data_dir, strategies.get(*devices))
+        result = train.resume(out, data_dir, strategies.get(*devices))
     else:
         if batch_size:
             overrides = (*overrides, f"batch_size={batch_size}")
@@ -83,6 +82,6 @@ def train_preset(
             overrides = (*overrides, f"data.table.file={table.resolve()}")
         config = presets.get(preset, overrides).with_length(epochs, steps)
         set_threads(config.intra_op_threads)
-        result = train(config, out, seed or 0, data_dir, strategies.get(*devices))
+        result = train.train(config, out, seed or 0, data_dir, strategies.get(*devices))
     if result is not None:
         click.echo(json.dumps(result, indent=2))
