@@ -59,7 +59,7 @@ def main(preset, overrides, passes, out):
     model.initialize(source.initial_examples(0))
     curve = Curve(source.examples("test", preset.evaluation_examples)[0], passes)
     model.fit(
-        source.stream(preset.batch_size, 0),
+        source.stream(preset.batch_size, seed=0),
         epochs=preset.epochs,
         steps_per_epoch=preset.steps_per_epoch,
         verbose=0,

@@ -1,22 +1,22 @@
-"""Random crops and flips of images, the same for the same seeds."""
+"""Random crops and flips of images, determined by a seed."""
 
 import tensorflow as tf
 
 PADDING = 4
 
 
-def augment(images, name, seed, first):
-    """Each image mirrored or not, and cropped at random from its symmetric padding by 4.
+def augment(images: tf.Tensor, name: str, seed: int, first: int | tf.Tensor) -> tf.Tensor:
+    """Mirrors each image or not, and crops it at random from its symmetric padding by 4.
 
     Args:
         images: ``[batch, height, width, channels]``.
         name: ``"flip"``, ``"crop"`` or ``"crop-flip"``.
         seed: integer.
-        first: index of the first image among all that the run sees; an image's draw depends
-            only on the seed and its index.
+        first: index of the first image among all that the run sees; the draw of an image depends
+            on the seed and its index alone.
 
     Returns:
-        images of the same shape and dtype.
+        Images of the same shape and dtype.
     """
     height, width = images.shape[1:3]
     index = tf.cast(first, tf.int32) + tf.range(tf.shape(images)[0])

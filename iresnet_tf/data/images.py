@@ -1,4 +1,4 @@
-"""Image sets of TensorFlow Datasets as arrays of one shape, in memory or mapped from disk."""
+"""Image sets of TensorFlow Datasets as arrays, in memory or mapped from disk."""
 
 import os
 import sys
@@ -19,41 +19,43 @@ NAMES = {
     "imagenet64": "downsampled_imagenet/64x64",
     "celeb_a": "celeb_a",
 }
-"""Our name → TFDS's.  Any other set of images is ``tfds:NAME``."""
+"""The names of sets here, and in TFDS.  Any other set of images is ``tfds:NAME``."""
 
 CELEB_A_CROP, CELEB_A_SIZE = 148, 64
-"""The usual part of a CelebA picture, the face, and the size that it is shrunk to."""
+"""The side of the usual part of a CelebA picture, the face, and of its reduced image."""
 
 IN_MEMORY = 4 * 2**30
-"""Bytes up to which a split is held in memory."""
+"""Largest size in bytes of a split that is held in memory."""
 
 
 class Images(NamedTuple):
-    """A split: ``uint8 [n, height, width, channels]`` and int32 classes ``[n]``, or ``None``."""
+    """A split: ``uint8 [n, height, width, channels]``, and int32 classes ``[n]`` or ``None``."""
 
     x: np.ndarray
     y: np.ndarray | None
 
 
 class ImageSet:
-    """The images of a TFDS set, prepared on first use, which may download it.
+    """The images of a TFDS set, which is prepared, and perhaps downloaded, on first use.
 
     Args:
         name: a key of `NAMES`, or ``tfds:NAME``.
         data_dir: the TFDS directory; TFDS's own default if ``None``.
-        size: the central square of every image is resized to ``size × size``; as they are
-            stored if ``None``, but for CelebA (148 × 148 to 64 × 64).
+        size: the central square of every image is resized to ``size × size``.  If ``None``,
+            images stay as they are stored, except CelebA's (148 × 148 to 64 × 64).
 
     Attributes:
         shape: of one image.
-        classes: number of classes, ``None`` for a set without.
+        classes: number of classes, ``None`` for a set without classes.
 
     Raises:
         FileNotFoundError: if the set is not in the folder and cannot be downloaded.
         ValueError: if TFDS does not know it, or it has no 8-bit images of one shape.
     """
 
-    def __init__(self, name, data_dir=None, size=None):
+    def __init__(
+        self, name: str, data_dir: str | os.PathLike | None = None, size: int | None = None
+    ) -> None:
         self._builder = _prepared(NAMES.get(name, name.removeprefix("tfds:")), data_dir)
         is_celeb_a = self._builder.name == "celeb_a"
         self._crop = CELEB_A_CROP if is_celeb_a else None
@@ -78,11 +80,11 @@ class ImageSet:
             )
         return stored
 
-    def load(self, split):
-        """`Images` of ``"train"`` or ``"test"``, in the order of TFDS.
+    def load(self, split: str) -> Images:
+        """Returns the images of ``"train"`` or ``"test"``, in the order of TFDS.
 
-        ``"test"`` is the held-out split of the set.  A split of more than `IN_MEMORY` bytes
-        is written once beside the set, as it is used, and mapped from there.
+        ``"test"`` is the held-out split of the set.  A split of more than `IN_MEMORY` bytes is
+        written once to the folder of the set, as it is used, and mapped from there.
         """
         splits = self._builder.info.splits
         split = "validation" if split == "test" and "test" not in splits else split
@@ -98,8 +100,8 @@ class ImageSet:
         return Images(np.load(x_file, mmap_mode="r"), None if self.classes is None else y)
 
     def _write(self, x_file, y_file, shape, split):
-        print(f"Writing {x_file}, to be mapped …", file=sys.stderr)
-        # Renamed when whole, the classes first: where the images are, both are.
+        print(f"Writing {x_file}, to map it …", file=sys.stderr)
+        # Renamed when complete, the classes first: if the images are there, both are.
         with tempfile.TemporaryDirectory(dir=x_file.parent, prefix="iresnet_tf-") as temporary:
             new_x, new_y = (os.path.join(temporary, part + ".npy") for part in "xy")
             x = np.lib.format.open_memmap(new_x, "w+", np.uint8, shape)
@@ -110,7 +112,7 @@ class ImageSet:
             os.replace(new_x, x_file)
 
     def _fill(self, x, split, at_once=256):
-        """Writes the images to ``x``; returns their classes."""
+        """Writes the images to ``x`` and returns their classes."""
 
         def used(example):
             label = tf.constant(0) if self.classes is None else tf.cast(example["label"], tf.int32)
@@ -144,12 +146,12 @@ def _prepared(full_name, data_dir):
     folder = builder.data_path.parent.parent
     print(
         f"{full_name} is not in {folder}: TensorFlow Datasets prepares it there. Where there is no "
-        "network this cannot end well, and may take minutes to fail.",
+        "network this fails, perhaps after minutes.",
         file=sys.stderr,
     )
     try:
         builder.download_and_prepare()
-    except Exception as error:  # Whatever a host, a network, a disk or a missing package may do.
+    except Exception as error:  # A host, a network, a disk or a missing package may fail.
         raise FileNotFoundError(
             f"{full_name} is not prepared in {folder}, and preparing it failed "
             f"({type(error).__name__}: {error}). Prepare it where there is a network, "

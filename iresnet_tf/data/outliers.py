@@ -1,6 +1,9 @@
-"""Data that a model was not trained on, made of the shape and the levels of what it was."""
+"""Data that a model was not trained on, in the shape and the levels of its own data."""
+
+import os
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from iresnet_tf.data import sources
 
@@ -8,14 +11,20 @@ LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601)."""
 
 
-def outliers(name, inside, levels=None, data_dir=None, seed=0):
-    """As many examples as ``inside`` has, of its shape and levels.
+def outliers(
+    name: str,
+    inside: ArrayLike,
+    levels: int | None = None,
+    data_dir: str | os.PathLike | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """Returns as many other examples as ``inside`` has, in its shape and levels.
 
     Args:
-        name: ``"noise"`` (levels uniform, every pixel by itself; for points uniform over the box
-            of ``inside``), ``"constant"`` (one such draw an image), or a data set of
-            `sources.names`: its test images, resized, in grey or with grey repeated, and brought
-            to the levels.
+        name: ``"noise"`` (uniform levels, drawn for every pixel; for points, uniform over the box
+            of ``inside``), ``"constant"`` (one such draw for an image), or a data set of
+            `sources.names`: its test images, resized, with the channels and levels of
+            ``inside``.
         inside: the model's own data ``[n, …event]``.
         levels: number of levels, ``None`` for continuous data.
         data_dir: the TFDS directory.
@@ -50,14 +59,14 @@ def outliers(name, inside, levels=None, data_dir=None, seed=0):
     return x
 
 
-def with_channels(x, channels):
-    """Grey of colour by its luminance, or colour of grey, where the channels differ."""
+def with_channels(x: np.ndarray, channels: int) -> np.ndarray:
+    """Returns the images with that number of channels: their luminance, or repeated grey."""
     if x.shape[-1] == channels:
         return x
     grey = x if x.shape[-1] == 1 else np.round(x @ np.array(LUMINANCE))[..., np.newaxis]
     return np.repeat(grey, channels, axis=-1).astype(np.float32)
 
 
-def with_levels(x, given, wanted):
-    """Levels ``{0, …, given − 1}`` in the steps of ``{0, …, wanted − 1}``: ``⌊x wanted/given⌋``."""
+def with_levels(x: np.ndarray, given: int, wanted: int) -> np.ndarray:
+    """Returns ``⌊x wanted/given⌋``, levels ``{0, …, given − 1}`` as ``{0, …, wanted − 1}``."""
     return np.floor(x * (wanted / given)).astype(np.float32)

@@ -3,28 +3,31 @@
 import csv
 import hashlib
 import math
-import os
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from iresnet_tf.files import written_whole
 
 RESOLUTION = 1e-4
-"""Smallest standard deviation of a column, relative to its mean, that float32 still resolves."""
+"""Smallest standard deviation of a column, relative to its mean, that float32 resolves."""
 
 
 class Table(NamedTuple):
-    """Names of the columns, and their values: float32 ``[rows, columns]``."""
+    """The names of the columns, and their values: float32 ``[rows, columns]``."""
 
-    columns: tuple
+    columns: tuple[str, ...]
     values: np.ndarray
 
 
-def load(path):
-    """The table in a ``.npy`` file, or in a CSV file of any other name.
+def load(path: str | pathlib.Path) -> Table:
+    """Reads the table in a ``.npy`` file, or in a CSV file of any other name.
 
-    A first row of a CSV file that holds a word which is no number is its header; without one,
-    and in an array, the columns are ``x1, x2, …``.
+    If a cell in the first row of a CSV file is not a number, that row is the header.  Without a
+    header, and in an array, the columns are named ``x1, x2, …``.
 
     Args:
         path: the file.
@@ -34,8 +37,8 @@ def load(path):
 
     Raises:
         FileNotFoundError: if there is no file.
-        ValueError: for fewer than two rows, rows of different lengths, or a column that is
-            empty somewhere, not numeric, infinite or constant; it names column and row.
+        ValueError: for fewer than two rows, rows of different lengths, or a column with a cell
+            that is empty, infinite or not a number, or with equal cells; it names column and row.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -58,19 +61,17 @@ def load(path):
     return Table(columns, values.astype(np.float32))
 
 
-def digest(path):
-    """SHA-256 of the file, hexadecimal."""
+def digest(path: str | pathlib.Path) -> str:
+    """Returns the SHA-256 of the file, hexadecimal."""
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
-def write(path, columns, values):
-    """A CSV file with a header, written whole."""
-    partial = path.with_name(f".partial-{path.name}")
-    with partial.open("w", newline="") as file:
+def write(path: pathlib.Path, columns: Sequence[str], values: ArrayLike) -> None:
+    """Writes a CSV file with a header, whole or not at all."""
+    with written_whole(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(np.asarray(values))
-    os.replace(partial, path)
 
 
 def _array(path):
@@ -96,7 +97,7 @@ def _array(path):
 def _text(path):
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
-        # Rows are named by their line in the file.
+        # Errors name a row by its line in the file.
         lines = [(reader.line_num, row) for row in reader if row]
     if not lines:
         raise ValueError(f"{path} is empty.")
@@ -108,14 +109,14 @@ def _text(path):
         if len(row) != len(columns):
             raise ValueError(
                 f"{path}, line {line}: {len(row)} cells, where the first row has {len(columns)}. "
-                "A table has as many in every row, separated by commas."
+                "Every row of a table has the same number of cells, separated by commas."
             )
         values.append([_required(path, line, name, cell) for name, cell in zip(columns, row)])
     return columns, np.array(values, np.float64).reshape(-1, len(columns))
 
 
 def _required(path, line, name, cell):
-    """The number in a cell, which must be there and finite."""
+    """Returns the number in a cell; raises unless there is one and it is finite."""
     number = _number(cell)
     if number is not None and math.isfinite(number):
         return number

@@ -95,11 +95,11 @@ class ContractiveLayer(keras.layers.Layer):
         A contraction calls it for the last of its layers that has `takes_width`.
         """
 
-    def call(self, x, context=None):
+    def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
         """Applies the map of `bind`."""
         return (self.bind(context) if self.is_conditional else self.bind())(x)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Returns the output's shape: by default the input's."""
         return input_shape
 

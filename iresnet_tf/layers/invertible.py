@@ -154,7 +154,7 @@ class Invertible(keras.layers.Layer):
 
     # Shapes.
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.event_shape = tuple(input_shape[1:])
         self.input_spec = keras.layers.InputSpec(shape=(None, *self.event_shape))
         self.seed_state = self.add_weight(
@@ -180,11 +180,11 @@ class Invertible(keras.layers.Layer):
         """Whether the map depends on a context."""
         return self.context_shape is not None
 
-    def call(self, x, context=None):
+    def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
         """Applies ``F``."""
         return self._forward_and_log_det(x, seed=None, context=context)[0]
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Returns the shape of ``F(x)``: that of ``x``, unless the layer changes it."""
         return input_shape
 

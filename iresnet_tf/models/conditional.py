@@ -80,7 +80,7 @@ class ConditionalDensityModel(DensityModel):
         if context is None:
             raise ValueError(
                 f"{self.name} depends on a context; received none. Give context=[batch, "
-                f"{', '.join(map(str, self.flow.context_shape))}]."
+                f"{', '.join(map(str, self.flow.context_shape or ()))}]."
             )
         context = tf.repeat(as_tensor(context, self.compute_dtype), int(count), axis=0)
         x = self._sampled(tf.shape(context)[0], temperature, seed, tolerance, context)

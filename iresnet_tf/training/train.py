@@ -127,7 +127,9 @@ def _continue(model, preset, source, run, seed, started):
         test, run.images, writer, source.levels, every, names=source.columns
     )
     model.fit(
-        source.stream(preset.batch_size, seed, done, preset.data.augmentation),
+        source.stream(
+            preset.batch_size, seed=seed, skip=done, augmentation=preset.data.augmentation
+        ),
         initial_epoch=done // preset.steps_per_epoch,
         epochs=preset.epochs,
         steps_per_epoch=preset.steps_per_epoch,

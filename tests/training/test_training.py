@@ -80,7 +80,7 @@ def test_averaged_weights_are_there_inside_only(data_dir):
     model.compile(assembly.build_optimizer(preset))
     model.initialize(source.initial_examples(0))
     history = [np.concatenate([w.numpy().ravel() for w in model.trainable_variables])]
-    for x, y in source.stream(32, 0).take(3):
+    for x, y in source.stream(32, seed=0).take(3):
         model.train_on_batch(x.numpy(), y.numpy())
         history.append(np.concatenate([w.numpy().ravel() for w in model.trainable_variables]))
     # The average starts where the weights stood at the optimizer's first step.
@@ -190,7 +190,7 @@ def test_schedules_without_warm_up_start_at_the_rate(name):
     "name, overrides, message",
     [
         ("digits-density", ["data.preprocessing=standardize"], "center or logit"),
-        ("toy-moons", ["data.bits=5"], "endless stream"),
+        ("toy-moons", ["data.bits=5"], "bits are for images; toy-moons has none"),
         ("digits-density", ["data.bits=5"], "17 levels"),
         ("digits-density", ["data.pad_to=4"], "pad_to is at least"),
         ("digits-density", ["data.validation_examples=5000"], "1438 examples"),
@@ -287,10 +287,7 @@ def test_published_configurations_have_the_published_parameters_and_shapes(
     name, parameters, shapes
 ):
     preset = presets.get(name)
-    images = np.random.default_rng(0).integers(0, 256, (1024, 32, 32, 3)).astype(np.float32)
-    source = sources.Source("cifar10", (32, 32, 3), 256, 10, None, None)
-    object.__setattr__(source, "initial_examples", lambda seed, count=1024: images)
-    model = assembly.build_model(preset, source, 0)
+    model = assembly.build_model(preset, Images(), 0)
     assert sum(int(np.prod(w.shape)) for w in model.trainable_variables) == parameters
     found = [block.event_shape for block in layers.residual_blocks(model.flow)]
     assert found == [shape for shape in shapes for _ in range(len(found) // 3)]

@@ -43,10 +43,10 @@ class Part(NamedTuple):
     last: tf.Tensor
     total: tf.Tensor
 
-    def of_seed(self, seed):
+    def of_seed(self, seed: tf.Tensor) -> tf.Tensor:
         return random.within(seed, self.first, self.total)
 
-    def of_rows(self, rows):
+    def of_rows(self, rows: tf.Tensor) -> tf.Tensor:
         return rows_or_one(rows, tf.range(self.first, self.last))
 
 

@@ -16,12 +16,17 @@ class Exact(LogDet):
     is that of the determinant, ``tr((I + J)⁻¹ ∇J)``.
     """
 
-    def __call__(self, linearization, seed=None, lipschitz=None):
+    def __call__(
+        self,
+        linearization: Linearization,
+        seed: tf.Tensor = None,
+        lipschitz: float | tf.Tensor | None = None,
+    ) -> tf.Tensor:
         del seed, lipschitz
         jacobian = jacobian_of(linearization)
         return _log_abs_determinant(tf.eye(jacobian.shape[-1], dtype=jacobian.dtype) + jacobian)
 
-    def truncation_bound(self, lipschitz):
+    def truncation_bound(self, lipschitz: float) -> float:
         del lipschitz
         return 0.0
 

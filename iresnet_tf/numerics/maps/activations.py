@@ -92,7 +92,7 @@ CONCATENATED_SWISH_SCALE = 1.1044
 class _Pixelwise(Map):
     """Base of the activations, which act on each pixel by itself."""
 
-    def takes_any_grid(self):
+    def takes_any_grid(self) -> bool:
         return True
 
 
@@ -105,7 +105,7 @@ class Elementwise(_Pixelwise):
 
     name: str
 
-    def linearize(self, x):
+    def linearize(self, x: tf.Tensor) -> Linearization:
         return _ELEMENTWISE[self.name][0](x)
 
 
@@ -118,7 +118,7 @@ class ScaledSwish(_Pixelwise):
 
     slope: tf.Tensor
 
-    def linearize(self, x):
+    def linearize(self, x: tf.Tensor) -> Linearization:
         value, derivative = swish(x, self.slope)
         return diagonal(value * (1.0 / SWISH_SCALE), derivative * (1.0 / SWISH_SCALE))
 
@@ -132,7 +132,7 @@ class ConcatenatedSwish(_Pixelwise):
 
     slope: tf.Tensor
 
-    def linearize(self, x):
+    def linearize(self, x: tf.Tensor) -> Linearization:
         value, derivative = swish(x, self.slope)
         scale = 1.0 / CONCATENATED_SWISH_SCALE
         first, second = scale * derivative, scale * (derivative - 1.0)
@@ -157,11 +157,11 @@ class ConcatenatedSwish(_Pixelwise):
 class PairSort(_Pixelwise):
     """``x = [a, b] ↦ [max(a, b), min(a, b)]`` on the halves of the channels."""
 
-    def __call__(self, x):
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
         a, b = tf.split(x, 2, axis=-1)
         return tf.concat([tf.maximum(a, b), tf.minimum(a, b)], -1)
 
-    def linearize(self, x):
+    def linearize(self, x: tf.Tensor) -> Linearization:
         a, b = tf.split(x, 2, axis=-1)
         ordered = a >= b
 
@@ -176,7 +176,7 @@ class PairSort(_Pixelwise):
 
 
 @tf.custom_gradient
-def swish(x, slope):
+def swish(x: tf.Tensor, slope: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """``f = x s`` and ``∂f/∂x = s (1 + t (1 − s))``, ``t = b x``, ``s = σ(t)``.
 
     The gradient is written out because half the elementwise work of a training
