@@ -1,6 +1,7 @@
 """Scores of outliers, against closed forms."""
 
 import json
+import types
 
 import numpy as np
 import pytest
@@ -99,7 +100,9 @@ def test_another_set_comes_with_the_shape_and_levels_of_the_model_s(monkeypatch)
 
     def get(name, data_dir=None, size=None):
         asked.update(name=name, size=size)
-        return sources.Source(name, (8, 8, 3), 256, 10, None, lambda split, n: (colour[:n], None))
+        return types.SimpleNamespace(
+            levels=256, examples=lambda split, count: (colour[:count], None)
+        )
 
     monkeypatch.setattr(sources, "get", get)
     found = outliers("cifar10", np.zeros((5, 8, 8, 1)), 17)
