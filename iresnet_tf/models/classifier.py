@@ -35,6 +35,10 @@ class Classifier(FlowModel):
         super().__init__(layers, preprocessing, seed, **kwargs)
         self.head = ClassifierHead(classes, dropout, name="head", dtype=self.dtype_policy)
 
+    @property
+    def classes(self) -> int:
+        return self.head.classes
+
     def build(self, input_shape):
         super().build(input_shape)
         if not self.head.built:

@@ -46,6 +46,8 @@ class DensityModel(FlowModel):
     Source: Behrmann et al. 2019 (arXiv:1811.00995), §3; the change of variables.
     """
 
+    has_density = True
+
     def __init__(self, layers, prior="learned", preprocessing=(), seed=None, **kwargs):
         super().__init__(layers, preprocessing, seed, **kwargs)
         if not isinstance(prior, keras.layers.Layer):

@@ -40,6 +40,12 @@ class FlowModel(ReplicatedModel):
     takes_context = False
     """Whether the map depends on a context beside the data."""
 
+    has_density = False
+    """Whether the model has a ``prior``, and with it ``log_prob`` and ``sample``."""
+
+    classes: int | None = None
+    """Number of classes that the model tells apart, or ``None``."""
+
     def __init__(self, layers, preprocessing=(), seed=None, **kwargs):
         super().__init__(**kwargs)
         self.flow = Stack([*preprocessing, *layers], name="flow", dtype=self.dtype_policy)

@@ -59,6 +59,10 @@ class HybridModel(DensityModel):
     def _reported(self):
         return (*super()._reported(), "cross_entropy", "accuracy")
 
+    @property
+    def classes(self) -> int:
+        return self.head.classes
+
     def build(self, input_shape):
         super().build(input_shape)
         if not self.head.built:

@@ -23,6 +23,7 @@ class DiagonalNormal(keras.layers.Layer):
     """
 
     KINDS = ("learned", "fixed")
+    takes_labels = False
 
     def __init__(self, kind="learned", **kwargs):
         super().__init__(**kwargs)
@@ -58,6 +59,10 @@ class DiagonalNormal(keras.layers.Layer):
         normal = tfd.Normal(self.mean.value, scale)
         return tfd.Independent(normal, len(self.mean.shape), name="prior")
 
+    def summaries(self):
+        """Returns tensors whose histograms are worth watching in training, by name."""
+        return {"scale": tf.exp(self.log_scale.value)}
+
     def get_config(self):
         return {**super().get_config(), "kind": self.kind}
 
@@ -73,6 +78,7 @@ class ConditionalNormal(keras.layers.Layer):
     """
 
     kind = "conditional"
+    takes_labels = True
 
     def __init__(self, classes, **kwargs):
         super().__init__(**kwargs)
@@ -117,6 +123,10 @@ class ConditionalNormal(keras.layers.Layer):
         normal = tfd.Independent(tfd.Normal(self.mean.value, scale), len(self.mean.shape) - 1)
         even = tfd.Categorical(logits=tf.zeros([self.classes], self.compute_dtype))
         return tfd.MixtureSameFamily(even, normal, name="prior")
+
+    def summaries(self):
+        """Returns tensors whose histograms are worth watching in training, by name."""
+        return {"scale": tf.exp(self.log_scale.value)}
 
     def get_config(self):
         return {**super().get_config(), "classes": self.classes}
