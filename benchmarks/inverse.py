@@ -134,7 +134,7 @@ def one_sampling(model, count, tolerance, rounds):
     from iresnet_tf.layers import residual_blocks
 
     row, calls = {"samples": count}, {}
-    latent = model.prior.sample(count, 1.0, [0, 0])
+    latent = model.prior.sample(count, temperature=1.0, seed=[0, 0])
     for name, solver in _solvers(tolerance).items():
 
         def call(solver=solver):
@@ -154,7 +154,7 @@ def one_sampling(model, count, tolerance, rounds):
 def one_tolerance(model, count, asked):
     from iresnet_tf.layers import residual_blocks
 
-    latent = model.prior.sample(count, 1.0, [0, 0])
+    latent = model.prior.sample(count, temperature=1.0, seed=[0, 0])
     for block in residual_blocks(model.flow):
         block.solver = _solvers(1e-6)["Anderson"]
     exact = model.flow.inverse(latent)
@@ -207,9 +207,9 @@ def _paths(model, count, points):
     """Returns straight lines between samples, and samples at temperatures from 0.5 to 1."""
     import tensorflow as tf
 
-    a, b = (model.prior.sample(count, 1.0, [seed, 0]) for seed in (0, 1))
+    a, b = (model.prior.sample(count, temperature=1.0, seed=[seed, 0]) for seed in (0, 1))
     fractions = np.linspace(0.0, 1.0, points)
-    warmer = [model.prior.sample(count, 0.5 + 0.5 * t, [0, 0]) for t in fractions]
+    warmer = [model.prior.sample(count, temperature=0.5 + 0.5 * t, seed=[0, 0]) for t in fractions]
     lines = [(1.0 - t) * a + t * b for t in fractions]
     return {"lines": tf.stack(lines, 1), "temperatures": tf.stack(warmer, 1)}
 
@@ -244,7 +244,7 @@ def _model(source):
 
 
 def _samples(model, count):
-    return model.decode(model.prior.sample(count, 1.0, [0, 0]))
+    return model.decode(model.prior.sample(count, temperature=1.0, seed=[0, 0]))
 
 
 if __name__ == "__main__":

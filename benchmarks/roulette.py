@@ -135,7 +135,7 @@ def one(source, batch_size, samples):
     from iresnet_tf.analysis.block_inputs import block_inputs
 
     model = irn.load(source)
-    x = model.decode(model.prior.sample(samples, 1.0, [0, 0]))
+    x = model.decode(model.prior.sample(samples, temperature=1.0, seed=[0, 0]))
     blocks = [
         (block.g.lipschitz_target(), moments(block, inputs, batch_size))
         for block, inputs in block_inputs(model.flow, x)

@@ -5,7 +5,10 @@ file fail when one of these parts changes.
 """
 
 import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 NOINLINE = {"_noinline": True}
@@ -16,7 +19,7 @@ it, which fills the memory.  ``experimental_attributes`` takes the name; it is n
 """
 
 
-def noinline_function(function, input_signature=None):
+def noinline_function(function: Callable, input_signature: list | None = None) -> Any:
     """Returns a `tf.function` that graphs call instead of copying it."""
     return tf.function(
         # TensorFlow counts traces by code and warns of many; a partial has no code of its own.
@@ -27,7 +30,7 @@ def noinline_function(function, input_signature=None):
     )
 
 
-def inner_layers(layer):
+def inner_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Returns the layers that a Keras layer or model holds directly, in order.
 
     ``Layer._flatten_layers``: ``Model.layers`` gives the same of models; layers have no public
@@ -36,12 +39,12 @@ def inner_layers(layer):
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
-def all_layers(layer):
+def all_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Returns a Keras layer or model and all layers inside it, in order: see `inner_layers`."""
     return list(layer._flatten_layers())
 
 
-def takes_training(layer):
+def takes_training(layer: keras.layers.Layer) -> bool:
     """Whether ``layer.call`` has an argument ``training``.
 
     ``Layer._call_has_training_arg``: Keras finds it out when the layer is made.
@@ -49,7 +52,7 @@ def takes_training(layer):
     return layer._call_has_training_arg
 
 
-def constrain_bare_variable(weight):
+def constrain_bare_variable(weight: keras.Variable) -> None:
     """Gives the TensorFlow variable of a Keras weight the constraint of the weight.
 
     ``Variable._constraint``: an optimizer in a loop of TensorFlow Probability sees the bare
@@ -58,7 +61,9 @@ def constrain_bare_variable(weight):
     weight.value._constraint = weight.constraint
 
 
-def moving_averages(optimizer):
+def moving_averages(
+    optimizer: keras.optimizers.Optimizer,
+) -> Iterable[tuple[keras.Variable, keras.Variable]]:
     """Returns pairs of a trainable variable and the optimizer's moving average of it.
 
     ``Optimizer._trainable_variables`` and ``_model_variables_moving_average``: Keras can copy
@@ -67,18 +72,71 @@ def moving_averages(optimizer):
     return zip(optimizer._trainable_variables, optimizer._model_variables_moving_average)
 
 
-def batch_spec(iterator):
-    """Returns the specification of one replica's batch, of an iterator of a distributed dataset.
+CACHED_EVALUATION = "_use_cached_eval_dataset"
+"""Keyword by which ``Model.fit`` asks ``Model.evaluate`` to keep the validation data."""
 
-    ``DistributedIterator._distributed_dataset`` and ``PerReplicaSpec._value_specs``.
+
+class BuiltFromPart(keras.Model):
+    """A `keras.Model` that several replicas build for the part of a batch that one receives.
+
+    ``Model._maybe_symbolic_build``: Keras would combine the parts of a batch, which may differ in
+    size, into one specification.  ``DistributedIterator._distributed_dataset`` and
+    ``PerReplicaSpec._value_specs`` have the specification of one part.
     """
-    return tf.nest.map_structure(
-        lambda each: getattr(each, "_value_specs", [each])[0],
-        iterator._distributed_dataset.element_spec,
-    )
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if self.distribute_strategy.num_replicas_in_sync == 1 or iterator is None:
+            super()._maybe_symbolic_build(iterator, data_batch)
+            return
+        part = tf.nest.map_structure(
+            lambda spec: getattr(spec, "_value_specs", [spec])[0],
+            iterator._distributed_dataset.element_spec,
+        )
+        with self.distribute_strategy.scope():
+            self._symbolic_build(data_batch=part)
 
 
-def trace_cache(bijector):
+class PreparedOptimizer(keras.optimizers.Optimizer):
+    """A Keras optimizer that prepares a step once for all of its variables.
+
+    ``Optimizer._backend_update_step`` gives every variable what `prepare_step` returns in place
+    of the learning rate; ``_get_variable_index`` finds the moments of a variable.
+    """
+
+    def prepare_step(self, variables: Sequence[keras.Variable], learning_rate: tf.Tensor) -> Any:
+        """Returns what ``update_step`` receives for every variable."""
+        raise NotImplementedError
+
+    def index_of(self, variable: keras.Variable) -> int:
+        """Returns the place of a variable among those that the optimizer was built for."""
+        return self._get_variable_index(variable)
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        prepared = self.prepare_step(trainable_variables, learning_rate)
+        super()._backend_update_step(grads, trainable_variables, prepared)
+
+
+def adam_moments(optimizer: keras.optimizers.Optimizer) -> tuple[list, list]:
+    """Returns the lists ``m`` and ``v`` of `keras.optimizers.Adam`, one of each for a variable."""
+    return optimizer._momentums, optimizer._velocities
+
+
+def adamax_moments(optimizer: keras.optimizers.Optimizer) -> tuple[list, list]:
+    """Returns the lists ``m`` and ``u`` of `keras.optimizers.Adamax`."""
+    return optimizer._m, optimizer._u
+
+
+def split_kwargs(
+    distribution: Any, kwargs: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the keywords of a transformed distribution: its base's, and its bijector's.
+
+    ``TransformedDistribution._kwargs_split_fn``.
+    """
+    return distribution._kwargs_split_fn(kwargs)
+
+
+def trace_cache(bijector: Any) -> Any:
     """Returns the cache of a bijector for the graph being traced; in eager mode an empty one.
 
     ``tensorflow_probability.python.internal.cache_util``: TFP has no public way to choose where

@@ -1,5 +1,7 @@
 """Activation normalisation."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -34,7 +36,7 @@ class ActNorm(ClosedForm):
             raise ValueError(f"epsilon is a positive number; received {epsilon!r}.")
         self.epsilon = float(epsilon)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         if None in tuple(input_shape[1:]):
             raise ValueError(
                 f"{self.name} needs the shape of a sample; received {tuple(input_shape)}."
@@ -47,7 +49,7 @@ class ActNorm(ClosedForm):
             name="initialized", shape=(), dtype="bool", initializer="zeros", trainable=False
         )
 
-    def initialize(self, x, *, context=None):
+    def initialize(self, x: Any, *, context: Any = None) -> None:
         """Sets ``b`` and ``s`` from a batch, also if they have been set before."""
         del context
         x = self._prepare(x)
@@ -58,11 +60,11 @@ class ActNorm(ClosedForm):
         self.log_scale.assign(-tf.math.log(tf.where(varies, stddev, tf.ones_like(stddev))))
         self.initialized.assign(True)
 
-    def is_initialized(self):
+    def is_initialized(self) -> bool:
         # bool() of a mirrored variable is true for every value of it.
         return self.built and bool(self.initialized.numpy())
 
-    def call(self, x, training=False):
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         if training:
             if tf.executing_eagerly():
                 if not self.is_initialized():
@@ -86,9 +88,9 @@ class ActNorm(ClosedForm):
         bias = tf.convert_to_tensor(self.bias)
         return y * scale - bias, y * scale, bias
 
-    def inverse_lipschitz_bound(self):
+    def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         """Returns ``exp(−min s)``."""
         return tf.exp(-tf.reduce_min(tf.cast(tf.convert_to_tensor(self.log_scale), tf.float64)))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}

@@ -1,12 +1,14 @@
 """Activations with a Lipschitz constant of at most 1."""
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.contractive import ContractiveLayer
-from iresnet_tf.layers.exponents import EUCLIDEAN
+from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
+from iresnet_tf.numerics.maps import Map
 from iresnet_tf.numerics.maps import activations as maps
 
 
@@ -19,9 +21,9 @@ class LipschitzActivation(ContractiveLayer):
     lipschitz: float = 1.0
     """``sup ‖J‖``, exactly known."""
 
-    output_exponent = None
+    output_exponent: Exponent | None = None
 
-    def lipschitz_bound(self):
+    def lipschitz_bound(self) -> float | tf.Tensor:
         return self.lipschitz
 
 
@@ -48,11 +50,11 @@ class Activation(LipschitzActivation):
         self.function = function
         self.lipschitz = maps.ELEMENTWISE_LIPSCHITZ[function]
 
-    def bind(self, context=None):
+    def bind(self, context: tf.Tensor | None = None) -> Map:
         del context
         return maps.Elementwise(self.function)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "function": self.function}
 
 
@@ -74,19 +76,19 @@ class _Swish(LipschitzActivation):
             raise ValueError(f"initial_slope is a positive number; received {initial_slope!r}.")
         self.initial_slope = float(initial_slope)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         # The inverse of softplus, in a form that does not overflow.
         beta = self.initial_slope + math.log(-math.expm1(-self.initial_slope))
         self.beta = self.add_weight(
             name="beta", shape=(), initializer=keras.initializers.Constant(beta)
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "initial_slope": self.initial_slope}
 
     def _slope(self):
         if not self.built:
-            self.build(None)
+            self.build(())
         return tf.math.softplus(tf.convert_to_tensor(self.beta))
 
 
@@ -99,7 +101,7 @@ class LipSwish(_Swish):
     Source: Chen et al. 2019 (arXiv:1906.02735), §3.2.
     """
 
-    def bind(self, context=None):
+    def bind(self, context: tf.Tensor | None = None) -> Map:
         del context
         return maps.ScaledSwish(self._slope())
 
@@ -116,11 +118,11 @@ class CLipSwish(_Swish):
 
     output_exponent = EUCLIDEAN
 
-    def bind(self, context=None):
+    def bind(self, context: tf.Tensor | None = None) -> Map:
         del context
         return maps.ConcatenatedSwish(self._slope())
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], None if input_shape[-1] is None else 2 * input_shape[-1])
 
 
@@ -137,14 +139,14 @@ class MaxMin(LipschitzActivation):
     Source: Anil et al. 2019 (arXiv:1811.05381), GroupSort with groups of two.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         if input_shape[-1] is None or input_shape[-1] % 2:
             raise ValueError(
                 f"MaxMin sorts pairs of channels and needs an even number of them; received "
                 f"shape {tuple(input_shape)}."
             )
 
-    def bind(self, context=None):
+    def bind(self, context: tf.Tensor | None = None) -> Map:
         del context
         return maps.PairSort()
 

@@ -1,6 +1,7 @@
 """The innermost layers of a model: its residual blocks, its activation normalisations."""
 
 import collections
+from collections.abc import Sequence
 
 import keras
 
@@ -17,7 +18,7 @@ def innermost(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     a layer occurs as often as data pass it.
     """
     if not isinstance(layer, Invertible):
-        inner = inner_layers(layer)
+        inner: Sequence = inner_layers(layer)
     elif layer.parts:
         inner = layer.parts
     else:

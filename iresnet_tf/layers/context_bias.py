@@ -1,11 +1,13 @@
 """The layer by which a context enters a contraction."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.contractive import ContractiveLayer
 from iresnet_tf.layers.spectral import input_channels, serialised
-from iresnet_tf.numerics.maps import Shift
+from iresnet_tf.numerics.maps import Map, Shift
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -31,13 +33,13 @@ class ContextBias(ContractiveLayer):
     output_exponent = None
 
     def __init__(
-        self, features: int | None = None, kernel_initializer="glorot_uniform", **kwargs
+        self, features: int | None = None, kernel_initializer: Any = "glorot_uniform", **kwargs
     ) -> None:
         super().__init__(**kwargs)
         self.features = features
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: tuple, context_shape: tuple | None = None) -> None:
         if self.features is None and context_shape is not None:
             self.features = context_shape[-1]
         if self.features is None:
@@ -51,16 +53,16 @@ class ContextBias(ContractiveLayer):
             name="kernel", shape=(self.features, channels), initializer=self.kernel_initializer
         )
 
-    def bind(self, context=None):
+    def bind(self, context: tf.Tensor | None = None) -> Map:
         kernel = tf.convert_to_tensor(self.kernel)
         offset = tf.matmul(tf.cast(context, kernel.dtype), kernel)
         return Shift(tf.reshape(offset, [-1, *[1] * (self.input_rank - 2), kernel.shape[1]]))
 
-    def lipschitz_bound(self):
+    def lipschitz_bound(self) -> float | tf.Tensor:
         """Returns 1, the constant in ``x``."""
         return 1.0
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "features": self.features,

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 from typing_extensions import Self
 
 from iresnet_tf.layers import branches
 from iresnet_tf.layers.contractive import ContractiveLayer
+from iresnet_tf.layers.exponents import Exponent
 from iresnet_tf.layers.row import Row, deserialized, serialized
+from iresnet_tf.numerics.maps import Map
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -179,24 +182,24 @@ class Contraction(ContractiveLayer):
         return cls(layers, **kwargs)
 
     @property
-    def is_conditional(self):
+    def is_conditional(self) -> bool:
         """Whether ``g`` depends on a context."""
         return self.context_shape is not None
 
     @property
-    def event_ndims(self):
+    def event_ndims(self) -> int | None:
         """Rank of one sample: 3 if the last linear layer is a convolution, else 1."""
         return self._row.event_ndims or 1
 
     @property
-    def output_exponent(self):
+    def output_exponent(self) -> Exponent | None:
         """The exponent of the norm of the output: that of its last layer that has one."""
         return self._row.output_exponent
 
-    def measure_input(self, exponent):
+    def measure_input(self, exponent: Exponent) -> Exponent:
         return self._row.measure_input(exponent)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: tuple, context_shape: tuple | None = None) -> None:
         self._row.set_width(x_shape[-1])
         features = self._build_conditioner() if self.is_conditional else context_shape
         shape = self._row.build(x_shape, features)
@@ -221,7 +224,7 @@ class Contraction(ContractiveLayer):
             )
         return shape
 
-    def bind(self, context=None):
+    def bind(self, context: tf.Tensor | None = None) -> Map:
         """Returns the map with the weights as they are now; kernels are constrained once.
 
         Args:
@@ -232,7 +235,7 @@ class Contraction(ContractiveLayer):
             context = self.conditioner(context)
         return self._row.bind(context)
 
-    def lipschitz_bound(self):
+    def lipschitz_bound(self) -> float | tf.Tensor:
         """Returns a certified upper bound on ``Lip(g)`` with the weights as they are now.
 
         It is ``lipschitz`` where the contraction was given that.
@@ -246,11 +249,11 @@ class Contraction(ContractiveLayer):
         """
         return self._row.lipschitz_bound() if self.lipschitz is None else self.lipschitz
 
-    def lipschitz_target(self):
+    def lipschitz_target(self) -> float:
         """Returns ``Π coeff``, the constant that the constraints hold ``g`` to."""
         return self._row.lipschitz_target() if self.lipschitz is None else self.lipschitz
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {
             **super().get_config(),
             "layers": serialized(self.parts),
@@ -266,7 +269,7 @@ class Contraction(ContractiveLayer):
         return {**config, "context_shape": self.context_shape, "conditioner": conditioner}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         conditioner = config.get("conditioner")
         if conditioner is not None:
             conditioner = keras.saving.deserialize_keras_object(conditioner)

@@ -1,5 +1,7 @@
 """The contract of a layer that may stand inside a contraction."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -62,7 +64,13 @@ class ContractiveLayer(keras.layers.Layer):
 
         By default it is the bound, for a layer whose constant does not depend on its weights.
         """
-        return float(self.lipschitz_bound())
+        bound = self.lipschitz_bound()
+        if tf.is_tensor(bound):
+            raise NotImplementedError(
+                f"{type(self).__name__} must implement lipschitz_target, because its bound depends "
+                "on its weights."
+            )
+        return bound
 
     def measure_input(self, exponent: Exponent) -> Exponent:
         """Takes the exponent ``p`` of the input's norm; returns the exponent of the output's.
@@ -87,11 +95,11 @@ class ContractiveLayer(keras.layers.Layer):
         A contraction calls it for the last of its layers that has `takes_width`.
         """
 
-    def call(self, x, context=None):
+    def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
         """Applies the map of `bind`."""
         return (self.bind(context) if self.is_conditional else self.bind())(x)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Returns the output's shape: by default the input's."""
         return input_shape
 
@@ -109,7 +117,8 @@ class ForeignLayer:
         self.layer = layer
         self.name = layer.name
 
-    def bind(self) -> Map:
+    def bind(self, context: tf.Tensor | None = None) -> Map:
+        del context
         return Automatic(self.layer)
 
     def lipschitz_bound(self) -> float:
@@ -121,9 +130,11 @@ class ForeignLayer:
     def lipschitz_target(self) -> float:
         return self.lipschitz_bound()
 
-    measure_input = ContractiveLayer.measure_input
+    measure_input: Any = ContractiveLayer.measure_input
 
 
-def as_contractive(layer: keras.layers.Layer) -> ContractiveLayer | ForeignLayer:
+def as_contractive(layer: keras.layers.Layer) -> ContractiveLayer:
     """Returns the layer itself if it is a `ContractiveLayer`, else a `ForeignLayer` around it."""
-    return layer if isinstance(layer, ContractiveLayer) else ForeignLayer(layer)
+    if isinstance(layer, ContractiveLayer):
+        return layer
+    return ForeignLayer(layer)  # type: ignore[return-value]

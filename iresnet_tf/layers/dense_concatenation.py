@@ -1,15 +1,17 @@
 """Learned concatenation, the building block of invertible DenseNets."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from typing_extensions import Self
 
 from iresnet_tf.layers.contractive import ContractiveLayer
-from iresnet_tf.layers.exponents import EUCLIDEAN
+from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
 from iresnet_tf.layers.row import Row, deserialized, serialized
-from iresnet_tf.numerics.maps import Concatenation
+from iresnet_tf.numerics.maps import Concatenation, Map
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -40,11 +42,11 @@ class DenseConcatenation(ContractiveLayer):
         self._row = Row(self.parts)
 
     @property
-    def is_conditional(self):
+    def is_conditional(self) -> bool:
         """Whether ``f`` depends on a context."""
         return self._row.is_conditional
 
-    def measure_input(self, exponent):
+    def measure_input(self, exponent: Exponent) -> Exponent:
         inner = self._row.measure_input(super().measure_input(exponent))
         if inner != EUCLIDEAN:
             raise ValueError(
@@ -54,7 +56,7 @@ class DenseConcatenation(ContractiveLayer):
             )
         return EUCLIDEAN
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: tuple, context_shape: tuple | None = None) -> None:
         self.measure_input(EUCLIDEAN)
         shape = self._row.build(x_shape, context_shape)
         if shape[:-1] != tuple(x_shape)[:-1]:
@@ -64,11 +66,11 @@ class DenseConcatenation(ContractiveLayer):
             )
         self.weight = self.add_weight(name="weight", shape=(2,), initializer="zeros")
 
-    def bind(self, context=None):
+    def bind(self, context: tf.Tensor | None = None) -> Map:
         first, second = self._weights()
         return Concatenation(self._row.bind(context), first, second)
 
-    def lipschitz_bound(self):
+    def lipschitz_bound(self) -> float | tf.Tensor:
         """Returns ``√(η₁² + η₂² L²)`` with the certified ``L`` of ``f``."""
         inner = self._row.lipschitz_bound()
         first, second = (tf.cast(each, tf.float64) for each in self._weights())
@@ -77,7 +79,7 @@ class DenseConcatenation(ContractiveLayer):
         bound = margin * tf.sqrt(tf.square(first) + tf.square(second * inner))
         return float(bound) if tf.executing_eagerly() else bound
 
-    def lipschitz_target(self):
+    def lipschitz_target(self) -> float:
         """Returns 1, or the target of ``f`` if that is more."""
         return max(1.0, self._row.lipschitz_target())
 
@@ -85,15 +87,15 @@ class DenseConcatenation(ContractiveLayer):
         positive = tf.math.softplus(tf.convert_to_tensor(self.weight))
         return tf.unstack(positive / tf.norm(positive))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         shape = tuple(input_shape)
         for part in self.parts:
             shape = tuple(part.compute_output_shape(shape))
         return (*input_shape[:-1], input_shape[-1] + shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "layers": serialized(self.parts)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**{**config, "layers": deserialized(config["layers"])})

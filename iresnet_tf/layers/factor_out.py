@@ -1,9 +1,11 @@
 """The multi-scale structure, where half of the channels leave early."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
+from typing_extensions import Self
 
 from iresnet_tf.layers.flatten import ToVector
 from iresnet_tf.layers.inversion import InverseResult
@@ -37,18 +39,18 @@ class FactorOut(ToVector):
         self.rest = rest
 
     @property
-    def parts(self):
+    def parts(self) -> Sequence[Invertible]:
         return (self.rest,)
 
     @property
-    def context_shape(self):
+    def context_shape(self) -> tuple[int, ...] | None:
         """Shape of one context, if the rest is conditional."""
         return self.rest.context_shape
 
     def _expected_event_ndims(self):
         return self.rest.event_ndims
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         shape = tuple(input_shape)
         if None in shape[1:] or shape[-1] < 2:
             raise ValueError(
@@ -63,15 +65,17 @@ class FactorOut(ToVector):
         self.early_shape = (*shape[1:-1], self.channels)
         self.late_shape = tuple(self.rest.compute_output_shape(rest_shape)[1:])
 
-    def call(self, x, training=False, context=None):
+    def call(
+        self, x: tf.Tensor, training: bool = False, context: tf.Tensor | None = None
+    ) -> tf.Tensor:
         early, late = self._split(x)
         options = {"context": context} if self.is_conditional else {}
         return self._joined(early, self.rest(late, training=training, **options))
 
-    def is_initialized(self):
+    def is_initialized(self) -> bool:
         return self.rest.is_initialized()
 
-    def initialize(self, x, *, context=None):
+    def initialize(self, x: Any, *, context: Any = None) -> None:
         self.rest.initialize(self._split(self._prepare(x))[1], context=context)
 
     def _forward_and_log_det(self, x, *, seed, context):
@@ -94,7 +98,7 @@ class FactorOut(ToVector):
         early, late = self._parted(y)
         return tf.concat([early, self.rest._inverse_point(late, options)], -1)
 
-    def inverse_lipschitz_bound(self):
+    def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         """Returns the bound of the rest, at least 1 for the channels that leave."""
         rest = tf.cast(self.rest.inverse_lipschitz_bound(), tf.float64)
         return tf.maximum(tf.ones([], tf.float64), rest)
@@ -116,11 +120,11 @@ class FactorOut(ToVector):
         early = tf.reshape(y[:, :size], [-1, *self.early_shape])
         return early, tf.reshape(y[:, size:], [-1, *self.late_shape])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rest": keras.saving.serialize_keras_object(self.rest)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**{**config, "rest": keras.saving.deserialize_keras_object(config["rest"])})
 
 

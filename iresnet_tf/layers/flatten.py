@@ -1,5 +1,7 @@
 """The flattening of images to vectors."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -9,10 +11,10 @@ from iresnet_tf.layers.invertible import ClosedForm, Invertible
 class ToVector(Invertible):
     """Base of the layers whose latent is one vector: their shapes."""
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], tf.TensorShape(input_shape[1:]).num_elements())
 
-    def compute_input_shape(self, output_shape):
+    def compute_input_shape(self, output_shape: Sequence) -> tuple:
         raise ValueError(
             f"{self.name} is not built, and a flat vector of shape {tuple(output_shape)} does not "
             "tell the shape of the data. Call the layer on data first."
@@ -26,7 +28,7 @@ class Flatten(ClosedForm, ToVector):
     At the end of a stack, the head of a classifier still sees samples of the shape ``event``.
     """
 
-    def call(self, x, context=None):
+    def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
         del context
         return tf.reshape(x, [-1, *self.latent_shape])
 
@@ -44,6 +46,6 @@ class Flatten(ClosedForm, ToVector):
     def _last_latent_shape(self):
         return self.event_shape
 
-    def inverse_lipschitz_bound(self):
+    def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         """Returns 1."""
         return 1.0

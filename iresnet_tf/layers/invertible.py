@@ -40,7 +40,7 @@ class Invertible(keras.layers.Layer):
     context_shape: tuple[int, ...] | None = None
     """Shape of one context of a conditional map ``F(x; c)``; ``None`` for a map of ``x`` alone."""
 
-    event_shape: tuple[int, ...] | None
+    event_shape: tuple[int, ...]
     """Shape of one sample; ``None`` until the layer is built."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -51,7 +51,7 @@ class Invertible(keras.layers.Layer):
                 f"policy {self.dtype_policy.name!r}, whose rounding would break the inverse. "
                 "Pass dtype='float32'."
             )
-        self.event_shape = None
+        self.event_shape = None  # type: ignore[assignment]
 
     # The hooks of a subclass.
 
@@ -154,7 +154,7 @@ class Invertible(keras.layers.Layer):
 
     # Shapes.
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.event_shape = tuple(input_shape[1:])
         self.input_spec = keras.layers.InputSpec(shape=(None, *self.event_shape))
         self.seed_state = self.add_weight(
@@ -180,11 +180,11 @@ class Invertible(keras.layers.Layer):
         """Whether the map depends on a context."""
         return self.context_shape is not None
 
-    def call(self, x, context=None):
+    def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
         """Applies ``F``."""
         return self._forward_and_log_det(x, seed=None, context=context)[0]
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Returns the shape of ``F(x)``: that of ``x``, unless the layer changes it."""
         return input_shape
 

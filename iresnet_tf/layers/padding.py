@@ -1,5 +1,8 @@
 """Channels of zeros, which give a classifier room."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -30,7 +33,7 @@ class InjectivePadding(ClosedForm):
             raise ValueError(f"channels is an integer of at least 1; received {channels!r}.")
         self.channels = int(channels)
 
-    def call(self, x, context=None):
+    def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
         del context
         return tf.pad(x, [[0, 0]] * (x.shape.rank - 1) + [[0, self.channels]])
 
@@ -45,15 +48,15 @@ class InjectivePadding(ClosedForm):
         del context
         return (y[..., : -self.channels],)
 
-    def inverse_lipschitz_bound(self):
+    def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         """Returns 1."""
         return 1.0
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], input_shape[-1] + self.channels)
 
-    def compute_input_shape(self, output_shape):
+    def compute_input_shape(self, output_shape: Sequence) -> tuple:
         return (*output_shape[:-1], output_shape[-1] - self.channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels}

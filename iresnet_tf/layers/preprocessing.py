@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from iresnet_tf.layers.invertible import ClosedForm
 from iresnet_tf.numerics import random
@@ -68,7 +69,7 @@ class Dequantize(Preprocessing):
         values = [message, tf.reduce_min(x), tf.reduce_max(x)]
         tf.debugging.Assert(tf.reduce_all(condition), values)
 
-    def call(self, x, training=False):
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         if training:
             x = self.add_noise(x, replicas.placed_seed(self._next_seed(), tf.shape(x)[0]))
         return x / self.levels
@@ -86,11 +87,11 @@ class Dequantize(Preprocessing):
         """Returns the level that a continuous point belongs to, ``clip(⌊x⌋, 0, n−1)``."""
         return tf.clip_by_value(tf.floor(x), 0.0, self.levels - 1.0)
 
-    def inverse_lipschitz_bound(self):
+    def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         """Returns ``n``."""
         return float(self.levels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "levels": self.levels}
 
 
@@ -131,11 +132,11 @@ class Logit(Preprocessing):
         p = tf.sigmoid(y)
         return (p - self.alpha) / width, p / width
 
-    def inverse_lipschitz_bound(self):
+    def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         """Returns ``1 / (4 (1 − 2α))``."""
         return 0.25 / (1.0 - 2.0 * self.alpha)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": self.alpha}
 
 
@@ -159,11 +160,11 @@ class Center(Preprocessing):
         del context
         return y + self.offset, y, self.offset
 
-    def inverse_lipschitz_bound(self):
+    def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         """Returns 1."""
         return 1.0
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "offset": self.offset}
 
 
@@ -178,7 +179,7 @@ class Standardize(Preprocessing):
         ValueError: for a stddev that is not positive, or sequences of different lengths.
     """
 
-    def __init__(self, mean, stddev, **kwargs) -> None:
+    def __init__(self, mean: ArrayLike, stddev: ArrayLike, **kwargs) -> None:
         super().__init__(**kwargs)
         self.mean = np.asarray(mean, np.float64)
         self.stddev = np.asarray(stddev, np.float64)
@@ -199,11 +200,11 @@ class Standardize(Preprocessing):
         scaled, mean = y * tf.constant(self.stddev, y.dtype), tf.constant(self.mean, y.dtype)
         return scaled + mean, scaled, mean
 
-    def inverse_lipschitz_bound(self):
+    def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         """Returns the largest stddev."""
         return float(np.max(self.stddev))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "mean": self.mean.tolist(),

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from typing_extensions import Self
 
 from iresnet_tf.layers.contractive import UnknownLipschitzError, as_contractive
 from iresnet_tf.layers.exponents import EUCLIDEAN
@@ -72,7 +73,7 @@ class ResidualBlock(Invertible):
         return self._log_det
 
     @log_det.setter
-    def log_det(self, estimator):
+    def log_det(self, estimator: estimators.LogDet | dict) -> None:
         self._log_det = estimators.get(estimator)
 
     @property
@@ -81,18 +82,18 @@ class ResidualBlock(Invertible):
         return self._solver
 
     @solver.setter
-    def solver(self, solver):
+    def solver(self, solver: solvers.Solver | dict) -> None:
         self._solver = solvers.get(solver)
 
     def _expected_event_ndims(self):
         return self._branch.event_ndims
 
     @property
-    def context_shape(self):
+    def context_shape(self) -> tuple[int, ...] | None:
         """Shape of one context, if ``g`` is conditional."""
         return getattr(self._branch, "context_shape", None)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         if None in tuple(input_shape[1:]):
             raise ValueError(
                 f"{self.name} needs the shape of a sample; received {tuple(input_shape)}."
@@ -101,7 +102,7 @@ class ResidualBlock(Invertible):
             self.g.build(tuple(input_shape))
         super().build(input_shape)
 
-    def call(self, x, context=None):
+    def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
         return residual_map.add(self._map(self._condition(context, x)), x, recompute=self.recompute)
 
     def _forward_and_log_det(self, x, *, seed, context):
@@ -124,7 +125,14 @@ class ResidualBlock(Invertible):
         except UnknownLipschitzError:
             return None
 
-    def inverse(self, y, *, tolerance=None, context=None, lipschitz=None):
+    def inverse(
+        self,
+        y: Any,
+        *,
+        tolerance: float | None = None,
+        context: Any = None,
+        lipschitz: float | None = None,
+    ) -> InverseResult:
         """Returns ``x`` with ``x + g(x) = y``, as an `InverseResult`; ``x`` is differentiable.
 
         ``error_bound = (residual + rounding) D^|1/2 − 1/p| / (1 − L)`` with the certified ``L``
@@ -217,14 +225,14 @@ class ResidualBlock(Invertible):
         except UnknownLipschitzError:
             return math.inf
 
-    def inverse_lipschitz_bound(self):
+    def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         """Returns ``D^|1/2 − 1/p| / (1 − L)``; ``inf`` if ``L`` is unknown or not below 1."""
         lipschitz, ratio = self.lipschitz_bound_or_inf(), self._norm_ratio()
         if tf.is_tensor(lipschitz):
             return tf.where(lipschitz < 1.0, ratio / (1.0 - lipschitz), math.inf)
         return ratio / (1.0 - lipschitz) if lipschitz < 1.0 else math.inf
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         g = keras.saving.serialize_keras_object(self.g)
         if len(_BLOCKS[self.g]) > 1:
             # Keras's own mark of a shared object; Keras loses it below the top level.
@@ -238,5 +246,5 @@ class ResidualBlock(Invertible):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**{**config, "g": keras.saving.deserialize_keras_object(config["g"])})

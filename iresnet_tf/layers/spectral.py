@@ -9,6 +9,7 @@ power iteration runs in ``call``.  ``σ`` is differentiable in the kernel, not i
 """
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,17 +18,17 @@ import tensorflow as tf
 from iresnet_tf.internals import constrain_bare_variable
 from iresnet_tf.layers.contractive import ContractiveLayer
 from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
-from iresnet_tf.numerics.maps import Affine, Operator
+from iresnet_tf.numerics.maps import Affine, Map, Operator
 from iresnet_tf.numerics.norms import induced_norm
 
 
 class SpectralConstraint(keras.constraints.Constraint):
     """Updates a layer's singular vectors by power iteration and returns the kernel unchanged."""
 
-    def __init__(self, layer):
+    def __init__(self, layer: "SpectralLayer") -> None:
         self.layer = layer
 
-    def __call__(self, kernel):
+    def __call__(self, kernel: tf.Tensor) -> tf.Tensor:
         self.layer.update_vectors(kernel)
         return kernel
 
@@ -53,6 +54,7 @@ class SpectralLayer(ContractiveLayer):
     """
 
     takes_width = True
+    output_exponent: Exponent
 
     def __init__(
         self,
@@ -60,8 +62,8 @@ class SpectralLayer(ContractiveLayer):
         p: float | str = 2,
         power_iterations: int = 1,
         use_bias: bool = True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -138,7 +140,7 @@ class SpectralLayer(ContractiveLayer):
         operator = self.make_operator(kernel)
         return self.norm().power_step(operator, tf.convert_to_tensor(self.right_vector)).u
 
-    def measure_input(self, exponent):
+    def measure_input(self, exponent: Exponent) -> Exponent:
         if exponent != self.input_exponent:
             self.input_exponent = exponent
             if self.built:
@@ -183,7 +185,8 @@ class SpectralLayer(ContractiveLayer):
         return self._spectral_norm_of(tf.convert_to_tensor(self.kernel))
 
     def _spectral_norm_of(self, kernel):
-        return self.norm().of(self.make_operator(kernel), *self._vectors(), kernel)
+        u, v = self._vectors()
+        return self.norm().of(self.make_operator(kernel), u, v, kernel)
 
     def _vectors(self):
         """Returns ``u`` and ``v``."""
@@ -197,12 +200,12 @@ class SpectralLayer(ContractiveLayer):
         operator, (u, v) = self.make_operator(kernel), self._vectors()
         return induced_norm.constrained(self.norm(), operator, u, v, kernel, self.coeff)
 
-    def bind(self, context=None):
+    def bind(self, context: tf.Tensor | None = None) -> Map:
         del context
         bias = tf.convert_to_tensor(self.bias) if self.use_bias else None
         return Affine(self.make_batch_operator(self.constrained_kernel()), bias)
 
-    def lipschitz_bound(self):
+    def lipschitz_bound(self) -> float | tf.Tensor:
         """Returns a certified upper bound on ``‖A_K̂‖_{p→q}`` with the weights as they are now.
 
         Returns:
@@ -248,11 +251,11 @@ class SpectralLayer(ContractiveLayer):
         """Returns whether the norm is the spectral norm, and stays it."""
         return self.input_exponent == self.output_exponent == EUCLIDEAN
 
-    def lipschitz_target(self):
+    def lipschitz_target(self) -> float:
         """Returns the coefficient; ``inf`` without one."""
         return math.inf if self.coeff is None else self.coeff
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "coeff": self.coeff,
@@ -264,7 +267,7 @@ class SpectralLayer(ContractiveLayer):
         }
 
 
-def serialised(initializer):
+def serialised(initializer: Any) -> Any:
     """Returns an initializer's configuration without options that are ``None``.
 
     An older Keras may not know them.
@@ -276,7 +279,7 @@ def serialised(initializer):
     return {**config, "config": given}
 
 
-def input_channels(input_shape, name):
+def input_channels(input_shape: tuple, name: str) -> int:
     """Returns the number of input channels, which must be known."""
     if len(input_shape) < 2 or input_shape[-1] is None:
         raise ValueError(
@@ -286,7 +289,7 @@ def input_channels(input_shape, name):
     return input_shape[-1]
 
 
-def required(argument, value, name):
+def required(argument: str, value: Any, name: str) -> Any:
     """Returns the value of an argument that a contraction sets for its last layer alone."""
     if value is None:
         raise ValueError(

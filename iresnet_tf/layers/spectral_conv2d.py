@@ -1,10 +1,14 @@
 """A convolution of bounded norm."""
 
+from typing import Any
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.layers.spectral import SpectralLayer, input_channels, required
 from iresnet_tf.numerics import maps
+from iresnet_tf.numerics.maps import Operator
 from iresnet_tf.numerics.norms import norm_bounds
 
 UNROLLED_PIXELS, UNROLLED_CHANNELS = 16, 256
@@ -61,7 +65,7 @@ class SpectralConv2D(SpectralLayer):
         self.filters = filters
         self.kernel_size = size
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         if len(input_shape) != 4 or None in tuple(input_shape[1:3]):
             raise ValueError(
                 f"{self.name} takes [batch, height, width, channels] with a known height and "
@@ -73,15 +77,15 @@ class SpectralConv2D(SpectralLayer):
         self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))
         self.add_weights((*self.kernel_size, input_channels(input_shape, self.name), self.filters))
 
-    def set_width(self, channels):
+    def set_width(self, channels: int) -> None:
         self.filters = channels if self.filters is None else self.filters
 
-    def make_operator(self, kernel):
+    def make_operator(self, kernel: tf.Tensor) -> Operator:
         if self.kernel_size == (1, 1):
             return maps.Dense(tf.reshape(kernel, kernel.shape[2:]))
         return maps.Convolution(kernel)
 
-    def make_batch_operator(self, kernel):
+    def make_batch_operator(self, kernel: tf.Tensor) -> Operator:
         pixels = self.grid[0] * self.grid[1]
         is_small = (
             pixels <= UNROLLED_PIXELS and kernel.shape[2] * kernel.shape[3] <= UNROLLED_CHANNELS
@@ -90,16 +94,16 @@ class SpectralConv2D(SpectralLayer):
             return maps.UnrolledConvolution.from_kernel(kernel, self.grid)
         return self.make_operator(kernel)
 
-    def vector_shape(self):
+    def vector_shape(self) -> tuple[int, ...]:
         # A 1×1 convolution has the spectral norm of its matrix at one pixel.
         grid = (1, 1) if self.kernel_size == (1, 1) and self.is_euclidean() else self.grid
         return (1, *grid, self.kernel.shape[2])
 
-    def certified_spectral_norm(self, kernel):
+    def certified_spectral_norm(self, kernel: np.ndarray) -> float:
         return norm_bounds.convolution_norm(kernel, self.grid)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters, "kernel_size": self.kernel_size}

@@ -1,9 +1,14 @@
 """A dense layer of bounded norm."""
 
+from typing import Any
+
 import keras
+import numpy as np
+import tensorflow as tf
 
 from iresnet_tf.layers.spectral import SpectralLayer, input_channels, required
 from iresnet_tf.numerics import maps
+from iresnet_tf.numerics.maps import Operator
 from iresnet_tf.numerics.norms import norm_bounds
 
 
@@ -33,25 +38,25 @@ class SpectralDense(SpectralLayer):
             raise ValueError(f"units is at least 1; received {units!r}.")
         self.units = units
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.units = required("units", self.units, self.name)
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
         self.add_weights((input_channels(input_shape, self.name), self.units))
 
-    def set_width(self, channels):
+    def set_width(self, channels: int) -> None:
         self.units = channels if self.units is None else self.units
 
-    def make_operator(self, kernel):
+    def make_operator(self, kernel: tf.Tensor) -> Operator:
         return maps.Dense(kernel)
 
-    def vector_shape(self):
+    def vector_shape(self) -> tuple[int, ...]:
         return (1, self.kernel.shape[0])
 
-    def certified_spectral_norm(self, kernel):
+    def certified_spectral_norm(self, kernel: np.ndarray) -> float:
         return norm_bounds.dense_norm(kernel)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "units": self.units}

@@ -1,5 +1,7 @@
 """The squeeze of images: space to depth."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -21,7 +23,7 @@ class Squeeze(ClosedForm):
     def _expected_event_ndims(self):
         return 3
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         shape = tuple(input_shape)
         if len(shape) != 4 or None in shape[1:] or shape[1] % 2 or shape[2] % 2:
             raise ValueError(
@@ -31,7 +33,7 @@ class Squeeze(ClosedForm):
             )
         super().build(input_shape)
 
-    def call(self, x, context=None):
+    def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
         del context
         return tf.nn.space_to_depth(x, 2)
 
@@ -43,15 +45,15 @@ class Squeeze(ClosedForm):
         del context
         return (tf.nn.depth_to_space(y, 2),)
 
-    def inverse_lipschitz_bound(self):
+    def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         """Returns 1."""
         return 1.0
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, height, width, channels = input_shape
         return (batch, height // 2, width // 2, 4 * channels)
 
-    def compute_input_shape(self, output_shape):
+    def compute_input_shape(self, output_shape: Sequence) -> tuple:
         shape = tuple(output_shape)
         if len(shape) != 4 or None in shape[1:] or shape[3] % 4:
             raise ValueError(

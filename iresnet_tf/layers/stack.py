@@ -3,14 +3,16 @@
 import dataclasses
 import numbers
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
+from typing_extensions import Self
 
 from iresnet_tf.internals import takes_training
 from iresnet_tf.layers.blocks import residual_blocks
 from iresnet_tf.layers.flatten import ToVector
-from iresnet_tf.layers.inputs import REMEDY, require_finite, require_tolerance
+from iresnet_tf.layers.inputs import REMEDY, require_finite
 from iresnet_tf.layers.inversion import InverseOptions, InverseResult
 from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.layers.preprocessing import Preprocessing
@@ -50,7 +52,7 @@ class Stack(Invertible):
             )
 
     @property
-    def context_shape(self):
+    def context_shape(self) -> tuple[int, ...] | None:
         """Shape of one context, if a layer is conditional."""
         return next((part.context_shape for part in self.parts if part.is_conditional), None)
 
@@ -61,7 +63,7 @@ class Stack(Invertible):
                 return part.event_ndims
         return None
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         super().build(input_shape)
         shape = tuple(input_shape)
         for part in self.parts:
@@ -69,19 +71,21 @@ class Stack(Invertible):
                 part.build(shape)
             shape = tuple(part.compute_output_shape(shape))
 
-    def call(self, x, training=False, context=None):
+    def call(
+        self, x: tf.Tensor, training: bool = False, context: tf.Tensor | None = None
+    ) -> tf.Tensor:
         context = self._condition(context, x)
         for part in self.parts:
-            options = {"training": training} if takes_training(part) else {}
+            options: dict[str, Any] = {"training": training} if takes_training(part) else {}
             if part.is_conditional:
                 options["context"] = context
             x = part(x, **options)
         return x
 
-    def is_initialized(self):
+    def is_initialized(self) -> bool:
         return all(part.is_initialized() for part in self.parts)
 
-    def initialize(self, x, *, context=None):
+    def initialize(self, x: Any, *, context: Any = None) -> None:
         """Initialises layer after layer, each from the outputs of the layers before it."""
         x = self._prepare(x)
         for part in self.parts:
@@ -103,7 +107,14 @@ class Stack(Invertible):
             total += log_det
         return x, total
 
-    def inverse(self, y, *, tolerance=None, context=None, path_steps=None):
+    def inverse(
+        self,
+        y: Any,
+        *,
+        tolerance: float | None = None,
+        context: Any = None,
+        path_steps: int | None = None,
+    ) -> InverseResult:
         """Returns ``x = F⁻¹(y)`` as an `InverseResult`; ``x`` is differentiable.
 
         ``iterations`` add up over the layers, ``residual`` is the largest of the layers', and
@@ -136,7 +147,8 @@ class Stack(Invertible):
                 f"received path_steps={path_steps!r} and {y.shape[0]} points."
             )
         options = self._inverse_options(y, tolerance, context)
-        return self._inverse(y, dataclasses.replace(options, path_steps=path_steps))
+        options = dataclasses.replace(options, path_steps=path_steps)  # type: ignore[arg-type]
+        return self._inverse(y, options)
 
     def _block_tolerance(self, tolerance):
         """Divides the tolerance among the residual blocks.
@@ -146,9 +158,7 @@ class Stack(Invertible):
         layers count as 1, which is about what they do and no bound: the product of their bounds
         would ask for more than float32 can give.
         """
-        if tolerance is None:
-            return None
-        return require_tolerance(tolerance) / max(1, len(residual_blocks(self)))
+        return None if tolerance is None else tolerance / max(1, len(residual_blocks(self)))
 
     def _backwards(self, options: InverseOptions):
         """Returns the parts from the latent side on, each with the options of its inverse."""
@@ -187,30 +197,30 @@ class Stack(Invertible):
     def _last_latent_shape(self):
         return self.parts[-1]._last_latent_shape() if self.parts else self.event_shape
 
-    def inverse_lipschitz_bound(self):
+    def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         """Returns the product of the layers' bounds."""
         product = tf.ones([], tf.float64)
         for part in self.parts:
             product *= tf.cast(part.inverse_lipschitz_bound(), tf.float64)
         return product
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         shape = tuple(input_shape)
         for part in self.parts:
             shape = tuple(part.compute_output_shape(shape))
         return shape
 
-    def compute_input_shape(self, output_shape):
+    def compute_input_shape(self, output_shape: Sequence) -> tuple:
         shape = tuple(output_shape)
         for part in reversed(self.parts):
             shape = tuple(part.compute_input_shape(shape))
         return shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         layers = [keras.saving.serialize_keras_object(part) for part in self.parts]
         return {**super().get_config(), "layers": layers}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         layers = [keras.saving.deserialize_keras_object(each) for each in config["layers"]]
         return cls(**{**config, "layers": layers})

@@ -1,4 +1,4 @@
-"""The gradient of a batch from parts of it in turn: memory for one part at a time.
+"""The gradient of a batch as a sum over its parts, with the memory of one part at a time.
 
     ∇ (Σ_i w_i l_i / W) = Σ_parts ∇ (Σ_{i ∈ part} w_i l_i / W)
 
@@ -6,26 +6,39 @@ The noise and probes of an example are keyed by its place in the batch, so the s
 gradient of the whole batch to rounding.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
 import tensorflow as tf
 
 from iresnet_tf.numerics import random
 
 
-def accumulated(differentiate, batch, seed, parts, variables, figures, dtype):
-    """What ``differentiate`` gives of the batch, as the sum over ``parts`` of it.
+def accumulated(
+    differentiate: Callable,
+    batch: tuple,
+    seed: tf.Tensor,
+    *,
+    parts: int,
+    variables: Sequence[keras.Variable],
+    names: Sequence[str],
+    dtype: Any,
+) -> tuple[tf.Tensor, dict[str, tf.Tensor], list[tf.Tensor]]:
+    """Returns ``differentiate(batch, seed)``, computed as a sum over parts of the batch.
 
     Args:
         differentiate: ``(part, seed) → (loss, figures, gradients)``: the part's share of the
             loss, a dict of per-sample tensors, and the gradients of that share.
         batch: ``(x, y, sample_weight)``, tensors ``[batch, …]`` or ``None``.
         seed: stateless seed of the batch, perhaps placed in a larger one.
-        parts: their number; they are as equal as they can be, and none is empty.
-        variables: what the gradients are with respect to.
-        figures: names of the per-sample figures.
-        dtype: of the loss and the figures.
+        parts: number of parts, of about equal size and none empty: at most one an example.
+        variables: variables that the gradients are with respect to.
+        names: names of the per-sample figures.
+        dtype: dtype of the loss and the figures.
 
     Returns:
-        as ``differentiate``, of the whole batch.
+        ``(loss, figures, gradients)`` of the whole batch.
     """
     examples = tf.shape(batch[0])[0]
     count = tf.minimum(parts, examples)
@@ -33,16 +46,18 @@ def accumulated(differentiate, batch, seed, parts, variables, figures, dtype):
     def body(index, loss, rows, gradients):
         start, stop = examples * index // count, examples * (index + 1) // count
         part = tuple(None if each is None else each[start:stop] for each in batch)
-        more, values, steps = differentiate(part, random.within(seed, start, examples))
-        rows = {name: rows[name].write(index, values[name]) for name in figures}
+        part_seed = random.within(seed, start, examples)
+        part_loss, figures, part_gradients = differentiate(part, part_seed)
+        rows = {name: rows[name].write(index, figures[name]) for name in names}
         gradients = [
-            total if step is None else total + step for total, step in zip(gradients, steps)
+            total if gradient is None else total + gradient
+            for total, gradient in zip(gradients, part_gradients)
         ]
-        return index + 1, loss + more, rows, gradients
+        return index + 1, loss + part_loss, rows, gradients
 
     rows = {
         name: tf.TensorArray(dtype, count, infer_shape=False, element_shape=[None])
-        for name in figures
+        for name in names
     }
     start = (
         tf.constant(0),

@@ -1,4 +1,7 @@
-"""Stacks of invertible layers."""
+"""Ready-made lists of invertible layers, for vectors and for images."""
+
+from collections.abc import Sequence
+from typing import Any
 
 from iresnet_tf.layers import (
     ActNorm,
@@ -6,70 +9,74 @@ from iresnet_tf.layers import (
     FactorOut,
     Flatten,
     InjectivePadding,
+    Invertible,
     ResidualBlock,
     Squeeze,
 )
+from iresnet_tf.numerics.log_det import LogDet
+from iresnet_tf.numerics.solvers import Solver
 
 
 def vector_flow(
-    blocks,
-    width,
-    depth,
-    activation="lipswish",
-    coeff=0.9,
-    log_det=None,
-    solver=None,
+    blocks: int,
+    width: int,
+    depth: int,
     *,
-    p=2,
-    recompute=False,
-):
-    """``blocks`` × (ActNorm, residual MLP block), and a last ActNorm, on ``[batch, D]``.
+    activation: str = "lipswish",
+    coeff: float = 0.9,
+    log_det: LogDet | None = None,
+    solver: Solver | None = None,
+    p: float = 2,
+    recompute: bool = False,
+) -> list[Invertible]:
+    """Returns ``blocks`` × (ActNorm, residual MLP block) and a last ActNorm, for ``[batch, D]``.
 
     Args:
         blocks: number of residual blocks.
         width: units of each hidden layer.
         depth: number of hidden layers of a block.
-        activation, coeff, p: of each block's `Contraction.mlp`.
-        log_det, solver, recompute: of each `ResidualBlock`.
+        activation, coeff, p: options of each block's `Contraction.mlp`.
+        log_det, solver, recompute: options of each `ResidualBlock`.
 
     Returns:
         list of layers, data side first.
     """
-    layers = []
+    layers: list[Invertible] = []
     for _ in range(blocks):
         g = Contraction.mlp((width,) * depth, activation=activation, coeff=coeff, p=p)
-        layers += [ActNorm(), ResidualBlock(g, log_det, solver, recompute)]
+        block = ResidualBlock(g, log_det=log_det, solver=solver, recompute=recompute)
+        layers += [ActNorm(), block]
     return [*layers, ActNorm()]
 
 
 def image_flow(
-    blocks,
-    width,
-    activation="lipswish",
-    coeff=0.9,
-    log_det=None,
-    solver=None,
+    blocks: Sequence[int],
+    width: int | Sequence[int],
     *,
-    branch="residual",
-    squeeze=True,
-    factor_out=False,
-    padding=0,
-    preactivation=False,
-    act_norm=True,
-    last_act_norm=True,
-    dense_blocks=0,
-    dense_width=128,
-    power_iterations=1,
-    p=2,
-    recompute=False,
-):
-    """Scales of (squeeze, blocks × (ActNorm, residual block)), from images to vectors.
+    activation: str = "lipswish",
+    coeff: float = 0.9,
+    log_det: LogDet | None = None,
+    solver: Solver | None = None,
+    branch: str = "residual",
+    squeeze: bool | Sequence[bool] = True,
+    factor_out: bool = False,
+    padding: int = 0,
+    preactivation: bool = False,
+    act_norm: bool = True,
+    last_act_norm: bool = True,
+    dense_blocks: int = 0,
+    dense_width: int = 128,
+    power_iterations: int = 1,
+    p: float = 2,
+    recompute: bool = False,
+) -> list[Invertible]:
+    """Returns scales of (squeeze, blocks × (ActNorm, residual block)), from images to vectors.
 
     Args:
         blocks: number of residual blocks of each scale.
         width: hidden channels, one number or one for each scale; for dense nets, the growth.
-        activation, coeff, power_iterations, p: of each block's `Contraction`.
-        log_det, solver, recompute: of each `ResidualBlock`.
+        activation, coeff, power_iterations, p: options of each block's `Contraction`.
+        log_det, solver, recompute: options of each `ResidualBlock`.
         branch: ``"residual"`` (3×3, 1×1, 3×3 convolutions with activations between) or
             ``"dense-net"`` (three concatenations of 3×3 convolutions, then a 1×1 one).
         squeeze: whether each scale begins with a `Squeeze`; all do by default.
@@ -78,7 +85,7 @@ def image_flow(
         preactivation: whether an activation comes first in every residual branch but the
             very first.
         act_norm: whether an ActNorm precedes each block.
-        last_act_norm: whether one ends the stack.
+        last_act_norm: whether an ActNorm ends the stack.
         dense_blocks: number of residual MLP blocks on the flat latent at the end.
         dense_width: units of their two hidden layers.
 
@@ -86,8 +93,8 @@ def image_flow(
         list of layers, data side first.
 
     Raises:
-        ValueError: if ``width`` or ``squeeze`` does not have one entry a scale, or for
-            another branch, or dense nets in another norm than 2.
+        ValueError: if ``width`` or ``squeeze`` does not have one entry for each scale; for
+            another branch; for dense nets in another norm than the 2-norm.
 
     Sources: Behrmann et al. 2019 (arXiv:1811.00995), appendix C and D; Dinh et al. 2017
     (arXiv:1605.08803), §3.6, for the scales; Chen et al. 2019 (arXiv:1906.02735),
@@ -100,16 +107,20 @@ def image_flow(
         raise ValueError(f"Dense nets are known to contract in the 2-norm alone; received p={p!r}.")
     widths = _one_a_scale("width", width, blocks)
     squeezes = _one_a_scale("squeeze", squeeze, blocks)
-    options = {"activation": activation, "coeff": coeff, "power_iterations": power_iterations}
+    options: dict[str, Any] = {
+        "activation": activation,
+        "coeff": coeff,
+        "power_iterations": power_iterations,
+    }
     chain = {**options, "p": p}
 
     def block(g):
-        residual = ResidualBlock(g, log_det, solver, recompute)
+        residual = ResidualBlock(g, log_det=log_det, solver=solver, recompute=recompute)
         return [ActNorm(), residual] if act_norm else [residual]
 
     scales = []
     for scale, (count, hidden, squeezed) in enumerate(zip(blocks, widths, squeezes)):
-        layers = [Squeeze()] if squeezed else []
+        layers: list[Invertible] = [Squeeze()] if squeezed else []
         for index in range(count):
             first = scale == index == 0
             if branch == "residual":
@@ -135,7 +146,8 @@ def image_flow(
     return [InjectivePadding(padding), *last] if padding else last
 
 
-def _one_a_scale(name, value, blocks):
+def _one_a_scale(name: str, value: int | Sequence[int], blocks: Sequence[int]) -> tuple[int, ...]:
+    """Returns one value for each scale; a single value is repeated."""
     if isinstance(value, (bool, int)):
         return (value,) * len(blocks)
     if len(value) == 1:

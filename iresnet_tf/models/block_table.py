@@ -1,7 +1,9 @@
-"""The blocks of a model as a table beneath Keras's summary."""
+"""The table of a model's blocks, printed below the summary of Keras."""
 
 import math
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import rich.console
 import rich.table
@@ -9,15 +11,20 @@ import rich.table
 from iresnet_tf.layers import residual_blocks, spectral_layers
 
 WIDTH = 88
-"""Columns of Keras's own summary, where the terminal has as many."""
+"""Largest width in columns, that of Keras's own summary."""
 
 
-def print_blocks(model, line_length=None, print_fn=None, expand_nested=False):
-    """Residual block, its shape, the branch ``g`` with its layers, parameters, certified bound.
+def print_blocks(
+    model: Any,
+    line_length: int | None = None,
+    print_fn: Callable[[str], object] | None = None,
+    expand_nested: bool = False,
+) -> None:
+    """Prints a row for every residual block: its branch ``g``, parameters and certified bound.
 
     Args:
         model: a built model with a ``flow``.
-        line_length, print_fn: as for `keras.Model.summary`.
+        line_length, print_fn: see `keras.Model.summary`.
         expand_nested: whether every constrained layer has a row of its own, with its certified
             norm.
     """
@@ -46,11 +53,12 @@ def print_blocks(model, line_length=None, print_fn=None, expand_nested=False):
     print_fn(captured.get())
 
 
-def _branch(block, inner):
-    """As ``8×8×1 → 64 → 64 → 1``: the event, then the channels of every constrained layer."""
+def _branch(block: Any, inner: list) -> str:
+    """Returns the event shape and the channels of each layer: ``8×8×1 → 64 → 64 → 1``."""
     event = "×".join(map(str, block.event_shape))
     return " → ".join([event, *(str(layer.kernel.shape[-1]) for layer in inner)])
 
 
-def _count(layer):
+def _count(layer: Any) -> str:
+    """Returns the number of trainable parameters, with separators."""
     return f"{sum(math.prod(weight.shape) for weight in layer.trainable_weights):,}"

@@ -1,15 +1,18 @@
 """Classification with an invertible trunk."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
-from iresnet_tf.models.flow import FlowModel
-from iresnet_tf.models.head import ClassifierHead, require_classes, require_whole_batches
+from iresnet_tf.models.classifying import ClassifyingModel
+from iresnet_tf.models.head import require_classes, require_whole_batches
 from iresnet_tf.numerics.execution import replicas
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
-class Classifier(FlowModel):
+class Classifier(ClassifyingModel):
     """``p(y | x) = softmax(H(F(x)))``: a head ``H`` on the latent of an invertible trunk ``F``.
 
     ``compile(optimizer=…)`` suffices: the loss is the cross-entropy of the logits unless
@@ -31,24 +34,20 @@ class Classifier(FlowModel):
     Source: Behrmann et al. 2019 (arXiv:1811.00995), §4.1.
     """
 
-    def __init__(self, layers, classes, dropout=0.0, preprocessing=(), seed=None, **kwargs):
-        super().__init__(layers, preprocessing, seed, **kwargs)
-        self.head = ClassifierHead(classes, dropout, name="head", dtype=self.dtype_policy)
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer | str = "adam",
+        loss: Any = None,
+        metrics: Sequence[Any] | None = None,
+        accumulation_steps: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        """Compiles like `keras.Model.compile`, for integer labels by default.
 
-    @property
-    def classes(self) -> int:
-        return self.head.classes
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        if not self.head.built:
-            self.head.build((None, *self.flow._last_latent_shape()))
-
-    def compile(self, optimizer="adam", loss=None, metrics=None, accumulation_steps=1, **kwargs):
-        """As `keras.Model.compile`; integer labels, cross-entropy and accuracy by default.
+        The default loss is the cross-entropy, the default metric the accuracy.
 
         Raises:
-            ValueError: for ``accumulation_steps`` above 1: it takes whole batches.
+            ValueError: for ``accumulation_steps`` above 1: the model takes whole batches.
         """
         require_whole_batches(accumulation_steps)
         kwargs = {"jit_compile": False, **kwargs}
@@ -56,11 +55,11 @@ class Classifier(FlowModel):
         metrics = ["accuracy"] if metrics is None else metrics
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
-    def fit(self, x=None, y=None, **kwargs):
-        """As `FlowModel.fit`, with classes ``y`` (or a dataset of pairs).
+    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
+        """Fits like `FlowModel.fit`, to classes ``y`` (or a dataset of pairs).
 
         Raises:
-            ValueError: as there, without classes, or for classes that there are not.
+            ValueError: as `FlowModel.fit` does; without classes; for classes out of range.
         """
         if y is None and hasattr(x, "shape"):
             raise ValueError(
@@ -70,22 +69,18 @@ class Classifier(FlowModel):
         loss = getattr(self, "loss", None)
         if y is not None and isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
             if loss.ignore_class is None:
-                require_classes(y, self.head.classes)
+                require_classes(y, self.classes)
         return super().fit(x, y, **kwargs)
 
-    def call(self, x, training=False):
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.head(self.flow._last_latent(self.flow(x, training=training)), training=training)
 
-    def classify(self, x):
-        """Logits of the classes, ``[batch, classes]``."""
-        return self.head(self.flow._last_latent(self.encode(x)))
-
-    def train_step(self, data):
+    def train_step(self, data: tuple) -> dict[str, tf.Tensor]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         share = replicas.global_weight_share(tf.cast(tf.shape(x)[0], self.compute_dtype))
         with tf.GradientTape() as tape:
             y_pred = self(x, training=True)
-            # Keras divides it by the number of replicas, as if they had equal batches.
+            # Keras divides the loss by the number of replicas, as if their batches were equal.
             loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
             loss *= tf.distribute.get_strategy().num_replicas_in_sync
             scaled = self.optimizer.scale_loss(loss * tf.cast(share, loss.dtype))
@@ -94,11 +89,7 @@ class Classifier(FlowModel):
         tracker.update_state(loss, sample_weight=tf.shape(x)[0])
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
-    def test_step(self, data):
+    def test_step(self, data: tuple) -> dict[str, tf.Tensor]:
         results = super().test_step(data)
         del results["max_gradient"]
         return results
-
-    def get_config(self):
-        head = {"classes": self.head.classes, "dropout": self.head.rate}
-        return {**super().get_config(), **head}

@@ -1,7 +1,12 @@
 """Conditional density estimation: amortised posteriors."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
+import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from iresnet_tf.layers.inputs import as_tensor
 from iresnet_tf.models import inputs
@@ -13,9 +18,9 @@ from iresnet_tf.models.inference_mode import require_inference_mode
 class ConditionalDensityModel(DensityModel):
     """``log p(x | c) = log p_Z(F(x; c)) + log |det ∂F/∂x|`` in nats, for every context ``c``.
 
-    Fitted to pairs of parameters ``x`` and data ``c`` drawn from a joint distribution, by
-    ``fit(x, c)`` or a dataset of ``(x, c)``, it is the posterior of ``x`` for any ``c``: amortised
-    inference.
+    Fitted to pairs of parameters ``x`` and data ``c`` from a joint distribution, by
+    ``fit(x, c)`` or on a dataset of ``(x, c)``, it is the posterior of ``x`` for any ``c``:
+    amortised inference.
 
     Args:
         layers: invertible layers, data side first; at least one block whose contraction has a
@@ -23,13 +28,13 @@ class ConditionalDensityModel(DensityModel):
         prior, preprocessing, seed: see `DensityModel`.
 
     Shapes: ``x [batch, …event]`` and ``context [batch, …context_shape]`` (or
-    ``[1, …context_shape]`` for one context); ``call`` and ``predict`` give ``log p(x | c)``,
-    ``[batch]``.
+    ``[1, …context_shape]`` for one context); ``log_prob``, ``call`` and ``predict`` return
+    ``log p(x | c)``, ``[batch]``.
 
     Raises:
-        ValueError: as for `DensityModel`, or where no layer takes a context; in ``fit``, where a
-            conditioner holds dropout, noise, batch normalization or regularizers that are not
-            frozen: they would have no effect.
+        ValueError: as for `DensityModel`; for layers none of which takes a context; in ``fit``,
+            for a conditioner with dropout, noise, batch normalization or regularizers that are
+            not frozen: they would have no effect.
 
     Example:
         >>> def block():
@@ -38,54 +43,78 @@ class ConditionalDensityModel(DensityModel):
         >>> model = ConditionalDensityModel([block(), block()])
         >>> model.compile("adam")
         >>> model.fit(parameters, observations)
-        >>> model.sample(1000, observed[np.newaxis])  # [1, 1000, …event]
+        >>> model.sample(1000, context=observed[np.newaxis])  # [1, 1000, …event]
 
     Source: Radev et al. 2020 (arXiv:2003.06281), eq. 4, for the loss.
     """
 
     takes_context = True
 
-    def call(self, x, context=None):
-        return self.log_prob(x, context)
+    def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
+        return self.log_prob(x, context=context)
 
-    def log_prob(self, x, context, seed=None):
-        """``log p(x | c)``, ``[batch]``, nats."""
-        return self._log_prob(x, seed, context)
-
-    def sample(self, count, context, temperature=1.0, seed=None, tolerance=None):
+    def sample(
+        self,
+        count: int,
+        *,
+        temperature: float | Sequence[float] = 1.0,
+        seed: int | tf.Tensor | None = None,
+        tolerance: float | None = None,
+        context: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """``F⁻¹(z; c)`` for ``z`` from the prior with its scale times ``temperature``.
 
         Args:
             count: number of samples for each context.
-            context: ``[batch, …context_shape]``.
             temperature, seed, tolerance: see `DensityModel.sample`.
+            context: ``[batch, …context_shape]``; required.
 
         Returns:
-            ``[batch, count, …event]``, or ``[batch, count, temperatures, …event]``; levels,
-            where the data are discrete.
+            ``[batch, count, …event]``, or ``[batch, count, temperatures, …event]``; levels, for
+            discrete data.
+
+        Raises:
+            ValueError: without a context.
         """
         self._require_sampling(count, temperature)
+        if context is None:
+            raise ValueError(
+                f"{self.name} depends on a context; received none. Give context=[batch, "
+                f"{', '.join(map(str, self.flow.context_shape or ()))}]."
+            )
         context = tf.repeat(as_tensor(context, self.compute_dtype), int(count), axis=0)
         x = self._sampled(tf.shape(context)[0], temperature, seed, tolerance, context)
         return tf.reshape(x, [-1, int(count), *x.shape[1:]])
 
-    def predict(self, x, context, batch_size=32, **kwargs):
-        """As `keras.Model.predict`: ``log p(x | c)`` of arrays ``x`` and ``context``."""
+    def predict(
+        self, x: Any, *, context: Any = None, batch_size: int = 32, **kwargs: Any
+    ) -> np.ndarray:
+        """Predicts like `keras.Model.predict`: ``log p(x | c)`` in nats.
+
+        Args:
+            x: array of points of data space, ``[examples, …event]``.
+            context: array ``[examples, …context_shape]``, or ``[1, …context_shape]``; required.
+            batch_size: number of examples in a batch.
+            **kwargs: options of `keras.Model.predict`.
+        """
         x = as_tensor(x, self.compute_dtype)
         context = self.flow._condition(context, x)
         context = tf.broadcast_to(context, [x.shape[0], *context.shape[1:]])
         pairs = tf.data.Dataset.from_tensor_slices((x, context)).batch(batch_size)
         return super().predict(pairs, **kwargs)
 
-    def predict_step(self, data):
+    def predict_step(self, data: tuple) -> tf.Tensor:
         x, context, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self(x, context=context)
 
-    def distribution(self):
-        """``p(x | c)`` as a TFP distribution; ``bijector_kwargs={"context": c}`` tells ``c``."""
+    def distribution(self) -> tfp.distributions.Distribution:
+        """Returns ``p(x | c)`` as a TFP distribution.
+
+        Its methods take the context by ``bijector_kwargs={"context": c}``.
+        """
         return super().distribution()
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> None:
         require_inference_mode(self.flow)
         super().make_train_function(force)
 
@@ -99,4 +128,4 @@ class ConditionalDensityModel(DensityModel):
 
     def _objective(self, x, y, sample_weight, seed, training):
         del training
-        return self._likelihood(x, sample_weight, seed, y)
+        return self._likelihood(x, sample_weight, seed, context=y)

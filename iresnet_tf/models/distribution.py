@@ -1,18 +1,20 @@
-"""The distribution over data space that a flow and its prior make."""
+"""The distribution over data space that a flow and its prior define."""
 
 import tensorflow as tf
 import tensorflow_probability as tfp
+
+from iresnet_tf.internals import split_kwargs
 
 
 class FlowDistribution(tfp.distributions.TransformedDistribution):
     """``log p(x) = log p_Z(F(x)) + log |det ∂F/∂x|`` for ``bijector = Invert(F)``.
 
-    The log-determinant is taken at ``x``.  The stock distribution takes it at
-    ``F⁻¹(F(x))``, which costs an inversion wherever nothing is cached.
+    The log-determinant is taken at ``x``.  The distribution of TFP takes it at ``F⁻¹(F(x))``,
+    which costs an inversion whenever nothing is cached.
     """
 
-    def _log_prob(self, x, **kwargs):
-        prior_kwargs, flow_kwargs = self._kwargs_split_fn(kwargs)
+    def _log_prob(self, x: tf.Tensor, **kwargs) -> tf.Tensor:
+        prior_kwargs, flow_kwargs = split_kwargs(self, kwargs)
         flow = self.bijector.bijector
         x = tf.identity(x)
         log_prior = self.distribution.log_prob(flow.forward(x, **flow_kwargs), **prior_kwargs)

@@ -1,4 +1,6 @@
-"""What turns latents into class scores."""
+"""The head that turns latents into class scores, and the checks of its data."""
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +15,7 @@ from iresnet_tf.numerics.execution import replicas
 class ClassifierHead(keras.layers.Layer):
     """Batch norm → ReLU → mean over the pixels → dropout → dense.
 
-    Batch statistics are those of the whole batch, over all replicas.
+    The batch statistics are those of the whole batch, over all replicas.
 
     Args:
         classes: number of classes.
@@ -27,7 +29,7 @@ class ClassifierHead(keras.layers.Layer):
     Source: Behrmann et al. 2019 (arXiv:1811.00995), §4.1.
     """
 
-    def __init__(self, classes, dropout=0.0, **kwargs):
+    def __init__(self, classes: int, dropout: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if classes != int(classes) or classes < 2:
             raise ValueError(f"classes is an integer of at least 2; received {classes!r}.")
@@ -39,10 +41,11 @@ class ClassifierHead(keras.layers.Layer):
         )
         self.dense = keras.layers.Dense(classes, dtype=self.dtype_policy)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.norm.build(input_shape)
         self.dense.build((None, input_shape[-1]))
-        # Saved, unlike the state of Keras's own dropout: a resumed run draws what it would have.
+        # Saved, unlike the state of Keras's own dropout, so that a resumed run draws the same
+        # numbers as one that was not interrupted.
         self.seed_state = self.add_weight(
             name="seed_state",
             shape=(2,),
@@ -52,7 +55,7 @@ class ClassifierHead(keras.layers.Layer):
             aggregation="only_first_replica",
         )
 
-    def call(self, z, training=False):
+    def call(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         features = tf.nn.relu(self.norm(z, training=training))
         features = tf.reduce_mean(features, axis=list(range(1, z.shape.rank - 1)))
         if training and self.rate:
@@ -62,12 +65,20 @@ class ClassifierHead(keras.layers.Layer):
             features = tf.where(kept, features / (1.0 - self.rate), 0.0)
         return self.dense(features)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "classes": self.classes, "dropout": self.rate}
 
 
-def require_classes(y, classes):
-    """Refuses integer classes out of range, where ``y`` is an array or tensor of them."""
+def require_classes(y: np.ndarray | tf.Tensor, classes: int) -> None:
+    """Refuses integer classes out of range; targets of other kinds pass.
+
+    Args:
+        y: targets, of which integers count as classes.
+        classes: number of classes.
+
+    Raises:
+        ValueError: for a class below 0, or not below ``classes``.
+    """
     y = np.asarray(y)
     if y.dtype.kind in "iu" and y.size and not (y.min() >= 0 and y.max() < classes):
         raise ValueError(
@@ -76,8 +87,12 @@ def require_classes(y, classes):
         )
 
 
-def require_whole_batches(accumulation_steps):
-    """Refuses the parts of a batch, whose statistics are not those by which the head normalises."""
+def require_whole_batches(accumulation_steps: int) -> None:
+    """Refuses a batch in parts: the head normalises by the statistics of the whole batch.
+
+    Raises:
+        ValueError: for ``accumulation_steps`` other than 1.
+    """
     if accumulation_steps != 1:
         raise ValueError(
             "The head of a classifier or hybrid model normalises by the statistics of the whole "

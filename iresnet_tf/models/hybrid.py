@@ -1,32 +1,38 @@
 """One invertible network that classifies, gives a likelihood and generates."""
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
+from iresnet_tf.layers import Invertible
 from iresnet_tf.layers.inputs import as_tensor
-from iresnet_tf.models.density import DensityModel, weighted_mean
-from iresnet_tf.models.head import ClassifierHead, require_classes, require_whole_batches
-from iresnet_tf.models.prior import ConditionalNormal
+from iresnet_tf.models.classifying import ClassifyingModel
+from iresnet_tf.models.density import DensityModel
+from iresnet_tf.models.head import require_classes, require_whole_batches
+from iresnet_tf.models.likelihood import weighted_mean
+from iresnet_tf.models.prior import ConditionalNormal, Prior
+from iresnet_tf.models.serving import as_signatures
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
-class HybridModel(DensityModel):
+class HybridModel(ClassifyingModel, DensityModel):
     """``loss = −λ log p(x) − log p(y | x)`` in nats, from one invertible trunk.
 
-    With a conditional prior the likelihood in the loss is ``p(x | y)``, ``log_prob`` is that
-    of ``p(x) = Σ_y p(x | y) / K``, and ``sample`` takes classes.
+    With a prior that takes labels, the likelihood in the loss is ``p(x | y)``, ``log_prob`` is
+    that of ``p(x) = Σ_y p(x | y) / K``, and ``sample`` takes classes.
 
     Args:
         layers: invertible layers, data side first.
         classes: ``K``, the number of classes.
         likelihood_weight: ``λ ≥ 0``; ``None`` for ``1 / D``.
-        prior: ``"learned"``, ``"fixed"`` or ``"conditional"`` (a learned diagonal normal
-            for each class).
-        dropout: fraction dropped before the last dense layer.
-        preprocessing, seed: see `DensityModel`.
+        prior: ``"learned"``, ``"fixed"``, ``"conditional"`` (a learned diagonal normal
+            for each class), or a `Prior`.
+        dropout, preprocessing, seed: see `Classifier` and `DensityModel`.
 
-    Shapes: ``[batch, …event]``; ``predict`` gives ``log_prob`` ``[batch]`` and ``logits``
-    ``[batch, classes]``, by name.
+    Shapes: ``[batch, …event]``; ``call`` and ``predict`` return ``log_prob`` ``[batch]`` and
+    ``logits`` ``[batch, classes]``, by name.
 
     Raises:
         ValueError: as for `DensityModel` and `Classifier`, or for a negative weight.
@@ -36,68 +42,87 @@ class HybridModel(DensityModel):
 
     def __init__(
         self,
-        layers,
-        classes,
-        likelihood_weight=None,
-        prior="learned",
-        dropout=0.0,
-        preprocessing=(),
-        seed=None,
-        **kwargs,
-    ):
+        layers: Iterable[Invertible],
+        classes: int,
+        *,
+        likelihood_weight: float | None = None,
+        prior: Prior | str = "learned",
+        **kwargs: Any,
+    ) -> None:
         if prior == "conditional":
             prior = ConditionalNormal(classes, name="prior", dtype=kwargs.get("dtype"))
-        super().__init__(layers, prior, preprocessing, seed, **kwargs)
+        super().__init__(layers, classes, prior=prior, **kwargs)
         if likelihood_weight is not None and not likelihood_weight >= 0.0:
             raise ValueError(
                 "likelihood_weight is a number of at least 0, or None for 1/D; received "
                 f"{likelihood_weight!r}."
             )
         self.likelihood_weight = likelihood_weight
-        self.head = ClassifierHead(classes, dropout, name="head", dtype=self.dtype_policy)
 
-    def _reported(self):
+    def _reported(self) -> tuple[str, ...]:
         return (*super()._reported(), "cross_entropy", "accuracy")
 
-    @property
-    def classes(self) -> int:
-        return self.head.classes
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        if not self.head.built:
-            self.head.build((None, *self.flow._last_latent_shape()))
-
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         x = as_tensor(x, self.compute_dtype)
         return {"log_prob": self.log_prob(x), "logits": self.classify(x)}
 
-    def classify(self, x):
-        """Logits of the classes, ``[batch, classes]``."""
-        return self.head(self.flow._last_latent(self.encode(x)))
+    def sample(
+        self,
+        count: int,
+        *,
+        temperature: float | Sequence[float] = 1.0,
+        seed: int | tf.Tensor | None = None,
+        tolerance: float | None = None,
+        labels: Sequence[int] | tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """``F⁻¹(z)`` for ``z`` from the prior, of given classes if there are ``labels``.
 
-    def sample(self, count, temperature=1.0, seed=None, tolerance=None, labels=None):
-        """As `DensityModel.sample`; ``labels`` are classes ``[count]`` for a conditional prior."""
+        Args:
+            count, temperature, seed, tolerance: see `DensityModel.sample`.
+            labels: integer classes ``[count]``, for a prior that takes labels.
+
+        Returns:
+            as `DensityModel.sample`.
+        """
         if labels is None:
-            return super().sample(count, temperature, seed, tolerance)
+            return super().sample(count, temperature=temperature, seed=seed, tolerance=tolerance)
         self._require_sampling(count, temperature)
-        if self.prior.kind != "conditional":
+        if not self.prior.takes_labels:
             raise ValueError(
-                f"Samples of given classes need prior='conditional'; this model's is "
-                f"{self.prior.kind!r}. Leave labels out."
+                "Samples of given classes need prior='conditional', or another prior that takes "
+                f"labels; this model's is {type(self.prior).__name__}. Leave labels out."
             )
-        labels = tf.cast(tf.convert_to_tensor(labels), tf.int32)
-        if labels.shape != (count,) or not bool(
-            tf.reduce_all((labels >= 0) & (labels < self.head.classes))
+        given = tf.cast(tf.convert_to_tensor(labels), tf.int32)
+        if given.shape != (count,) or not bool(
+            tf.reduce_all((given >= 0) & (given < self.classes))
         ):
             raise ValueError(
-                f"labels are {count} classes from 0 to {self.head.classes - 1}; received "
-                f"{labels.numpy()!r}."
+                f"labels are {count} classes from 0 to {self.classes - 1}; received "
+                f"{given.numpy()!r}."
             )
-        return self._sampled(int(count), temperature, seed, tolerance, labels=labels)
+        return self._sampled(int(count), temperature, seed, tolerance, labels=given)
 
-    def compile(self, optimizer="adam", jit_compile=False, accumulation_steps=1, **kwargs):
-        """As `DensityModel.compile`, but with whole batches.
+    def signatures(self) -> dict[str, Any]:
+        labels = tf.TensorSpec([None], tf.int32)
+        number, integer = tf.TensorSpec([], self.compute_dtype), tf.TensorSpec([], tf.int32)
+
+        def sample_given_labels(labels, temperature, seed):
+            """A sample x of each of the given classes."""
+            return self._served_samples(tf.size(labels), temperature, seed, labels=labels)
+
+        functions = super().signatures()
+        if self.prior.takes_labels:
+            functions |= as_signatures((sample_given_labels, labels, number, integer))
+        return functions
+
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer | str = "adam",
+        jit_compile: bool = False,
+        accumulation_steps: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        """Compiles like `DensityModel.compile`, but with whole batches.
 
         Raises:
             ValueError: for ``accumulation_steps`` above 1.
@@ -105,15 +130,15 @@ class HybridModel(DensityModel):
         require_whole_batches(accumulation_steps)
         super().compile(optimizer, jit_compile, **kwargs)
 
-    def fit(self, x=None, y=None, **kwargs):
-        """As `DensityModel.fit`, with integer classes ``y`` (or a dataset of pairs)."""
+    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
+        """Fits like `DensityModel.fit`, to integer classes ``y`` (or a dataset of pairs)."""
         if y is None and not isinstance(x, tf.data.Dataset):
             raise ValueError(
                 "A hybrid model classifies, so it needs the classes of the examples: fit(x, y), "
                 "or a dataset of (x, y). Use DensityModel for data without classes."
             )
         if y is not None:
-            require_classes(y, self.head.classes)
+            require_classes(y, self.classes)
         return super().fit(x, y, **kwargs)
 
     def _objective(self, x, y, sample_weight, seed, training):
@@ -121,8 +146,8 @@ class HybridModel(DensityModel):
             raise ValueError("A hybrid model needs batches of (x, y); received no classes y.")
         y = tf.cast(tf.reshape(y, [-1]), tf.int32)
         latent, log_det = self._latent(x, seed)
-        conditional = self.prior.kind == "conditional"
-        log_prior = self.prior.log_prob(latent, y) if conditional else self.prior.log_prob(latent)
+        condition = {"labels": y} if self.prior.takes_labels else {}
+        log_prior = self.prior.log_prob(latent, **condition)
         logits = self.head(self.flow._last_latent(latent), training=training)
         cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
         right = tf.cast(tf.argmax(logits, -1, tf.int32) == y, self.compute_dtype)
@@ -135,10 +160,5 @@ class HybridModel(DensityModel):
             "accuracy": right,
         }
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "classes": self.head.classes,
-            "likelihood_weight": self.likelihood_weight,
-            "dropout": self.head.rate,
-        }
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "likelihood_weight": self.likelihood_weight}

@@ -1,7 +1,10 @@
-"""What the networks of the context may hold, where a model trains them in inference mode."""
+"""The check that a conditioner, the network of a context, is the same in training and inference."""
+
+from typing import Any
 
 import keras
 
+from iresnet_tf.internals import all_layers
 from iresnet_tf.layers import residual_blocks
 
 _ACTING = (
@@ -13,15 +16,18 @@ _ACTING = (
 )
 
 
-def require_inference_mode(flow):
-    """Raises `ValueError` for a conditioner to which inference and training are not the same.
+def require_inference_mode(flow: keras.layers.Layer) -> None:
+    """Refuses a conditioner that acts differently in training than in inference.
 
     ``log p(x | c)`` is one function of ``x`` and ``c``: the model calls conditioners in inference
-    mode, and has no loss but its own, so noise, batch statistics and penalties in them would be
-    left out in silence.  Frozen layers have none.
+    mode, and has no loss but its own, so noise, batch statistics and penalties in them would
+    silently have no effect.  Frozen layers are accepted.
 
     Args:
         flow: an invertible layer.
+
+    Raises:
+        ValueError: for such a conditioner.
     """
     for block in residual_blocks(flow):
         conditioner = getattr(block.g, "conditioner", None)
@@ -36,22 +42,22 @@ def require_inference_mode(flow):
             )
 
 
-def _differing(network):
-    """Names of the layers that act, or are held to a penalty, in training alone."""
+def _differing(network: keras.layers.Layer) -> list[str]:
+    """Returns the names of the layers that act, or have a penalty, in training alone."""
     return [
         each.name
-        for each in network._flatten_layers()
+        for each in all_layers(network)
         if each.trainable and (_acts_in_training(each) or _is_penalised(each))
     ]
 
 
-def _acts_in_training(layer):
-    # Recurrent and attention layers have a dropout of their own.
+def _acts_in_training(layer: Any) -> bool:
+    # Recurrent and attention layers have dropout rates of their own.
     rates = [getattr(layer, name, 0.0) for name in ("dropout", "recurrent_dropout")]
     return isinstance(layer, _ACTING) or any(rates)
 
 
-def _is_penalised(layer):
+def _is_penalised(layer: Any) -> bool:
     return any(
         value is not None for name, value in vars(layer).items() if name.endswith("regularizer")
     )

@@ -1,17 +1,22 @@
-"""What a model that needs no targets accepts as data, and its checks."""
+"""The data that a model accepts: their first examples, their shape, and their checks."""
+
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 
-def first_examples(x, wanted=1, held_out=0.0):
-    """About ``wanted`` training examples, checked to be numbers.
+def first_examples(x: Any, wanted: int = 1, held_out: float = 0.0) -> np.ndarray:
+    """Returns about ``wanted`` training examples.
 
     Args:
         x: array, tensor or `tf.data.Dataset`.
-        wanted: number of examples; whole batches of a dataset.
+        wanted: number of examples; a dataset gives whole batches, so perhaps more.
         held_out: fraction at the end of an array that is not for training.
+
+    Raises:
+        ValueError: if the data are not real numbers, or there are none.
     """
     if isinstance(x, tf.data.Dataset):
         return np.concatenate([batch for batch, _ in _first_batches(x, wanted)])
@@ -24,23 +29,34 @@ def first_examples(x, wanted=1, held_out=0.0):
     return _numbers(x[: min(wanted, training)])
 
 
-def first_pairs(x, y, wanted=1, held_out=0.0):
-    """The same with what stands beside the examples: ``y``, or second in a dataset's elements."""
+def first_pairs(
+    x: Any, y: Any, wanted: int = 1, held_out: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns about ``wanted`` training examples and their partners.
+
+    Args:
+        x: array, tensor or `tf.data.Dataset` of ``(x, y)``.
+        y: the partners of an array or tensor ``x``; ``None`` for a dataset.
+        wanted, held_out: see `first_examples`.
+
+    Raises:
+        ValueError: if the data are not real numbers, or there are none.
+    """
     if not isinstance(x, tf.data.Dataset):
         return first_examples(x, wanted, held_out), first_examples(y, wanted, held_out)
     first, second = zip(*_first_batches(x, wanted))
     return np.concatenate(first), np.concatenate([_numbers(batch) for batch in second])
 
 
-def are_pairs(x, y):
-    """Whether something stands beside the examples: ``y``, or second in a dataset's elements."""
+def are_pairs(x: Any, y: Any) -> bool:
+    """Tells whether the examples have partners: ``y``, or the second of a dataset's elements."""
     if isinstance(x, tf.data.Dataset):
         y = keras.utils.unpack_x_y_sample_weight(x.element_spec)[1]
     return y is not None
 
 
-def _first_batches(dataset, wanted):
-    """Batches of about ``wanted`` examples, checked, each with what stands second in it."""
+def _first_batches(dataset: tf.data.Dataset, wanted: int) -> list[tuple]:
+    """Returns pairs (batch, second of the element), of about ``wanted`` examples in total."""
     collected, count = [], 0
     for element in dataset:
         x, y, _ = keras.utils.unpack_x_y_sample_weight(element)
@@ -54,21 +70,21 @@ def _first_batches(dataset, wanted):
     return collected
 
 
-def static_shape(x):
-    """Shape of the data, or of a dataset's batches, as far as it is known."""
+def static_shape(x: Any) -> tf.TensorShape:
+    """Returns the shape of the data, or of a dataset's batches, as far as it is known."""
     if not isinstance(x, tf.data.Dataset):
         return tf.TensorShape(getattr(x, "shape", None))
     samples = keras.utils.unpack_x_y_sample_weight(x.element_spec)[0]
     return getattr(samples, "shape", tf.TensorShape(None))
 
 
-def targets_beside(y, sample_weight):
-    """Zeros where weights come without targets, which Keras would take for no weights."""
+def targets_or_zeros(y: Any, sample_weight: Any) -> Any:
+    """Returns the targets, or zeros for weights without targets, which Keras would ignore."""
     return np.zeros(len(sample_weight)) if y is None and sample_weight is not None else y
 
 
-def _numbers(x):
-    """``x`` as an array of numbers with at least one example."""
+def _numbers(x: Any) -> np.ndarray:
+    """Returns ``x`` as an array, checked to be real numbers with at least one example."""
     array = None if isinstance(x, (dict, list, tuple)) else np.asarray(x)
     if array is None or array.dtype.kind not in "buif":
         kind = type(x).__name__ if array is None else array.dtype

@@ -1,6 +1,7 @@
 """The latent distributions of a flow."""
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -11,104 +12,145 @@ from iresnet_tf.numerics import random
 tfd = tfp.distributions
 
 
-@keras.saving.register_keras_serializable("iresnet_tf")
-class DiagonalNormal(keras.layers.Layer):
-    """``p_Z(z) = Π N(z_i; μ_i, exp(2 s_i))``, with ``μ`` and ``s`` learned, or 0.
+class Prior(keras.layers.Layer):
+    """``p_Z``: the distribution that a flow maps its data to, a layer with weights.
 
-    Args:
-        kind: ``"learned"`` or ``"fixed"`` (standard normal).
+    To write a prior of your own, subclass this and
 
-    Raises:
-        ValueError: for another kind.
+    1. register it with `keras.saving.register_keras_serializable`, and return the arguments of
+       ``__init__`` from ``get_config``: a model is saved with its prior;
+    2. add its weights in ``build(input_shape)``; ``input_shape`` is ``(None, …latent)``;
+    3. give `sample` and `distribution`, and `log_prob` if there is a shorter way than through
+       the distribution.
+
+    A prior with a distribution for each class sets ``takes_labels = True``; its `log_prob` and
+    `sample` take another keyword, ``labels=None``: integer classes ``[batch]``, and without them
+    they are of the mixture over the classes.
     """
 
-    KINDS = ("learned", "fixed")
-    takes_labels = False
+    takes_labels: bool = False
+    """Whether `log_prob` and `sample` take ``labels``."""
 
-    def __init__(self, kind="learned", **kwargs):
+    def log_prob(self, z: tf.Tensor) -> tf.Tensor:
+        """``log p_Z(z)``: ``[batch, …latent] → [batch]``, nats."""
+        return self.distribution().log_prob(z)
+
+    def sample(self, count: int | tf.Tensor, *, temperature: float, seed: tf.Tensor) -> tf.Tensor:
+        """Draws ``[count, …latent]`` with the scale of the distribution times ``temperature``.
+
+        Args:
+            count: number of samples, an integer or an int32 scalar.
+            temperature: positive factor; 1 samples the distribution itself.
+            seed: stateless seed ``[2]``.
+        """
+        raise NotImplementedError
+
+    def distribution(self) -> tfp.distributions.Distribution:
+        """Returns ``p_Z`` as a TFP distribution that follows the weights."""
+        raise NotImplementedError
+
+    def summaries(self) -> dict[str, tf.Tensor]:
+        """Returns tensors whose histograms are worth watching in training, by name."""
+        return {}
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class DiagonalNormal(Prior):
+    """``p_Z(z) = Π N(z_i; μ_i, exp(2 s_i))`` with learned ``μ`` and ``s``, or with both 0.
+
+    Args:
+        learned: whether ``μ`` and ``s`` are trained; if not, it is the standard normal.
+    """
+
+    def __init__(self, learned: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if kind not in self.KINDS:
-            raise ValueError(f"prior is one of {self.KINDS}; received {kind!r}.")
-        self.kind = kind
+        self.learned = learned
 
-    def build(self, input_shape):
-        shape, learned = tuple(input_shape[1:]), self.kind == "learned"
+    def build(self, input_shape: tuple) -> None:
+        shape = tuple(input_shape[1:])
         self.mean = self.add_weight(
-            name="mean", shape=shape, initializer="zeros", trainable=learned
+            name="mean", shape=shape, initializer="zeros", trainable=self.learned
         )
         self.log_scale = self.add_weight(
-            name="log_scale", shape=shape, initializer="zeros", trainable=learned
+            name="log_scale", shape=shape, initializer="zeros", trainable=self.learned
         )
 
-    def log_prob(self, z):
-        """``[batch, …event] → [batch]``, nats."""
+    def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         z = tf.convert_to_tensor(z, self.compute_dtype)
         mean, log_scale = tf.convert_to_tensor(self.mean), tf.convert_to_tensor(self.log_scale)
         return _log_normal(z, mean, log_scale)
 
-    def sample(self, count, temperature, seed):
-        """``[count, …event]`` with the scale times ``temperature``."""
+    def sample(self, count: int | tf.Tensor, *, temperature: float, seed: tf.Tensor) -> tf.Tensor:
         shape = (count, *self.mean.shape)
         noise = tf.random.stateless_normal(shape, seed, dtype=self.compute_dtype)
         scale = temperature * tf.exp(tf.convert_to_tensor(self.log_scale))
         return tf.convert_to_tensor(self.mean) + scale * noise
 
-    def distribution(self):
-        """The same as a TFP distribution that follows the weights."""
+    def distribution(self) -> tfp.distributions.Distribution:
         scale = tfp.util.DeferredTensor(self.log_scale.value, tf.exp)
         normal = tfd.Normal(self.mean.value, scale)
         return tfd.Independent(normal, len(self.mean.shape), name="prior")
 
-    def summaries(self):
-        """Returns tensors whose histograms are worth watching in training, by name."""
+    def summaries(self) -> dict[str, tf.Tensor]:
         return {"scale": tf.exp(self.log_scale.value)}
 
-    def get_config(self):
-        return {**super().get_config(), "kind": self.kind}
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "learned": self.learned}
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
-class ConditionalNormal(keras.layers.Layer):
+class ConditionalNormal(Prior):
     """``p_Z(z | y) = Π N(z_i; μ_{y,i}, exp(2 s_{y,i}))``, learned.
 
-    ``p_Z(z) = Σ_y p_Z(z | y) / K``.
+    Without a class it is the mixture ``p_Z(z) = Σ_y p_Z(z | y) / K``.
 
     Args:
         classes: ``K``.
     """
 
-    kind = "conditional"
     takes_labels = True
 
-    def __init__(self, classes, **kwargs):
+    def __init__(self, classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.classes = int(classes)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         shape = (self.classes, *input_shape[1:])
-        # Apart, so that the classes can part.
+        # Different from the start, so that the classes can separate.
         self.mean = self.add_weight(
             name="mean", shape=shape, initializer=keras.initializers.RandomNormal(stddev=0.05)
         )
         self.log_scale = self.add_weight(name="log_scale", shape=shape, initializer="zeros")
 
-    def log_prob(self, z, y=None):
-        """``log p_Z(z | y)``, or ``log p_Z(z)`` without ``y``: ``[batch]``, nats.
+    def log_prob(self, z: tf.Tensor, *, labels: tf.Tensor | None = None) -> tf.Tensor:
+        """``log p_Z(z | y)``, or ``log p_Z(z)`` without labels: ``[batch]``, nats.
 
         Args:
-            z: ``[batch, …event]``.
-            y: integer classes ``[batch]``.
+            z: ``[batch, …latent]``.
+            labels: integer classes ``[batch]``.
         """
         z = tf.convert_to_tensor(z, self.compute_dtype)
         mean, log_scale = tf.convert_to_tensor(self.mean), tf.convert_to_tensor(self.log_scale)
-        if y is not None:
-            y = tf.cast(tf.reshape(y, [-1]), tf.int32)
-            return _log_normal(z, tf.gather(mean, y), tf.gather(log_scale, y))
-        each = [_log_normal(z, mean[k], log_scale[k]) for k in range(self.classes)]
-        return tf.reduce_logsumexp(tf.stack(each), 0) - math.log(self.classes)
+        if labels is not None:
+            labels = tf.cast(tf.reshape(labels, [-1]), tf.int32)
+            return _log_normal(z, tf.gather(mean, labels), tf.gather(log_scale, labels))
+        by_class = [_log_normal(z, mean[k], log_scale[k]) for k in range(self.classes)]
+        return tf.reduce_logsumexp(tf.stack(by_class), 0) - math.log(self.classes)
 
-    def sample(self, count, temperature, seed, labels=None):
-        """``[count, …event]`` with the scales times ``temperature``; classes drawn or given."""
+    def sample(
+        self,
+        count: int | tf.Tensor,
+        *,
+        temperature: float,
+        seed: tf.Tensor,
+        labels: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Draws ``[count, …latent]`` with the scales times ``temperature``.
+
+        Args:
+            count, temperature, seed: see `Prior.sample`.
+            labels: integer classes ``[count]``; without them they are drawn uniformly.
+        """
         class_seed, noise_seed = random.fold_in(seed, 0), random.fold_in(seed, 1)
         if labels is None:
             labels = tf.random.stateless_uniform([count], class_seed, 0, self.classes, tf.int32)
@@ -117,22 +159,41 @@ class ConditionalNormal(keras.layers.Layer):
         noise = tf.random.stateless_normal(tf.shape(mean), noise_seed, dtype=self.compute_dtype)
         return mean + scale * noise
 
-    def distribution(self):
-        """``p_Z(z)`` as a TFP distribution that follows the weights."""
+    def distribution(self) -> tfp.distributions.Distribution:
+        """Returns the mixture ``p_Z(z)`` as a TFP distribution that follows the weights."""
         scale = tfp.util.DeferredTensor(self.log_scale.value, tf.exp)
         normal = tfd.Independent(tfd.Normal(self.mean.value, scale), len(self.mean.shape) - 1)
         even = tfd.Categorical(logits=tf.zeros([self.classes], self.compute_dtype))
         return tfd.MixtureSameFamily(even, normal, name="prior")
 
-    def summaries(self):
-        """Returns tensors whose histograms are worth watching in training, by name."""
+    def summaries(self) -> dict[str, tf.Tensor]:
         return {"scale": tf.exp(self.log_scale.value)}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "classes": self.classes}
 
 
-def _log_normal(z, mean, log_scale):
+def as_prior(prior: Prior | str, dtype: Any) -> Prior:
+    """Returns the prior that a model was given, by its name or as an object.
+
+    Args:
+        prior: ``"learned"`` or ``"fixed"``, for a `DiagonalNormal`, or a `Prior`.
+        dtype: dtype policy of a prior given by its name.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if isinstance(prior, Prior):
+        return prior
+    if prior not in ("learned", "fixed"):
+        raise ValueError(
+            "prior is one of 'learned' and 'fixed' (HybridModel also takes 'conditional'), or an "
+            f"iresnet_tf.models.Prior; received {prior!r}."
+        )
+    return DiagonalNormal(prior == "learned", name="prior", dtype=dtype)
+
+
+def _log_normal(z: tf.Tensor, mean: tf.Tensor, log_scale: tf.Tensor) -> tf.Tensor:
     """``Σ log N(z_i; μ_i, exp(2 s_i))`` over the event: ``[batch]``."""
     deviation = (z - mean) * tf.exp(-log_scale)
     log_density = -0.5 * tf.square(deviation) - log_scale - 0.5 * math.log(2.0 * math.pi)

@@ -1,41 +1,47 @@
-"""Fitting and evaluating on several replicas, in one process or in many, as on one device."""
+"""Fitting and evaluating on several replicas, in one process or many, with one device's results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.internals import CACHED_EVALUATION, BuiltFromPart
 
-class ReplicatedModel(keras.Model):
+
+class ReplicatedModel(BuiltFromPart):
     """A `keras.Model` whose steps are those of the global batch under any distribution strategy.
 
-    Every replica takes its part of each batch, in order, whether or not the batch divides by
-    the replicas; figures are those of all replicas.  With one replica all is Keras's own.
+    Every replica takes its part of each batch, in order, whether or not the number of replicas
+    divides the batch; metrics are over all replicas.  With one replica everything is Keras's own.
     """
 
     train_function: Callable | None
     test_function: Callable | None
 
     @property
-    def replicas(self):
+    def replicas(self) -> int:
         """Number of replicas that train together."""
         return self.distribute_strategy.num_replicas_in_sync
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> None:
         if self.replicas == 1:
             super().make_train_function(force)
         elif self.train_function is None or force:
             self.train_function = self._on_replicas(self._train_on_part)
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> None:
         if self.replicas == 1:
             super().make_test_function(force)
         elif self.test_function is None or force:
             self.test_function = self._on_replicas(self._test_on_part)
 
-    def _on_replicas(self, step):
-        """Runs a step on the replicas' parts of a batch; Keras's own fails on several workers."""
+    def _on_replicas(self, step: Callable) -> Callable:
+        """Returns a function that runs a step on the replicas' parts of the next batch.
+
+        The one that Keras makes fails on several workers.
+        """
         strategy = self.distribute_strategy
         if self.steps_per_execution != 1:
             raise ValueError(
@@ -45,7 +51,7 @@ class ReplicatedModel(keras.Model):
 
         def on_batch(batch):
             names = strategy.run(step, args=(batch,))
-            # Outside the replicas a metric is that of all of them.
+            # Read outside the replicas, a metric is over all of them.
             results = self.get_metrics_result()
             return {name: results[name] for name in names}
 
@@ -56,8 +62,8 @@ class ReplicatedModel(keras.Model):
         def on_next(iterator):
             return on_batch(next(iterator))
 
-        # Taken inside, a part has a shape as unknown to one replica as to the others, and so its
-        # gradients need as many sums over the replicas.
+        # Taken from the iterator inside the function, a part has an unknown size on every
+        # replica.  So all replicas trace the same gradients, with equally many sums over them.
         on_next_part = on_next if self.run_eagerly else tf.function(on_next, autograph=False)
 
         def function(iterator):
@@ -66,8 +72,11 @@ class ReplicatedModel(keras.Model):
 
         return function
 
-    def _train_on_part(self, batch):
-        """Refuses a part without examples: it would not do with the sums over the replicas."""
+    def _train_on_part(self, batch: Any) -> dict[str, tf.Tensor]:
+        """Takes a step on a part of a batch; refuses a part without examples.
+
+        Such a part would have no gradients to add to the sums over the replicas.
+        """
         some = tf.debugging.assert_positive(
             _size(batch),
             f"A batch has fewer examples than there are replicas, {self.replicas}. Choose another "
@@ -76,45 +85,39 @@ class ReplicatedModel(keras.Model):
         with tf.control_dependencies([some]):
             return self.train_step(_mapped(tf.identity, batch))
 
-    def _test_on_part(self, batch):
-        """A replica without examples, of a small last batch, evaluates zeros and forgets it."""
+    def _test_on_part(self, batch: Any) -> dict[str, tf.Tensor]:
+        """Evaluates a part of a batch, which may have no examples if the batch is a small last one.
+
+        A replica without examples evaluates zeros, and then resets its metrics to their values
+        before.
+        """
         empty = _size(batch) == 0
         variables = [variable for metric in self.metrics for variable in metric.variables]
         before = [tf.identity(variable.value) for variable in variables]
         zeros = tf.cast(empty, tf.int32)
-        results = self.test_step(_mapped(lambda each: _longer(each, zeros), batch))
+        results = self.test_step(_mapped(lambda each: _padded(each, zeros), batch))
         for variable, value in zip(variables, before):
             variable.assign(tf.where(empty, value, variable.value))
         return results
 
-    def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any
+    ) -> Any:
         self._require_one_replica("train_on_batch", "fit")
         return super().train_on_batch(x, y, sample_weight, **kwargs)
 
-    def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> Any:
         self._require_one_replica("test_on_batch", "evaluate")
         return super().test_on_batch(x, y, sample_weight, **kwargs)
 
-    def _require_one_replica(self, method, instead):
+    def _require_one_replica(self, method: str, instead: str) -> None:
         if self.replicas > 1:
             raise ValueError(
                 f"{method} would give each of the {self.replicas} replicas the whole batch. Use "
-                f"{instead}, which gives every one its part."
+                f"{instead}, which gives each of them its part."
             )
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        if self.replicas == 1 or iterator is None:
-            super()._maybe_symbolic_build(iterator, data_batch)
-            return
-        # Keras would average the parts of a batch, which may differ in size.
-        spec = tf.nest.map_structure(
-            lambda each: getattr(each, "_value_specs", [each])[0],
-            iterator._distributed_dataset.element_spec,
-        )
-        with self.distribute_strategy.scope():
-            self._symbolic_build(data_batch=spec)
-
-    def fit(self, x=None, y=None, **kwargs):
+    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
         if self.replicas > 1 and isinstance(x, tf.data.Dataset):
             x, steps = parted(x, self.distribute_strategy, kwargs.get("steps_per_epoch"))
             kwargs["steps_per_epoch"] = steps
@@ -125,10 +128,11 @@ class ReplicatedModel(keras.Model):
             )
         return super().fit(x, y, **kwargs)
 
-    def evaluate(self, x=None, y=None, **kwargs):
+    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         if self.replicas > 1:
-            # What fit has made of its validation data, each replica's part in another order.
-            kwargs.pop("_use_cached_eval_dataset", None)
+            # In fit, Keras keeps its own division of the validation data, whose parts are in
+            # another order.
+            kwargs.pop(CACHED_EVALUATION, None)
             if not isinstance(x, tf.data.Dataset):
                 given = (x, y, kwargs.pop("sample_weight", None))
                 arrays = tuple(np.asarray(each) for each in given if each is not None)
@@ -139,16 +143,18 @@ class ReplicatedModel(keras.Model):
         return super().evaluate(x, y, **kwargs)
 
 
-def parted(dataset, strategy, steps=None):
-    """The parts of a dataset's batches, each replica's in its place.
+def parted(
+    dataset: tf.data.Dataset, strategy: tf.distribute.Strategy, steps: int | None = None
+) -> tuple[Iterator, int]:
+    """Divides every batch of a dataset among the replicas, in order.
 
-    Of ``n`` examples on ``R`` replicas every one takes ``⌊n/R⌋``, the first ``n mod R`` one
-    more.  All workers go through the whole dataset, which is the same on each.
+    Of a batch of ``n`` examples each of ``R`` replicas takes ``⌊n/R⌋``, and the first ``n mod R``
+    replicas take one more.  Every worker reads the whole dataset, which must be the same on all.
 
     Args:
-        dataset: batched `tf.data.Dataset`.
-        strategy: `tf.distribute.Strategy`.
-        steps: batches of an epoch; by default as many as the dataset has.
+        dataset: batched dataset.
+        strategy: strategy of the replicas.
+        steps: number of batches of an epoch; by default as many as the dataset has.
 
     Returns:
         the endless `tf.distribute.DistributedDataset`, and ``steps``.
@@ -171,11 +177,11 @@ def parted(dataset, strategy, steps=None):
 
         def cut(*batch):
             examples = tf.cast(_size(batch), tf.int64)
-            size, more = examples // replicas, examples % replicas
+            size, remainder = examples // replicas, examples % replicas
 
             def part(replica):
-                start = replica * size + tf.minimum(replica, more)
-                stop = start + size + tf.cast(replica < more, tf.int64)
+                start = replica * size + tf.minimum(replica, remainder)
+                stop = start + size + tf.cast(replica < remainder, tf.int64)
                 return tuple(each[start:stop] for each in batch)
 
             return tf.data.Dataset.from_tensor_slices(mine).map(part)
@@ -188,14 +194,16 @@ def parted(dataset, strategy, steps=None):
     return strategy.distribute_datasets_from_function(parts), steps
 
 
-def _size(batch):
+def _size(batch: Any) -> tf.Tensor:
+    """Returns the number of examples of a batch."""
     return tf.shape(tf.nest.flatten(batch)[0])[0]
 
 
-def _mapped(function, batch):
+def _mapped(function: Callable, batch: Any) -> Any:
+    """Applies a function to every tensor of a batch; ``None`` stays."""
     return tf.nest.map_structure(lambda each: None if each is None else function(each), batch)
 
 
-def _longer(tensor, count):
-    """With ``count`` zeros more at the end."""
+def _padded(tensor: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """Returns a tensor with ``count`` rows of zeros appended."""
     return tf.pad(tensor, [[0, count]] + [[0, 0]] * (len(tensor.shape) - 1))

@@ -3,17 +3,17 @@
 import tensorflow as tf
 
 
-def event_axes(x):
+def event_axes(x: tf.Tensor) -> list[int]:
     """Returns the axes of one sample of ``x [batch, …event]``."""
     return list(range(1, x.shape.rank))
 
 
-def event_norm(x):
+def event_norm(x: tf.Tensor) -> tf.Tensor:
     """Returns ``‖x‖₂`` of each sample: ``[batch, …event] → [batch]``."""
     return tf.sqrt(tf.reduce_sum(tf.square(x), axis=event_axes(x)))
 
 
-def dimension_of(x):
+def dimension_of(x: tf.Tensor) -> int:
     """Returns the number of elements of one sample of ``x [batch, …event]``.
 
     Raises:
@@ -25,19 +25,19 @@ def dimension_of(x):
     return event.num_elements()
 
 
-def rows_or_one(rows, index):
+def rows_or_one(rows: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """Returns those rows of ``[batch, …]``; of ``[1, …]``, the one row for each of them."""
     return tf.gather(rows, tf.minimum(index, tf.shape(rows)[0] - 1))
 
 
-def as_batch(v, event_ndims):
+def as_batch(v: tf.Tensor, event_ndims: int) -> tf.Tensor:
     """Returns ``[…, …event]`` as ``[batch, …event]``; the shape of an event must be known."""
     if v.shape.rank == event_ndims + 1:
         return v
     return tf.reshape(v, [-1, *v.shape[-event_ndims:]])
 
 
-def with_leading_axes_of(image, like, event_ndims):
+def with_leading_axes_of(image: tf.Tensor, like: tf.Tensor, event_ndims: int) -> tf.Tensor:
     """Returns ``[batch, …event']`` with the leading axes of ``like [… , …event]``."""
     leading = like.shape[: like.shape.rank - event_ndims].as_list()
     if len(leading) == 1:

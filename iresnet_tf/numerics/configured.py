@@ -1,20 +1,24 @@
-"""Objects that are what their configuration says: estimators and solvers."""
+"""Objects that are determined by their configuration: estimators and solvers."""
+
+from typing import Any
+
+from typing_extensions import Self
 
 
 class Configured:
-    """Compared, hashed, shown and serialised by `get_config`.
+    """Base of objects that are compared, hashed, shown and serialised by `get_config`.
 
-    Equal objects share the compiled functions that were made for one of them, so a
-    subclass with a new option gives it in `get_config`.
+    Equal objects share compiled functions, so a subclass with options of its own returns all of
+    them from `get_config`.
     """
 
-    def get_config(self):
-        """The constructor's arguments, as plain data."""
-        raise NotImplementedError
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, as plain data."""
+        return {}
 
     @classmethod
-    def from_config(cls, config):
-        """The object of that configuration."""
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Returns the object with that configuration."""
         return cls(**config)
 
     def __eq__(self, other):

@@ -8,14 +8,16 @@ names a row twice, the two values are added before they are squared.
 Source: Kingma and Ba 2015 (arXiv:1412.6980), algorithms 1 and 2.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from iresnet_tf.internals import PreparedOptimizer, adam_moments, adamax_moments
 
-class _Fused(keras.optimizers.Optimizer):
+
+class _Fused(PreparedOptimizer):
     """The step of both optimizers, with scalars that are in the graph once for all variables.
 
     Raises:
@@ -29,28 +31,29 @@ class _Fused(keras.optimizers.Optimizer):
     POWERS: tuple[str, ...]
     """Names of the kernel's arguments ``βᵗ``."""
 
-    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+    def prepare_step(
+        self, variables: Sequence[keras.Variable], learning_rate: tf.Tensor
+    ) -> dict[str, dict[str, tf.Tensor]]:
         step = tf.cast(self.iterations + 1, tf.float64)
         rate = self._corrected(tf.cast(learning_rate, tf.float64), step)
         scalars = {"lr": rate, "beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
         # The rate contains the corrections, so the kernel gets 0 for each βᵗ.
         scalars |= {power: 0.0 for power in self.POWERS}
-        dtypes = {
-            keras.backend.standardize_dtype(variable.dtype) for variable in trainable_variables
-        }
+        dtypes = {keras.backend.standardize_dtype(variable.dtype) for variable in variables}
         if not dtypes <= {"float32", "float64"}:
             raise ValueError(
                 f"The fused {type(self).__name__} trains variables of float32 and float64; "
                 f"received {', '.join(sorted(dtypes))}. Use keras.optimizers.{type(self).__name__}."
             )
-        shared = {
+        return {
             dtype: {name: tf.cast(scalar, dtype) for name, scalar in scalars.items()}
             for dtype in dtypes
         }
-        super()._backend_update_step(grads, trainable_variables, shared)
 
-    def update_step(self, gradient, variable, shared):
-        index = self._get_variable_index(variable)
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, shared: dict[str, Any]
+    ) -> None:
+        index = self.index_of(variable)
         m, v = (moments[index].value.handle for moments in self._moments())
         gradient = tf.cast(gradient, variable.dtype)
         self.KERNEL(var=variable.handle, m=m, v=v, grad=gradient, **shared[variable.dtype.name])
@@ -86,7 +89,7 @@ class Adam(_Fused, keras.optimizers.Adam):
         return rate * tf.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
 
     def _moments(self) -> tuple[list, list]:
-        return self._momentums, self._velocities
+        return adam_moments(self)
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -103,4 +106,4 @@ class Adamax(_Fused, keras.optimizers.Adamax):
         return rate / (1.0 - self.beta_1**step)
 
     def _moments(self) -> tuple[list, list]:
-        return self._m, self._u
+        return adamax_moments(self)

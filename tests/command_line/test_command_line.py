@@ -245,7 +245,9 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run(epochs, tmp_path):
         if "seed_state" not in one.path:
             np.testing.assert_array_equal(one, other, err_msg=one.path)
     assert json.loads(cut.result.read_text())["nll"] == whole["nll"]
-    np.testing.assert_array_equal(first.sample(4, 0.7, seed=1), second.sample(4, 0.7, seed=1))
+    np.testing.assert_array_equal(
+        first.sample(4, temperature=0.7, seed=1), second.sample(4, temperature=0.7, seed=1)
+    )
 
 
 def test_a_resumed_run_skips_a_truncated_checkpoint(toy_run, tmp_path):

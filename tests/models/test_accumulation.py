@@ -17,7 +17,7 @@ def trained(accumulation_steps, estimator, **fit):
     stack = []
     for _ in range(2):
         g = layers.Contraction.conv(4, (3, 1, 3), dtype="float64")
-        stack += [layers.ActNorm(dtype="float64"), layers.ResidualBlock(g, estimator)]
+        stack += [layers.ActNorm(dtype="float64"), layers.ResidualBlock(g, log_det=estimator)]
     noise = layers.Dequantize(4, dtype="float64")
     model = models.DensityModel(stack, preprocessing=[noise], seed=0, dtype="float64")
     model.compile(keras.optimizers.SGD(0.01), accumulation_steps=accumulation_steps)

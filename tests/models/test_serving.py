@@ -101,14 +101,16 @@ def test_a_bare_process_computes_what_the_model_does(hybrid, exported, points, t
     expected = ["classify", "decode", "encode", "log_prob", "sample", "sample_given_labels"]
     assert list(found["names"]) == expected
     # A few roundings of float32; figures of some tens of nats.
-    np.testing.assert_allclose(found["log_prob"], hybrid.log_prob(points, 7), rtol=2e-6)
+    np.testing.assert_allclose(found["log_prob"], hybrid.log_prob(points, seed=7), rtol=2e-6)
     np.testing.assert_allclose(found["one"], found["log_prob"][:1], rtol=2e-6)
     assert np.abs(found["other"] - found["log_prob"]).max() > 1e-3
     np.testing.assert_allclose(found["z"], hybrid.encode(points), atol=1e-5)
     np.testing.assert_allclose(found["back"], points, atol=1e-5)
     np.testing.assert_allclose(found["logits"], hybrid.classify(points), atol=1e-5)
-    np.testing.assert_array_equal(found["x"], hybrid.sample(5, 0.5, seed=3))
-    np.testing.assert_array_equal(found["given"], hybrid.sample(3, 0.5, 3, labels=[2, 0, 1]))
+    np.testing.assert_array_equal(found["x"], hybrid.sample(5, temperature=0.5, seed=3))
+    np.testing.assert_array_equal(
+        found["given"], hybrid.sample(3, temperature=0.5, seed=3, labels=[2, 0, 1])
+    )
 
 
 def test_export_begins_with_refined_vectors(hybrid, exported):
@@ -134,7 +136,7 @@ def test_the_facts_lie_beside_the_model(hybrid, exported):
 def plane():
     """A small model of points of the plane, whose log-determinant is estimated."""
     g = layers.Contraction.mlp((4,))
-    model = irn.models.DensityModel([layers.ResidualBlock(g, irn.log_det.PowerSeries(1))])
+    model = irn.models.DensityModel([layers.ResidualBlock(g, log_det=irn.log_det.PowerSeries(1))])
     model.build((None, 2))
     return model
 
@@ -182,7 +184,7 @@ def test_the_command_exports_with_another_estimator(tmp_path):
     x = np.random.default_rng(0).normal(size=(9, 2)).astype("float32")
     one, other = (loaded.log_prob(x, seed)["log_prob"] for seed in (1, 2))
     np.testing.assert_array_equal(one, other)
-    assert np.any(model.log_prob(x, 1) != model.log_prob(x, 2))
+    assert np.any(model.log_prob(x, seed=1) != model.log_prob(x, seed=2))
     facts = json.loads((tmp_path / "out" / "signatures.json").read_text())
     assert facts["log_det"] == ["Exact()"] and facts["levels"] is None
 
@@ -226,10 +228,10 @@ def test_the_server_answers_with_the_model_s_numbers(address, hybrid, points):
     assert status == 200 and facts["event_shape"] == [4, 4, 1]
     status, answer = ask(address, "log_prob", {"x": points.tolist(), "seed": 7})
     assert status == 200
-    np.testing.assert_allclose(answer["log_prob"], hybrid.log_prob(points, 7), rtol=2e-6)
+    np.testing.assert_allclose(answer["log_prob"], hybrid.log_prob(points, seed=7), rtol=2e-6)
     inputs = {"count": 5, "temperature": 0.5, "seed": 3}
     np.testing.assert_array_equal(
-        ask(address, "sample", inputs)[1]["x"], hybrid.sample(5, 0.5, seed=3)
+        ask(address, "sample", inputs)[1]["x"], hybrid.sample(5, temperature=0.5, seed=3)
     )
 
 

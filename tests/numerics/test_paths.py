@@ -151,9 +151,9 @@ def test_a_path_has_one_context(conditional_model, contexts):
     x = curves((3,), steps)
     context = 3.0 * np.random.default_rng(4).standard_normal((contexts, 5))
     each = np.repeat(np.broadcast_to(context, [3, 5]), steps, axis=0)
-    z = model.encode(tf.reshape(x, [-1, 3]), each)
+    z = model.encode(tf.reshape(x, [-1, 3]), context=each)
     # The contexts matter.
-    other = model.encode(tf.reshape(x, [-1, 3]), np.roll(each, 1, axis=1))
+    other = model.encode(tf.reshape(x, [-1, 3]), context=np.roll(each, 1, axis=1))
     assert np.abs(z - other).max() > 1e-2
     found = model.decode_paths(tf.reshape(z, x.shape), context=context)
     np.testing.assert_allclose(found, x, rtol=0, atol=1e-9)
@@ -202,11 +202,11 @@ TEMPERATURES = [0.5, 0.7, 0.8, 0.9, 1.0, 1.3]
 
 
 def test_several_temperatures_show_the_same_noise(vector_model, steps_seen):
-    samples = vector_model.sample(4, TEMPERATURES, seed=2)
+    samples = vector_model.sample(4, temperature=TEMPERATURES, seed=2)
     assert samples.shape == (4, 6, 2)
     assert steps_seen == [6] * 2
     for index, temperature in enumerate(TEMPERATURES):
-        alone = vector_model.sample(4, temperature, seed=2)
+        alone = vector_model.sample(4, temperature=temperature, seed=2)
         np.testing.assert_allclose(samples[:, index], alone, rtol=0, atol=1e-5)
 
 
@@ -214,17 +214,17 @@ def test_several_temperatures_of_given_classes():
     flow = architectures.image_flow((1,), 4)
     model = HybridModel(flow, 3, prior="conditional", seed=0)
     model.build((None, 4, 4, 1))
-    samples = model.sample(2, [0.5, 1.0], seed=2, labels=[0, 2])
+    samples = model.sample(2, temperature=[0.5, 1.0], seed=2, labels=[0, 2])
     assert samples.shape == (2, 2, 4, 4, 1)
-    alone = model.sample(2, 0.5, seed=2, labels=[0, 2])
+    alone = model.sample(2, temperature=0.5, seed=2, labels=[0, 2])
     np.testing.assert_allclose(samples[:, 0], alone, rtol=0, atol=1e-4)
 
 
 def test_several_temperatures_of_every_context(conditional_model):
     context = np.random.default_rng(4).standard_normal((2, 5))
-    samples = conditional_model.sample(3, context, TEMPERATURES, seed=2)
+    samples = conditional_model.sample(3, context=context, temperature=TEMPERATURES, seed=2)
     assert samples.shape == (2, 3, 6, 3)
-    alone = conditional_model.sample(3, context, 0.8, seed=2)
+    alone = conditional_model.sample(3, context=context, temperature=0.8, seed=2)
     np.testing.assert_allclose(samples[:, :, 2], alone, rtol=0, atol=1e-9)
 
 
@@ -234,7 +234,7 @@ def test_several_temperatures_of_every_context(conditional_model):
 @pytest.mark.parametrize("temperature", [[], [0.5, 0.0], [[0.5, 1.0]], [1.0, np.nan]])
 def test_temperatures_are_positive_numbers(vector_model, temperature):
     with pytest.raises(ValueError, match="temperature is a positive number, or several"):
-        vector_model.sample(2, temperature)
+        vector_model.sample(2, temperature=temperature)
 
 
 @pytest.mark.parametrize("shape", [(4, 2), (2, 0, 2), (2, 3, 4), (2, 2, 3, 2)])

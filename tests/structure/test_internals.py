@@ -78,13 +78,80 @@ def test_moving_averages_follow_the_weights():
     np.testing.assert_allclose(average.numpy(), expected, rtol=1e-5)
 
 
-def test_the_batch_of_one_replica_has_the_shape_of_its_part():
-    devices = tf.config.list_logical_devices("CPU")
-    strategy = tf.distribute.MirroredStrategy([devices[0].name])
-    dataset = tf.data.Dataset.from_tensor_slices(np.zeros((8, 3), "float32")).batch(4)
-    iterator = iter(strategy.distribute_datasets_from_function(lambda context: dataset))
-    spec = internals.batch_spec(iterator)
-    assert spec.shape.as_list() == [None, 3] and spec.dtype == tf.float32
+class TwoReplicas:
+    num_replicas_in_sync = 2
+    scope = staticmethod(tf.distribute.get_strategy().scope)
+
+
+def test_several_replicas_build_a_model_for_the_part_of_one():
+    """On two devices and two workers: see the tests of the strategies."""
+    seen = []
+
+    class Recorded(internals.BuiltFromPart):
+        distribute_strategy = TwoReplicas()
+
+        def _symbolic_build(self, iterator=None, data_batch=None):
+            seen.append(data_batch)
+
+    class Iterator:
+        _distributed_dataset = tf.data.Dataset.from_tensors(np.zeros((4, 3), "float32"))
+
+    Recorded()._maybe_symbolic_build(iterator=Iterator())
+    assert seen == [tf.TensorSpec((4, 3), tf.float32)]
+    for name in ("_maybe_symbolic_build", "_symbolic_build"):
+        assert callable(getattr(keras.Model, name))
+
+
+def test_the_moments_of_the_optimizers_are_those_of_their_papers():
+    for kind, moments, second in (
+        (keras.optimizers.Adam, internals.adam_moments, 0.001 * 4.0),
+        (keras.optimizers.Adamax, internals.adamax_moments, 2.0),
+    ):
+        variable = keras.Variable(1.0)
+        optimizer = kind(0.1, beta_1=0.9, beta_2=0.999)
+        optimizer.apply([tf.constant(2.0)], [variable])
+        found = [float(each[0]) for each in moments(optimizer)]
+        np.testing.assert_allclose(found, [0.1 * 2.0, second], rtol=1e-6)
+
+
+def test_fit_names_its_cached_evaluation():
+    seen = []
+
+    class Recorded(keras.Sequential):
+        def evaluate(self, *args, **kwargs):
+            seen.append(kwargs)
+            return super().evaluate(*args, **kwargs)
+
+    model = Recorded([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.ones((2, 1), "float32")
+    model.fit(x, x, validation_data=(x, x), verbose=0)
+    assert internals.CACHED_EVALUATION in seen[0]
+
+
+def test_an_optimizer_prepares_its_step_once():
+    class Counted(internals.PreparedOptimizer):
+        calls = 0
+
+        def prepare_step(self, variables, learning_rate):
+            self.calls += 1
+            return 2.0 * learning_rate
+
+        def update_step(self, gradient, variable, prepared):
+            variable.assign_sub((1.0 + self.index_of(variable)) * prepared * gradient)
+
+    variables = [keras.Variable(1.0), keras.Variable(1.0)]
+    optimizer = Counted(learning_rate=0.25, name="counted")
+    optimizer.apply([tf.constant(1.0), tf.constant(1.0)], variables)
+    assert optimizer.calls == 1
+    assert [float(variable) for variable in variables] == [0.5, 0.0]
+
+
+def test_the_keywords_of_a_distribution_are_split():
+    normal = tfp.distributions.Normal(0.0, 1.0)
+    flow = tfp.distributions.TransformedDistribution(normal, tfp.bijectors.Exp())
+    given = {"distribution_kwargs": {"a": 1}, "bijector_kwargs": {"b": 2}}
+    assert internals.split_kwargs(flow, given) == ({"a": 1}, {"b": 2})
 
 
 def test_a_trace_has_a_cache_and_eager_mode_has_none():

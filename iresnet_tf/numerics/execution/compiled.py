@@ -5,15 +5,24 @@ compiled, and a block gives the same numbers however it is called.
 """
 
 import functools
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import tensorflow as tf
 
 from iresnet_tf.internals import noinline_function
 from iresnet_tf.numerics.execution.threads import Whole, map_parts, number_of_parts
+from iresnet_tf.numerics.maps import Map
 from iresnet_tf.numerics.structure import Signature, tensors_of
 
 
-def call_on_batch(function, options, g, batch, *others):
+def call_on_batch(
+    function: Callable,
+    options: tuple[Hashable, ...],
+    g: Map,
+    batch: tuple[tf.Tensor, ...],
+    *others: tf.Tensor,
+) -> Any:
     """Returns ``function(*options, part, g, *batch, *others)``, compiled.
 
     Several threads take parts of the batch side by side: see
@@ -52,7 +61,7 @@ def _compiled_on_batch(function, options, signature, batched, specs, parts):
     return noinline_function(run, [signature.specs, *specs])
 
 
-def call(function, *arguments):
+def call(function: Callable, *arguments: Any) -> Any:
     """Returns ``function(*arguments)``, compiled for arguments of exactly these shapes.
 
     Args:

@@ -1,12 +1,16 @@
-"""What the replicas of a global batch know of each other."""
+"""Sums and places over the replicas of a global batch."""
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from iresnet_tf.numerics import random
 
 
-def placed_seed(seed, batch):
-    """The seed, placed in the global batch; as it is where there is one replica.
+def placed_seed(seed: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
+    """Returns the seed with the place of this replica's examples in the global batch.
+
+    With one replica the seed stays as it is.
 
     Args:
         seed: stateless seed ``[2]``, equal on all replicas.
@@ -16,23 +20,23 @@ def placed_seed(seed, batch):
     if context is None:
         return seed
     place, count = context.replica_id_in_sync_group, context.num_replicas_in_sync
-    # In float32, which every engine adds up: whole to 2²⁴ examples.
+    # In float32, which every engine can sum; it counts exactly to 2²⁴ examples.
     own = tf.one_hot(place, count) * tf.cast(batch, tf.float32)
     sizes = tf.cast(context.all_reduce(tf.distribute.ReduceOp.SUM, own), tf.int32)
     first = tf.reduce_sum(tf.where(tf.range(count) < place, sizes, 0))
     return random.placed(seed, first, tf.reduce_sum(sizes))
 
 
-def global_weight_share(weight):
-    """``w_replica / Σ w``: what a replica's weighted mean counts in the global one."""
+def global_weight_share(weight: tf.Tensor) -> tf.Tensor:
+    """Returns ``w_replica / Σ w``, the weight of this replica's mean in the global mean."""
     context = _replica_context()
     if context is None:
         return tf.ones_like(weight)
     return tf.math.divide_no_nan(weight, context.all_reduce(tf.distribute.ReduceOp.SUM, weight))
 
 
-def all_reduce_sum(tensors):
-    """``Σ`` over the replicas of each tensor of a list, where ``None`` stays so."""
+def all_reduce_sum(tensors: Sequence[tf.Tensor | None]) -> Sequence[tf.Tensor | None]:
+    """Returns the sum over the replicas of each tensor of a list; ``None`` stays ``None``."""
     context = _replica_context()
     if context is None:
         return tensors
@@ -41,8 +45,8 @@ def all_reduce_sum(tensors):
     return [None if each is None else next(summed) for each in tensors]
 
 
-def keep_on_first(tensors):
-    """Tensors that all replicas share as those of the first alone: zeros on the others."""
+def keep_on_first(tensors: Sequence[tf.Tensor | None]) -> Sequence[tf.Tensor | None]:
+    """Returns the tensors on the first replica, and zeros on the others."""
     context = _replica_context()
     if context is None:
         return tensors
@@ -51,6 +55,6 @@ def keep_on_first(tensors):
 
 
 def _replica_context():
-    """The replica's context, or ``None`` where it is alone."""
+    """Returns the context of the replica, or ``None`` if there is one replica."""
     context = tf.distribute.get_replica_context()
     return None if context is None or context.num_replicas_in_sync == 1 else context

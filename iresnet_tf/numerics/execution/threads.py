@@ -7,7 +7,8 @@ than it saves.  Parts of a batch wait once, when all is done.
 import contextlib
 import contextvars
 import os
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -23,11 +24,11 @@ _undivided = contextvars.ContextVar("undivided", default=False)
 class Whole:
     """The whole of a batch."""
 
-    def of_seed(self, seed):
+    def of_seed(self, seed: tf.Tensor) -> tf.Tensor:
         """Returns the seed of the part, given that of the batch."""
         return seed
 
-    def of_rows(self, rows):
+    def of_rows(self, rows: tf.Tensor) -> tf.Tensor:
         """Returns the part's rows of ``[batch, …]``, or of ``[1, …]`` for all samples alike."""
         return rows
 
@@ -42,14 +43,14 @@ class Part(NamedTuple):
     last: tf.Tensor
     total: tf.Tensor
 
-    def of_seed(self, seed):
+    def of_seed(self, seed: tf.Tensor) -> tf.Tensor:
         return random.within(seed, self.first, self.total)
 
-    def of_rows(self, rows):
+    def of_rows(self, rows: tf.Tensor) -> tf.Tensor:
         return rows_or_one(rows, tf.range(self.first, self.last))
 
 
-def number_of_parts():
+def number_of_parts() -> int:
     """Returns the number of inter-op threads if each operation runs on one thread, else 1.
 
     ``tf.config.threading.set_intra_op_parallelism_threads(1)`` asks for that.  With a GPU, or
@@ -67,7 +68,7 @@ def number_of_parts():
 
 
 @contextlib.contextmanager
-def undivided():
+def undivided() -> Iterator[None]:
     """Keeps batches whole inside the block, as in a graph that other machines will run."""
     token = _undivided.set(True)
     try:
@@ -76,7 +77,7 @@ def undivided():
         _undivided.reset(token)
 
 
-def map_parts(function, batch, count):
+def map_parts(function: Callable, batch: tuple[tf.Tensor, ...], count: int) -> Any:
     """Returns ``function(rows, part)`` of the parts of a batch, put together.
 
     Args:
@@ -108,7 +109,7 @@ def _has_several_replicas():
     return tf.distribute.has_strategy() and len(strategy.extended.worker_devices) > 1
 
 
-def cores():
+def cores() -> int:
     """Returns the number of cores that this process may use, as TensorFlow counts them."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from iresnet_tf.numerics.axes import dimension_of
 from iresnet_tf.numerics.log_det.estimator import LogDet
+from iresnet_tf.numerics.maps import Linearization
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -15,20 +16,22 @@ class Exact(LogDet):
     is that of the determinant, ``tr((I + J)⁻¹ ∇J)``.
     """
 
-    def __call__(self, linearization, seed=None, lipschitz=None):
+    def __call__(
+        self,
+        linearization: Linearization,
+        seed: tf.Tensor = None,
+        lipschitz: float | tf.Tensor | None = None,
+    ) -> tf.Tensor:
         del seed, lipschitz
         jacobian = jacobian_of(linearization)
         return _log_abs_determinant(tf.eye(jacobian.shape[-1], dtype=jacobian.dtype) + jacobian)
 
-    def truncation_bound(self, lipschitz):
+    def truncation_bound(self, lipschitz: float) -> float:
         del lipschitz
         return 0.0
 
-    def get_config(self):
-        return {}
 
-
-def jacobian_of(linearization):
+def jacobian_of(linearization: Linearization) -> tf.Tensor:
     """Returns ``J``, ``[batch, D, D]``, from its products with the unit vectors."""
     value = linearization.value
     dimension = dimension_of(value)

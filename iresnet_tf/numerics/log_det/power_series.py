@@ -1,12 +1,15 @@
 """The truncated power series of the log-determinant."""
 
 import math
+from typing import Any
 
 import keras
+import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from iresnet_tf.numerics.log_det.estimator import truncation_bound
 from iresnet_tf.numerics.log_det.series import Series, require_positive_integer
+from iresnet_tf.numerics.maps import Linearization
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -57,7 +60,15 @@ class PowerSeries(Series):
         self.terms: int | str = terms if terms == "auto" else int(terms)
         self.truncation = float(truncation)
 
-    def sums(self, linearization, v, image, *, seed, lipschitz):
+    def sums(
+        self,
+        linearization: Linearization,
+        v: tf.Tensor,
+        image: tf.Tensor,
+        *,
+        seed: tf.Tensor,
+        lipschitz: float | tf.Tensor | None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         del seed
         terms = self.number_of_terms(lipschitz)
         return self.weighted_sums(linearization, v, image, terms=terms)
@@ -81,7 +92,7 @@ class PowerSeries(Series):
             terms += 1
         return terms
 
-    def truncation_bound(self, lipschitz):
+    def truncation_bound(self, lipschitz: float) -> float:
         if not isinstance(self.terms, str):
             return truncation_bound(lipschitz, self.terms)
         if not lipschitz < 1.0:
@@ -89,6 +100,6 @@ class PowerSeries(Series):
         # The number of terms follows the target of g, which is this constant less the margin.
         return truncation_bound(lipschitz, self.number_of_terms(lipschitz / self.MARGIN))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         automatic = {"truncation": self.truncation} if self.terms == "auto" else {}
         return {"terms": self.terms, **self.series_config(), **automatic}

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.log_det.series import Series
+from iresnet_tf.numerics.maps import Linearization
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -81,10 +83,18 @@ class RussianRoulette(Series):
         self.parameter = None if parameter is None else float(parameter)
         self.exact_terms = int(exact_terms)
 
-    def probe_seed(self, seed):
+    def probe_seed(self, seed: tf.Tensor) -> tf.Tensor:
         return random.fold_in(seed, 1)
 
-    def sums(self, linearization, v, image, *, seed, lipschitz):
+    def sums(
+        self,
+        linearization: Linearization,
+        v: tf.Tensor,
+        image: tf.Tensor,
+        *,
+        seed: tf.Tensor,
+        lipschitz: float | tf.Tensor | None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         # All examples share the count, in whatever part of the batch they are.
         count_seed = random.fold_in(random.unplaced(seed), 0)
         extra, survival = self._law(count_seed, lipschitz, v.dtype)
@@ -133,11 +143,11 @@ class RussianRoulette(Series):
 
         return extra, at_least
 
-    def truncation_bound(self, lipschitz):
+    def truncation_bound(self, lipschitz: float) -> float:
         """Returns 0: the estimate is unbiased wherever the series converges."""
         return 0.0 if lipschitz < 1.0 else math.inf
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "law": self.law,
             "parameter": self.parameter,

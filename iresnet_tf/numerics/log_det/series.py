@@ -50,13 +50,13 @@ class Series(LogDet):
             self.distribution: str | np.ndarray = distribution
             self.probes = int(probes)
         else:
-            probes = self.distribution = np.asarray(distribution)
-            if probes.ndim < 2 or not np.all(np.isfinite(probes)) or not np.any(probes):
+            vectors = self.distribution = np.asarray(distribution)
+            if vectors.ndim < 2 or not np.all(np.isfinite(vectors)) or not np.any(vectors):
                 raise ValueError(
                     "An array of probes is finite, not all zero, and of shape [probes, …event]; "
-                    f"received shape {probes.shape}."
+                    f"received shape {vectors.shape}."
                 )
-            self.probes = probes.shape[0]
+            self.probes = vectors.shape[0]
 
     def draw(self, value: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, float]:
         """Returns probes ``[probes, batch, …event]`` and the weight of each in the trace."""
@@ -105,13 +105,23 @@ class Series(LogDet):
             ``[probes, batch]``, and ``[probes, batch, …event]``.
         """
 
-    def __call__(self, linearization, seed, lipschitz=None):
+    def __call__(
+        self,
+        linearization: Linearization,
+        seed: tf.Tensor,
+        lipschitz: float | tf.Tensor | None = None,
+    ) -> tf.Tensor:
         value, (_, neumann), image = self._estimate(linearization, seed, lipschitz)
         surrogate = _surrogate(neumann, image)
         # The value is the series, the gradient that of the surrogate.
         return tf.stop_gradient(value - surrogate) + surrogate
 
-    def value_and_residuals(self, linearization, seed, lipschitz=None):
+    def value_and_residuals(
+        self,
+        linearization: Linearization,
+        seed: tf.Tensor,
+        lipschitz: float | tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         value, residuals, _ = self._estimate(linearization, seed, lipschitz)
         return value, residuals
 
@@ -126,7 +136,12 @@ class Series(LogDet):
         value = weight * tf.reduce_sum(series, 0)
         return tf.stop_gradient(value), tuple(map(tf.stop_gradient, (v, weight * neumann))), image
 
-    def surrogate(self, linearization, residuals, lipschitz=None):
+    def surrogate(
+        self,
+        linearization: Linearization,
+        residuals: tuple[tf.Tensor, ...],
+        lipschitz: float | tf.Tensor | None = None,
+    ) -> tf.Tensor:
         del lipschitz
         v, neumann = residuals
         return _surrogate(neumann, linearization.jvp(v))
@@ -191,7 +206,7 @@ def _surrogate(neumann, image):
     return tf.reduce_sum(inner(neumann, image), 0)
 
 
-def inner(a, b):
+def inner(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Returns ``⟨a, b⟩`` over the event axes: ``[probes, batch, …event] → [probes, batch]``."""
     return tf.reduce_sum(a * b, axis=list(range(2, a.shape.rank)))
 

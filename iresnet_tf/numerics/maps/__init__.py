@@ -7,7 +7,7 @@ from iresnet_tf.numerics.maps.activations import (
     ScaledSwish,
 )
 from iresnet_tf.numerics.maps.automatic import Automatic
-from iresnet_tf.numerics.maps.base import Linearization, Map, diagonal_product
+from iresnet_tf.numerics.maps.base import Linearization, Map, diagonal, diagonal_product
 from iresnet_tf.numerics.maps.chain import Affine, Composition, Shift
 from iresnet_tf.numerics.maps.concatenation import Concatenation
 from iresnet_tf.numerics.maps.operators import Convolution, Dense, Operator, UnrolledConvolution
@@ -28,5 +28,6 @@ __all__ = [
     "ScaledSwish",
     "Shift",
     "UnrolledConvolution",
+    "diagonal",
     "diagonal_product",
 ]

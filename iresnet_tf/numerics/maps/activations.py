@@ -4,11 +4,9 @@ An elementwise ``φ`` acts on a tangent as a product with ``φ'``.  The
 derivatives are written out where TensorFlow's own would take more operations.
 """
 
-import functools
-
 import tensorflow as tf
 
-from iresnet_tf.numerics.maps.base import Linearization, Map, diagonal_product
+from iresnet_tf.numerics.maps.base import Linearization, Map, diagonal, diagonal_product
 
 
 def _elu(x):
@@ -50,25 +48,25 @@ def _elu_slope(value):
 
 
 def _relu(x):
-    return _diagonal(tf.nn.relu(x), tf.cast(x > 0.0, x.dtype))
+    return diagonal(tf.nn.relu(x), tf.cast(x > 0.0, x.dtype))
 
 
 def _softplus(x):
-    return _diagonal(tf.math.softplus(x), tf.sigmoid(x))
+    return diagonal(tf.math.softplus(x), tf.sigmoid(x))
 
 
 def _sigmoid(x):
     value = tf.sigmoid(x)
-    return _diagonal(value, value * (1.0 - value))
+    return diagonal(value, value * (1.0 - value))
 
 
 def _tanh(x):
     value = tf.tanh(x)
-    return _diagonal(value, 1.0 - tf.square(value))
+    return diagonal(value, 1.0 - tf.square(value))
 
 
 def _linear(x):
-    return _diagonal(x, tf.ones_like(x))
+    return diagonal(x, tf.ones_like(x))
 
 
 # name: (x ↦ the linearization of φ at x, sup |φ'|)
@@ -94,7 +92,7 @@ CONCATENATED_SWISH_SCALE = 1.1044
 class _Pixelwise(Map):
     """Base of the activations, which act on each pixel by itself."""
 
-    def takes_any_grid(self):
+    def takes_any_grid(self) -> bool:
         return True
 
 
@@ -107,7 +105,7 @@ class Elementwise(_Pixelwise):
 
     name: str
 
-    def linearize(self, x):
+    def linearize(self, x: tf.Tensor) -> Linearization:
         return _ELEMENTWISE[self.name][0](x)
 
 
@@ -120,9 +118,9 @@ class ScaledSwish(_Pixelwise):
 
     slope: tf.Tensor
 
-    def linearize(self, x):
+    def linearize(self, x: tf.Tensor) -> Linearization:
         value, derivative = swish(x, self.slope)
-        return _diagonal(value * (1.0 / SWISH_SCALE), derivative * (1.0 / SWISH_SCALE))
+        return diagonal(value * (1.0 / SWISH_SCALE), derivative * (1.0 / SWISH_SCALE))
 
 
 class ConcatenatedSwish(_Pixelwise):
@@ -134,7 +132,7 @@ class ConcatenatedSwish(_Pixelwise):
 
     slope: tf.Tensor
 
-    def linearize(self, x):
+    def linearize(self, x: tf.Tensor) -> Linearization:
         value, derivative = swish(x, self.slope)
         scale = 1.0 / CONCATENATED_SWISH_SCALE
         first, second = scale * derivative, scale * (derivative - 1.0)
@@ -159,11 +157,11 @@ class ConcatenatedSwish(_Pixelwise):
 class PairSort(_Pixelwise):
     """``x = [a, b] ↦ [max(a, b), min(a, b)]`` on the halves of the channels."""
 
-    def __call__(self, x):
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
         a, b = tf.split(x, 2, axis=-1)
         return tf.concat([tf.maximum(a, b), tf.minimum(a, b)], -1)
 
-    def linearize(self, x):
+    def linearize(self, x: tf.Tensor) -> Linearization:
         a, b = tf.split(x, 2, axis=-1)
         ordered = a >= b
 
@@ -178,7 +176,7 @@ class PairSort(_Pixelwise):
 
 
 @tf.custom_gradient
-def swish(x, slope):
+def swish(x: tf.Tensor, slope: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """``f = x s`` and ``∂f/∂x = s (1 + t (1 − s))``, ``t = b x``, ``s = σ(t)``.
 
     The gradient is written out because half the elementwise work of a training
@@ -199,10 +197,3 @@ def swish(x, slope):
         return to_x, to_slope
 
     return (x * s, derivative), gradient
-
-
-def _diagonal(value, derivative):
-    def product_in(dtype):
-        return functools.partial(diagonal_product, tf.cast(derivative, dtype))
-
-    return Linearization(value, product_in(value.dtype), product_in)

@@ -22,10 +22,10 @@ class Automatic(Map):
 
     function: Callable[[tf.Tensor], tf.Tensor]
 
-    def __call__(self, x):
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
         return self.function(x)
 
-    def linearize(self, x):
+    def linearize(self, x: tf.Tensor) -> Linearization:
         x = tf.convert_to_tensor(x)
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as outer:
             with tf.GradientTape(persistent=True, watch_accessed_variables=False) as inner:

@@ -9,6 +9,7 @@ differentiation for any other function.
 """
 
 import abc
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -96,7 +97,16 @@ class Map(Structure, abc.ABC):
         return False
 
 
-def diagonal_product(diagonal, v):
+def diagonal(value: tf.Tensor, derivative: tf.Tensor) -> Linearization:
+    """Returns the linearization of an elementwise map, given ``φ(x)`` and ``φ'(x)``."""
+
+    def product_in(dtype):
+        return functools.partial(diagonal_product, tf.cast(derivative, dtype))
+
+    return Linearization(value, product_in(value.dtype), product_in)
+
+
+def diagonal_product(diagonal: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
     """Returns ``diagonal · v`` for ``v`` of the same shape or ``[probes, batch, …]``."""
     if v.shape.rank == diagonal.shape.rank or v.shape[1] == 1:
         return diagonal * v

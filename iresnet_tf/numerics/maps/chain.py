@@ -17,20 +17,20 @@ class Affine(Map):
     operator: Operator
     bias: tf.Tensor | None = None
 
-    def __call__(self, x):
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
         image = self.operator(x)
         return image if self.bias is None else tf.nn.bias_add(image, self.bias)
 
-    def linearize(self, x):
+    def linearize(self, x: tf.Tensor) -> Linearization:
         return Linearization(self(x), self.operator, self.operator.adjoint_in)
 
-    def rounding_gain(self):
+    def rounding_gain(self) -> float | tf.Tensor:
         return self.operator.rounding_gain()
 
-    def multiplications(self, pixels):
+    def multiplications(self, pixels: int) -> int:
         return self.operator.multiplications(pixels)
 
-    def takes_any_grid(self):
+    def takes_any_grid(self) -> bool:
         return self.operator.takes_any_grid()
 
 
@@ -46,10 +46,10 @@ class Shift(Map):
 
     offset: tf.Tensor
 
-    def __call__(self, x):
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
         return x + self.offset
 
-    def linearize(self, x):
+    def linearize(self, x: tf.Tensor) -> Linearization:
         return Linearization(self(x), _unchanged, lambda dtype: _unchanged)
 
 
@@ -66,12 +66,12 @@ class Composition(Map):
 
     maps: tuple[Map, ...]
 
-    def __call__(self, x):
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
         for each in self.maps:
             x = each(x)
         return x
 
-    def linearize(self, x):
+    def linearize(self, x: tf.Tensor) -> Linearization:
         parts = []
         for each in self.maps:
             parts.append(each.linearize(x))
@@ -86,7 +86,7 @@ class Composition(Map):
 
         return Linearization(x, jvp, vjp_in)
 
-    def rounding_error(self, x, value):
+    def rounding_error(self, x: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
         """Adds up what each map rounds.
 
         What follows does not enlarge it: every map of a contraction has a Lipschitz constant of
@@ -100,10 +100,10 @@ class Composition(Map):
             x = image
         return total
 
-    def multiplications(self, pixels):
+    def multiplications(self, pixels: int) -> int:
         return sum(each.multiplications(pixels) for each in self.maps)
 
-    def takes_any_grid(self):
+    def takes_any_grid(self) -> bool:
         return all(each.takes_any_grid() for each in self.maps)
 
 

@@ -17,10 +17,10 @@ class Concatenation(Map):
     identity_weight: tf.Tensor
     function_weight: tf.Tensor
 
-    def __call__(self, x):
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
         return self._joined(x, self.function(x))
 
-    def linearize(self, x):
+    def linearize(self, x: tf.Tensor) -> Linearization:
         inner = self.function.linearize(x)
         channels = [x.shape[-1], inner.value.shape[-1]]
 
@@ -42,15 +42,15 @@ class Concatenation(Map):
 
         return Linearization(self._joined(x, inner.value), jvp, vjp_in)
 
-    def rounding_error(self, x, value):
+    def rounding_error(self, x: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
         """Adds what ``f`` rounds, of which the weight is at most one, to the products' own."""
         inner = self.function.rounding_error(x, self.function(x))
         return inner + super().rounding_error(x, value)
 
-    def multiplications(self, pixels):
+    def multiplications(self, pixels: int) -> int:
         return self.function.multiplications(pixels)
 
-    def takes_any_grid(self):
+    def takes_any_grid(self) -> bool:
         return self.function.takes_any_grid()
 
     def _joined(self, x, image):

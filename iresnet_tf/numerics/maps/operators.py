@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+from typing_extensions import Self
 
 from iresnet_tf.numerics.axes import as_batch, with_leading_axes_of
 from iresnet_tf.numerics.structure import Structure
@@ -65,22 +66,22 @@ class Dense(Operator):
 
     kernel: tf.Tensor
 
-    def __call__(self, v):
+    def __call__(self, v: tf.Tensor) -> tf.Tensor:
         """``[…, in] → […, out]``."""
         return _matrix_product(v, self.kernel)
 
-    def adjoint(self, u):
+    def adjoint(self, u: tf.Tensor) -> tf.Tensor:
         """``[…, out] → […, in]``."""
         return _matrix_product(u, self.kernel, transpose=True)
 
-    def adjoint_in(self, dtype):
+    def adjoint_in(self, dtype: tf.DType) -> Callable[[tf.Tensor], tf.Tensor]:
         # Transposed once for all of them.
         return Dense(tf.transpose(tf.cast(self.kernel, dtype)))
 
-    def rounding_gain(self):
+    def rounding_gain(self) -> float | tf.Tensor:
         return _gain(self.kernel)
 
-    def takes_any_grid(self):
+    def takes_any_grid(self) -> bool:
         return True
 
 
@@ -93,23 +94,23 @@ class Convolution(Operator):
 
     kernel: tf.Tensor
 
-    def __call__(self, v):
+    def __call__(self, v: tf.Tensor) -> tf.Tensor:
         """``[…, h, w, in] → […, h, w, out]``."""
         image = tf.nn.conv2d(as_batch(v, 3), self.kernel, strides=1, padding="SAME")
         return with_leading_axes_of(image, v, 3)
 
-    def adjoint(self, u):
+    def adjoint(self, u: tf.Tensor) -> tf.Tensor:
         """``[…, h, w, out] → […, h, w, in]``."""
         flat = as_batch(u, 3)
         shape = [_size(flat, axis) for axis in range(3)] + [self.kernel.shape[2]]
         image = tf.nn.conv2d_transpose(flat, self.kernel, shape, strides=1, padding="SAME")
         return with_leading_axes_of(image, u, 3)
 
-    def rounding_gain(self):
+    def rounding_gain(self) -> float | tf.Tensor:
         # A pixel meets as many patches as the kernel has taps.
         return _gain(self.kernel) * np.sqrt(self.kernel.shape[0] * self.kernel.shape[1])
 
-    def takes_any_grid(self):
+    def takes_any_grid(self) -> bool:
         return True
 
 
@@ -128,7 +129,7 @@ class UnrolledConvolution(Operator):
     grid: tuple[int, int]
 
     @classmethod
-    def from_kernel(cls, kernel, grid):
+    def from_kernel(cls, kernel: tf.Tensor, grid: tuple[int, int]) -> Self:
         """The operator of a convolution kernel ``[kh, kw, in, out]`` on the grid."""
         height, width, features_in, features_out = kernel.shape
         pixels = grid[0] * grid[1]
@@ -140,23 +141,23 @@ class UnrolledConvolution(Operator):
         matrix = tf.reshape(
             tf.transpose(blocks, [0, 2, 1, 3]), [pixels * features_in, pixels * features_out]
         )
-        return cls(matrix, tuple(grid))
+        return cls(matrix, (grid[0], grid[1]))
 
-    def __call__(self, v):
+    def __call__(self, v: tf.Tensor) -> tf.Tensor:
         """``[…, h, w, in] → […, h, w, out]``."""
         return self._apply(v, transpose=False)
 
-    def adjoint(self, u):
+    def adjoint(self, u: tf.Tensor) -> tf.Tensor:
         """``[…, h, w, out] → […, h, w, in]``."""
         return self._apply(u, transpose=True)
 
-    def adjoint_in(self, dtype):
+    def adjoint_in(self, dtype: tf.DType) -> Callable[[tf.Tensor], tf.Tensor]:
         return dataclasses.replace(self, kernel=tf.transpose(tf.cast(self.kernel, dtype)))
 
-    def rounding_gain(self):
+    def rounding_gain(self) -> float | tf.Tensor:
         return _gain(self.kernel)
 
-    def multiplications(self, pixels):
+    def multiplications(self, pixels: int) -> int:
         return self.kernel.shape.num_elements()
 
     def _apply(self, v, transpose):

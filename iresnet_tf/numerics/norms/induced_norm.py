@@ -1,7 +1,7 @@
 """Induced norms ``‖A‖_{p→q} = max ‖A v‖_q / ‖v‖_p``: estimates from below, certified bounds.
 
-An exponent from 1 to ∞ is given by its reciprocal, ``1/p`` in ``[0, 1]``, a float or (where
-it is learned) a scalar tensor.
+An exponent from 1 to ∞ is given by its reciprocal, ``1/p`` in ``[0, 1]``: a float, or a scalar
+tensor if it is learned.
 """
 
 import math
@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from iresnet_tf.numerics.axes import event_axes
 from iresnet_tf.numerics.execution import compiled
+from iresnet_tf.numerics.maps import Operator
 from iresnet_tf.numerics.norms.singular_values import (
     SingularTriple,
     gram_step,
@@ -24,20 +25,21 @@ _EPSILON = float(np.finfo(np.float64).eps)
 
 
 class EuclideanNorm(Structure):
-    """``‖A‖_{2→2}``, the largest singular value."""
+    """``‖A‖_{2→2}``, the largest singular value; see `InducedNorm` for its methods."""
 
-    def advance(self, operator, v):
-        """The right vector of a step, of any length."""
+    def advance(self, operator: Operator, v: tf.Tensor) -> tf.Tensor:
         return gram_step(operator, v)
 
-    def power_step(self, operator, v):
+    def power_step(self, operator: Operator, v: tf.Tensor) -> SingularTriple:
         return power_step(operator, v)
 
-    def leading_triple(self, operator, v, tolerance=1e-4):
+    def leading_triple(
+        self, operator: Operator, v: tf.Tensor, tolerance: float = 1e-4
+    ) -> SingularTriple:
         return leading_triple(operator, v, tolerance)
 
-    def of(self, operator, u, v, kernel):
-        """``⟨u, A v⟩`` for unit ``u`` and ``v``: never above the norm, differentiable in ``A``."""
+    def of(self, operator: Operator, u: tf.Tensor, v: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """Returns ``⟨u, A v⟩`` for unit ``u`` and ``v``: differentiable, never above the norm."""
         del kernel
         return tf.reduce_sum(u * operator(v))
 
@@ -56,40 +58,43 @@ class InducedNorm(Structure):
     domain: float | tf.Tensor
     codomain: float | tf.Tensor
 
-    def advance(self, operator, v):
-        """The right vector of a step."""
+    def advance(self, operator: Operator, v: tf.Tensor) -> tf.Tensor:
+        """Returns the right vector after one step, of any length."""
         return self.power_step(operator, v).v
 
-    def power_step(self, operator, v):
-        """``u ← (A v)^*_q,  v ← (Aᵀ u)^*_{p*}``, where ``w^*`` is dual to ``w``: see `dual`."""
+    def power_step(self, operator: Operator, v: tf.Tensor) -> SingularTriple:
+        """Takes a step ``u ← (A v)^*_q,  v ← (Aᵀ u)^*_{p*}`` with the dual vectors of `dual`."""
         sigmas, u, v = self.power_steps(operator, v)
         return SingularTriple(sigmas[0], u, v)
 
-    def power_steps(self, operator, v):
-        """A `power_step` of every row of ``v``, each by itself; ``σ`` is ``[rows]``."""
+    def power_steps(self, operator: Operator, v: tf.Tensor) -> SingularTriple:
+        """Takes a `power_step` for every row of ``v``, each by itself; ``σ`` is ``[rows]``."""
         u = dual(operator(v), self.codomain)
         image = operator.adjoint(u)
         v = dual(image + 1e-12 * v, 1.0 - self.domain)
-        return tf.reduce_sum(image * v, event_axes(v)), u, v
+        return SingularTriple(tf.reduce_sum(image * v, event_axes(v)), u, v)
 
-    def leading_triple(self, operator, v, tolerance=1e-4):
-        """The best of several starts, each moved on until ``σ`` stands still.
+    def leading_triple(
+        self, operator: Operator, v: tf.Tensor, tolerance: float = 1e-4
+    ) -> SingularTriple:
+        """Returns the best triple of several starts, after steps until ``σ`` no longer rises.
 
-        ``σ`` never falls, but may end in a local maximum: an estimate from below.
+        ``σ`` never falls, but it may end in a local maximum: it is an estimate from below.
 
         Args:
-            operator: the pair ``(A, Aᵀ)``, which takes leading axes.
+            operator: ``A``.
             v: start vector ``[1, …]``; the other starts are pseudo-random.
-            tolerance: relative change of ``σ`` in a step that counts as none.
+            tolerance: largest relative rise of ``σ`` in a step that counts as none.
         """
         tolerance = tf.constant(tolerance, v.dtype)
         return compiled.call(_leading_triple, operator, v, self, tolerance)
 
-    def of(self, operator, u, v, kernel):
-        """The norm of the operator, differentiable in it and in ``p`` and ``q``.
+    def of(self, operator: Operator, u: tf.Tensor, v: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """Returns the norm by the vectors ``u`` and ``v``, differentiable in ``A``, ``p``, ``q``.
 
-        From 1 or to ∞ it is that of the largest column or row of the kernel, exact on a grid
-        that no kernel overhangs; else ``⟨u, A v⟩ / (‖u‖_{q*} ‖v‖_p)``, never above the norm.
+        It is ``⟨u, A v⟩ / (‖u‖_{q*} ‖v‖_p)``, never above the norm.  For ``p = 1`` or ``q = ∞`` it
+        is the norm of the largest column or row of the kernel, which is exact if the kernel fits
+        into the grid.
         """
         if _is(self.domain, 1.0):
             return tf.reduce_max(vector_norm(_columns(kernel), self.codomain))
@@ -97,6 +102,9 @@ class InducedNorm(Structure):
             return tf.reduce_max(vector_norm(_rows(kernel), 1.0 - self.domain))
         lengths = vector_norm(u, 1.0 - self.codomain) * vector_norm(v, self.domain)
         return tf.reduce_sum(u * operator(v)) / lengths[0]
+
+
+Norm = EuclideanNorm | InducedNorm
 
 
 def _leading_triple(operator, v, norm, tolerance):
@@ -116,8 +124,8 @@ def _leading_triple(operator, v, norm, tolerance):
     return SingularTriple(sigmas[best], u[best : best + 1], v[best : best + 1])
 
 
-def power_steps(norm, operator, v, steps):
-    """The `SingularTriple` after ``steps`` steps of the norm's power method from ``v``."""
+def power_steps(norm: Norm, operator: Operator, v: tf.Tensor, steps: int) -> SingularTriple:
+    """Returns the triple after ``steps`` steps of the norm's power method from ``v``."""
     return compiled.call(_power_steps, operator, v, norm, tf.constant(steps))
 
 
@@ -129,8 +137,10 @@ def _power_steps(operator, v, norm, steps):
     return norm.power_step(operator, v)
 
 
-def constrained(norm, operator, u, v, kernel, coeff):
-    """``K / max(1, σ/c)`` with ``σ`` by the singular vectors ``u`` and ``v``."""
+def constrained(
+    norm: Norm, operator: Operator, u: tf.Tensor, v: tf.Tensor, kernel: tf.Tensor, coeff: float
+) -> tf.Tensor:
+    """Returns ``K / max(1, σ/c)`` with ``σ`` by the singular vectors ``u`` and ``v``."""
     coeff = tf.constant(coeff, kernel.dtype)
     return compiled.call(_constrained, operator, v, u, norm, kernel, coeff)
 
@@ -140,8 +150,8 @@ def _constrained(operator, v, u, norm, kernel, coeff):
     return kernel * (1.0 / excess)
 
 
-def vector_norm(v, reciprocal):
-    """``‖v‖_p`` of each row of ``v``, ``p = 1/reciprocal``; no power overflows."""
+def vector_norm(v: tf.Tensor, reciprocal: float | tf.Tensor) -> tf.Tensor:
+    """Returns ``‖v‖_p`` of each row of ``v``, ``p = 1/reciprocal``; no power overflows."""
     axes = event_axes(v)
     size = tf.abs(v)
     largest = tf.reduce_max(size, axes, keepdims=True)
@@ -151,8 +161,8 @@ def vector_norm(v, reciprocal):
     return tf.squeeze(largest, axes) * tf.pow(tf.reduce_sum(powers, axes), reciprocal)
 
 
-def dual(v, reciprocal):
-    """The ``w`` with ``⟨w, v⟩ = ‖v‖_p`` and ``‖w‖_{p*} = 1`` for each row; zero for zero.
+def dual(v: tf.Tensor, reciprocal: float | tf.Tensor) -> tf.Tensor:
+    """Returns ``w`` with ``⟨w, v⟩ = ‖v‖_p`` and ``‖w‖_{p*} = 1`` for each row; zero for zero.
 
     ``w = sign(v) |v|^{p−1} / ‖v‖_p^{p−1}``; for ``p = ∞`` the sign of one largest entry.
     """
@@ -171,12 +181,14 @@ def dual(v, reciprocal):
     return tf.math.divide_no_nan(w, length)
 
 
-def riesz_thorin_bound(kernel, euclidean, domain, codomain):
-    """``‖A‖_{p→q} ≤ ‖A‖₂^{1−θ} ‖A‖_E^θ``, ``E`` an exponent pair of known norm.
+def riesz_thorin_bound(
+    kernel: np.ndarray, euclidean: float, domain: float, codomain: float
+) -> float:
+    """Bounds ``‖A‖_{p→q} ≤ ‖A‖₂^{1−θ} ‖A‖_E^θ``, where ``E`` is a pair of exponents of known norm.
 
     In the square of ``(1/p, 1/q)`` the logarithm of the norm is convex.  ``E`` lies where the
     line from ``(1/2, 1/2)`` through the pair meets ``p = 1`` (the largest column) or ``q = ∞``
-    (the largest row).  With ``q < p`` there is no such line: not certified.
+    (the largest row).  For ``q < p`` there is no such line, and nothing is certified.
 
     Args:
         kernel: array ``[in, out]`` or ``[height, width, in, out]``.
@@ -193,7 +205,7 @@ def riesz_thorin_bound(kernel, euclidean, domain, codomain):
         return euclidean
     if codomain > domain:
         return math.inf
-    # 1/θ: how far beyond the pair the line leaves the square.
+    # The line leaves the square 1/θ times as far from (1/2, 1/2) as the pair lies.
     reach = min([0.5 / abs(step) for step in (max(across, 0.0), min(up, 0.0)) if step])
     kernel = np.asarray(kernel, np.float64)
     if 0.5 + reach * across > 1.0 - 1e-12:
@@ -201,13 +213,13 @@ def riesz_thorin_bound(kernel, euclidean, domain, codomain):
     else:
         lines, reciprocal = _rows(kernel), 1.0 - (0.5 + reach * across)
     edge = _largest_norm(lines, min(max(reciprocal, 0.0), 1.0))
-    # Sums, powers and the exponents are each a few roundings off.
+    # Each sum, power and exponent is a few roundings off.
     margin = 1.0 + 64.0 * kernel.size * _EPSILON
     return float(margin * euclidean ** (1.0 - 1.0 / reach) * edge ** (1.0 / reach))
 
 
 def _largest_norm(lines, reciprocal):
-    """The largest ``‖·‖_p`` of the lines of a matrix; no power under- or overflows."""
+    """Returns the largest ``‖·‖_p`` of the rows of a matrix; no power under- or overflows."""
     size = np.abs(lines)
     largest = size.max(1, keepdims=True)
     if reciprocal == 0.0 or not largest.any():
@@ -217,7 +229,7 @@ def _largest_norm(lines, reciprocal):
 
 
 def _columns(kernel):
-    """``[in, …]``: for each input channel all that it reaches."""
+    """Returns the kernel as ``[in, …]``: for each input channel, its weights to all outputs."""
     if len(kernel.shape) == 2:
         return kernel
     module = np if isinstance(kernel, np.ndarray) else tf
@@ -225,11 +237,11 @@ def _columns(kernel):
 
 
 def _rows(kernel):
-    """``[out, …]``: for each output channel all that reaches it."""
+    """Returns the kernel as ``[out, …]``: for each output channel, its weights to all inputs."""
     module = np if isinstance(kernel, np.ndarray) else tf
     return module.transpose(module.reshape(kernel, [-1, kernel.shape[-1]]))
 
 
 def _is(reciprocal, value):
-    """Whether an exponent is that one for good; a learned one never is."""
+    """Returns whether an exponent has that value and keeps it; a learned one does not."""
     return not tf.is_tensor(reciprocal) and reciprocal == value

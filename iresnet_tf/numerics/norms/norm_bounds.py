@@ -1,7 +1,8 @@
 """Certified upper bounds of the spectral norm of matrices and of convolutions.
 
 Power iteration approaches a norm from below, so it cannot show that a layer is a contraction.  The
-figures here err upwards, rounding included: computed in float64, then widened by a stated margin.
+bounds here are never below the norm, rounding included: they are computed in float64, and then
+enlarged by a stated margin.
 The convolution is ``tf.nn.conv2d(x, kernel, 1, "SAME")`` of an image ``[height, width, in]``:
 
     (A x)[p] = Σ_t x[p + t − before] K[t],   before = ⌊(k − 1) / 2⌋,   x = 0 off the grid.
@@ -10,18 +11,19 @@ The convolution is ``tf.nn.conv2d(x, kernel, 1, "SAME")`` of an image ``[height,
 import functools
 import hashlib
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky_banded
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
-MAX_FLOPS, MAX_BYTES = 4e11, 1.5e9  # beyond either, no Cholesky factor: the torus bound must do
+MAX_FLOPS, MAX_BYTES = 4e11, 1.5e9  # a larger Cholesky factor is replaced by the torus bound
 CACHED_RESULTS = 1024
 EPSILON = np.finfo(np.float64).eps
 
 
 def _cached_by_content(bound):
-    """Remember the latest results of ``bound(kernel, …)`` by the values of the kernel."""
+    """Remembers the latest results of ``bound(kernel, …)`` by the values of the kernel."""
     results: dict[tuple, float] = {}  # least recently used first
 
     @functools.wraps(bound)
@@ -41,8 +43,8 @@ def _cached_by_content(bound):
 
 
 @_cached_by_content
-def dense_norm(kernel):
-    """``σ_max(W) ≤ σ̂ (1 + 10⁻¹² + 4 max(m, n) ε)``, σ̂ from a backward stable decomposition.
+def dense_norm(kernel: np.ndarray) -> float:
+    """Bounds ``σ_max(W) ≤ σ̂ (1 + 10⁻¹² + 4 max(m, n) ε)``, σ̂ from a backward stable decomposition.
 
     Args:
         kernel: array ``[m, n]`` of a dtype that float64 holds exactly.
@@ -64,8 +66,8 @@ def dense_norm(kernel):
 
 
 @_cached_by_content
-def torus_bound(kernel, grid):
-    """``‖A‖ ≤ max_ω σ_max(Σ_t K[t] e^{iω·t})``, ω the frequencies of a torus.
+def torus_bound(kernel: np.ndarray, grid: Sequence[int]) -> float:
+    """Bounds ``‖A‖ ≤ max_ω σ_max(Σ_t K[t] e^{iω·t})``, ω the frequencies of a torus.
 
     On a torus of size ``(height + kh − 1, width + kw − 1)`` no window reaches the grid from both
     sides, so ``A`` is the circular convolution restricted to images on the grid and read there: a
@@ -91,7 +93,7 @@ def torus_bound(kernel, grid):
     kh, kw, inputs, outputs = kernel.shape
     # One tap in a direction: all frequencies of that direction have the same response.
     height, width = (n + k - 1 if k > 1 else 1 for n, k in zip(grid, (kh, kw), strict=True))
-    # The kernel is real, so the response at −ω is the conjugate of that at ω: half will do.
+    # The kernel is real, so the response at −ω is the conjugate of that at ω: half is enough.
     rows = np.outer(np.arange(height), np.arange(kh)) % height
     columns = np.outer(np.arange(width // 2 + 1), np.arange(kw)) % width
     waves = np.kron(np.exp(2j * np.pi / height * rows), np.exp(2j * np.pi / width * columns))
@@ -108,8 +110,8 @@ def torus_bound(kernel, grid):
     return _rescaled(math.sqrt(largest), scale)
 
 
-def is_norm_at_most(kernel, grid, bound):
-    """``‖A‖ ≤ s  ⇔  s² I − AᵀA ⪰ 0``, by a banded Cholesky factor: True is a proof.
+def is_norm_at_most(kernel: np.ndarray, grid: Sequence[int], bound: float) -> bool:
+    """Decides ``‖A‖ ≤ s  ⇔  s² I − AᵀA ⪰ 0``, by a banded Cholesky factor: True is a proof.
 
     (Or ``AAᵀ``: the side of fewer channels, c.)  If the factorisation of a symmetric matrix M of
     bandwidth b ends, ``λ_min(M) ≥ −(2b + 1) γ max M_ii`` with ``γ ≈ (b + 2) ε/2``: the backward
@@ -146,7 +148,7 @@ def is_norm_at_most(kernel, grid, bound):
         return True
     if kernel.shape[:2] == (1, 1):
         return dense_norm(kernel[0, 0]) <= bound
-    bound = min(bound, 2 * np.abs(kernel).sum())  # to prove the less is to prove the more
+    bound = min(bound, 2 * np.abs(kernel).sum())  # a proof of a smaller bound is enough
     band = _negative_gram_band(kernel, grid)
     bandwidth, products = len(band) - 1, kernel.size // kernel.shape[2]
     band[0] += bound**2 * (1 - (2 * bandwidth + 1) * (bandwidth + products + 10) * EPSILON)
@@ -158,8 +160,8 @@ def is_norm_at_most(kernel, grid, bound):
 
 
 @_cached_by_content
-def convolution_norm(kernel, grid, tolerance=1e-3):
-    """``‖A‖ ≤ value ≤ (1 + tolerance) ‖A‖``.
+def convolution_norm(kernel: np.ndarray, grid: Sequence[int], tolerance: float = 1e-3) -> float:
+    """Returns a value with ``‖A‖ ≤ value ≤ (1 + tolerance) ‖A‖``.
 
     Lanczos estimates the norm from below.  The torus bound is the value if it is close enough;
     else ``is_norm_at_most`` narrows the bracket, usually at once.  Where the factor would cost more
@@ -208,7 +210,7 @@ def _rescaled(bound, scale):
 
 
 def _standard_form(kernel, grid):
-    """``(kernel / scale, grid, scale)`` of a convolution of the same norm, arguments checked.
+    """Returns ``(kernel / scale, grid, scale)`` of a convolution of the same norm.
 
     Its entries are below 2 (the scale is a power of two, so exactly), all its taps meet a pixel,
     it has no more inputs than outputs, and its grid is turned so that the band is narrow.
@@ -233,13 +235,13 @@ def _standard_form(kernel, grid):
 
 
 def _bandwidth(kernel, grid):
-    """Of the Gram matrix: two pixels interact if a window holds both.  One more than it need be."""
+    """Returns a bandwidth of the Gram matrix, where two pixels interact if a window holds both."""
     rows, columns = (min(k, n) - 1 for k, n in zip(kernel.shape[:2], grid, strict=True))
     return (rows * grid[1] + columns + 1) * kernel.shape[2]
 
 
 def _lanczos_norm(kernel, grid, tolerance):
-    """``√λ_max(AᵀA)`` from below, by Lanczos from a fixed start."""
+    """Estimates ``√λ_max(AᵀA)`` from below, by Lanczos iteration from a fixed start."""
     (height, width), (kh, kw, channels, _) = grid, kernel.shape
     matrix = kernel.reshape(kh * kw * channels, -1)
     row, column = (kh - 1) // 2, (kw - 1) // 2
@@ -268,7 +270,7 @@ def _lanczos_norm(kernel, grid, tolerance):
 
 
 def _negative_gram_band(kernel, grid):
-    """Lower band of ``−AᵀA`` as LAPACK stores it; channels vary fastest.
+    """Returns the lower band of ``−AᵀA`` as LAPACK stores it; channels vary fastest.
 
     Its block for the pixels q and q + d is ``−Σ_t K[t] K[t + d]ᵀ``, t being the taps by which an
     output on the grid sees q: all of them, except near the border.
@@ -298,7 +300,7 @@ def _negative_gram_band(kernel, grid):
 
 
 def _sees(first_pixel, last_pixel, first_tap, last_tap, size, taps):
-    """1 where the output that sees the pixel by the tap lies on the grid, else 0."""
+    """Returns 1 where the output that sees the pixel by the tap lies on the grid, else 0."""
     pixel, tap = np.arange(first_pixel, last_pixel)[:, None], np.arange(first_tap, last_tap)
     output = pixel - tap + (taps - 1) // 2
     return 1.0 * ((0 <= output) & (output < size))

@@ -1,4 +1,4 @@
-"""The leading singular value of an operator and its vectors, step by step or at once."""
+"""The leading singular value of an operator and its vectors, by steps or by Lanczos iteration."""
 
 from typing import NamedTuple
 
@@ -6,21 +6,22 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.numerics.execution import compiled
+from iresnet_tf.numerics.maps import Operator
 
 
 class SingularTriple(NamedTuple):
-    """``σ = ⟨u, A v⟩`` with unit ``u`` and ``v``: an estimate from below of ``‖A‖₂``."""
+    """``σ = ⟨u, A v⟩`` with unit ``u`` and ``v``, an estimate of ``‖A‖₂`` from below."""
 
     sigma: tf.Tensor
     u: tf.Tensor
     v: tf.Tensor
 
 
-def power_step(operator, v):
-    """One step of power iteration, ``u ← A v / ‖A v‖``, ``v ← Aᵀ u / ‖Aᵀ u‖``.
+def power_step(operator: Operator, v: tf.Tensor) -> SingularTriple:
+    """Takes one step of power iteration, ``u ← A v / ‖A v‖``, ``v ← Aᵀ u / ‖Aᵀ u‖``.
 
     Args:
-        operator: the pair ``(A, Aᵀ)``.
+        operator: ``A``.
         v: right vector, of the operator's input shape.
 
     Returns:
@@ -31,11 +32,11 @@ def power_step(operator, v):
     return SingularTriple(tf.norm(image), u, _normalise(image + _TINY * v))
 
 
-def gram_step(operator, v):
-    """``AᵀA v`` with a largest element of 1; ``v`` where it is zero or overflows.
+def gram_step(operator: Operator, v: tf.Tensor) -> tf.Tensor:
+    """Returns ``AᵀA v``, scaled to a largest element of 1; ``v`` if it is zero or overflows.
 
-    The direction that a `power_step` ends with, for a few operations: enough for all but the
-    last of several steps.
+    It has the direction in which a `power_step` ends, and takes fewer operations, so it serves
+    for all but the last of several steps.
     """
     image = operator.adjoint(operator(v))
     largest = tf.reduce_max(tf.abs(image))
@@ -44,21 +45,21 @@ def gram_step(operator, v):
     )
 
 
-def leading_triple(operator, v, tolerance=1e-4):
-    """The leading `SingularTriple` of ``A``, by Lanczos iteration with restarts.
+def leading_triple(operator: Operator, v: tf.Tensor, tolerance: float = 1e-4) -> SingularTriple:
+    """Returns the leading `SingularTriple` of ``A``, by Lanczos iteration with restarts.
 
-    A basis of the Krylov space of ``AᵀA`` (or of ``AAᵀ``, where that is smaller) is kept
-    orthonormal; when it is full, its leading Ritz vectors start the next one.  Nearly equal
-    leading singular values cost tens of applications where plain power iteration takes
-    thousands.  With the residual ``r = AᵀA v − σ² v`` and the component ``c`` of ``v`` along
-    the leading vector, ``‖A‖² − σ² ≤ ‖r‖ / c``: iteration stops at ``‖r‖ ≤ 0.1 · tolerance · σ²``.
-    The start is mixed with a fixed pseudo-random direction, so that a vector grown
-    orthogonal to the leading one cannot hide it.
+    It keeps an orthonormal basis of the Krylov space of ``AᵀA`` (or of ``AAᵀ``, if that is
+    smaller).  When the basis is full, its leading Ritz vectors start the next one.  Nearly equal
+    leading singular values then take tens of applications, where plain power iteration takes
+    thousands.  With the residual ``r = AᵀA v − σ² v`` and the component ``c`` of ``v`` along the
+    leading vector, ``‖A‖² − σ² ≤ ‖r‖ / c``; iteration stops at ``‖r‖ ≤ 0.1 · tolerance · σ²``.
+    The start is mixed with a fixed pseudo-random direction, in case ``v`` has become orthogonal
+    to the leading vector.
 
     Args:
-        operator: the pair ``(A, Aᵀ)``.
-        v: start vector, of the operator's input shape; any norm.
-        tolerance: relative accuracy asked of ``σ``.
+        operator: ``A``.
+        v: start vector of the operator's input shape, of any norm.
+        tolerance: relative accuracy of ``σ``.
 
     Returns:
         `SingularTriple`.  A zero operator gives ``σ = 0``.
@@ -70,10 +71,10 @@ def leading_triple(operator, v, tolerance=1e-4):
 
 
 _BASIS, _KEPT = 24, 6
-"""Vectors of a full basis, and those of them that start the next one."""
+"""Number of vectors of a full basis, and of those that start the next one."""
 
 _MOST_APPLICATIONS = 2000
-"""Applications of ``AᵀA`` after which no further basis is begun."""
+"""Number of applications of ``AᵀA`` after which no further basis is begun."""
 
 
 def _iterate(operator, v, tolerance):
@@ -88,12 +89,12 @@ def _iterate(operator, v, tolerance):
         return tf.reshape(back(there(tf.reshape(x, shape))), [-1])
 
     def extended(index, basis, images):
-        # What one more application adds to the space: to the best vector, then to the newest.
+        # One more application, to the best vector at first and then to the newest.
         w = images[tf.where(index == _KEPT, 0, index - 1)]
         length = tf.norm(w)
         for _ in range(2):
             w -= tf.linalg.matvec(basis, tf.linalg.matvec(basis, w), transpose_a=True)
-        # What is left of a dependent direction is rounding, and dropped.
+        # The rest of a dependent direction is rounding, and is dropped.
         kept = tf.norm(w)
         w *= tf.where(kept > 16.0 * epsilon * length, tf.math.reciprocal_no_nan(kept), 0.0)
         place = [[index]]
@@ -132,11 +133,11 @@ def _iterate(operator, v, tolerance):
     return power_step(operator, leading)
 
 
-# Leaves any image as it is, but keeps the direction of v where A is zero.
+# Too small to change an image, but it keeps the direction of v if A is zero.
 _TINY = 1e-12
 
 
 def _normalise(v):
-    # Scaled first, so that no square underflows.
+    # Scaled first, so that no square underflows or overflows.
     scaled = tf.math.divide_no_nan(v, tf.reduce_max(tf.abs(v)))
     return tf.math.divide_no_nan(scaled, tf.norm(scaled))

@@ -1,12 +1,12 @@
 """Anderson acceleration of the fixed-point iteration."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics.solvers.solver import Solver, select_rows
+from iresnet_tf.numerics.solvers.solver import Solver, State, select_rows
 
 
 class _Memory(NamedTuple):
@@ -81,10 +81,10 @@ class Anderson(Solver):
             raise ValueError(f"memory is at least 1; received {memory!r}.")
         self.memory = int(memory)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "memory": self.memory}
 
-    def initial_memory(self, batch, dimension, dtype):
+    def initial_memory(self, batch: tf.Tensor, dimension: int, dtype: tf.DType) -> Any:
         history = tf.zeros([batch, self.memory, dimension], dtype)
         vector = tf.zeros([batch, dimension], dtype)
         count = tf.zeros([batch], tf.int32)
@@ -102,7 +102,9 @@ class Anderson(Solver):
             failures=count,
         )
 
-    def next_iterate(self, state, residual, correction, improved):
+    def next_iterate(
+        self, state: State, residual: tf.Tensor, correction: tf.Tensor, improved: tf.Tensor
+    ) -> tuple[tf.Tensor, Any]:
         del residual
         last = state.memory
         best = select_rows(improved, correction, last.correction)

@@ -1,8 +1,11 @@
 """Picard's fixed-point iteration."""
 
-import keras
+from typing import Any
 
-from iresnet_tf.numerics.solvers.solver import Solver
+import keras
+import tensorflow as tf
+
+from iresnet_tf.numerics.solvers.solver import Solver, State
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -16,6 +19,8 @@ class Picard(Solver):
     Source: Behrmann et al. 2019 (arXiv:1811.00995), algorithm 1.
     """
 
-    def next_iterate(self, state, residual, correction, improved):
+    def next_iterate(
+        self, state: State, residual: tf.Tensor, correction: tf.Tensor, improved: tf.Tensor
+    ) -> tuple[tf.Tensor, Any]:
         del correction, improved
         return state.x + residual, state.memory

@@ -220,11 +220,11 @@ class Solver(Configured, abc.ABC):
         found = FixedPoint(x, last.iterations, last.best_norm, last.converged)
         return FixedPoint(*(tf.stop_gradient(each) for each in found))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"tolerance": self.tolerance, "max_iterations": self.max_iterations}
 
 
-def select_rows(condition, a, b):
+def select_rows(condition: tf.Tensor, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Returns the rows of ``a`` where the condition ``[batch]`` holds, else those of ``b``.
 
     It copies whole rows, where `tf.where` would look at every element.

@@ -1,0 +1,56 @@
+"""The class scores of a flow: what classifier and hybrid model have in common."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from iresnet_tf.layers import Invertible
+from iresnet_tf.models.flow import FlowModel
+from iresnet_tf.models.head import ClassifierHead
+from iresnet_tf.models.serving import as_signatures
+
+
+class ClassifyingModel(FlowModel):
+    """``H(F(x))``: a head ``H`` that scores classes, on the latent of an invertible ``F``.
+
+    Args:
+        layers: invertible layers, data side first.
+        classes: number of classes.
+        dropout: fraction dropped before the last dense layer.
+        **kwargs: options of the model that it is mixed into.
+
+    Raises:
+        ValueError: for fewer than two classes, or a dropout outside [0, 1).
+    """
+
+    def __init__(
+        self, layers: Iterable[Invertible], classes: int, *, dropout: float = 0.0, **kwargs: Any
+    ) -> None:
+        super().__init__(layers, **kwargs)
+        self.head = ClassifierHead(classes, dropout, name="head", dtype=self.dtype_policy)
+
+    @property
+    def classes(self) -> int:
+        return self.head.classes
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        if not self.head.built:
+            self.head.build((None, *self.flow._last_latent_shape()))
+
+    def classify(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns the logits of the classes, ``[batch, …event] → [batch, classes]``."""
+        return self.head(self.flow._last_latent(self.encode(x)))
+
+    def signatures(self) -> dict[str, Any]:
+        x = tf.TensorSpec([None, *self.flow.event_shape], self.compute_dtype)
+
+        def classify(x):
+            """Logits of the classes at points x of data space, as `encode` takes them."""
+            return {"logits": self.classify(x)}
+
+        return {**super().signatures(), **as_signatures((classify, x))}
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "classes": self.classes, "dropout": self.head.rate}

@@ -1,0 +1,225 @@
+"""Training by maximum likelihood: the objective, its steps and the figures they report."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from iresnet_tf.layers import Invertible
+from iresnet_tf.models.accumulation import accumulated
+from iresnet_tf.models.fitting import seed_value
+from iresnet_tf.models.flow import FlowModel
+from iresnet_tf.models.prior import Prior, as_prior
+from iresnet_tf.numerics import random
+from iresnet_tf.numerics.execution import replicas
+
+
+class LikelihoodModel(FlowModel):
+    """Fits a flow and its prior by the mean of ``−log p_Z(F(x)) − log |det ∂F/∂x|``, in nats.
+
+    Args:
+        layers, prior, preprocessing, seed: see `DensityModel`.
+        **kwargs: options of `keras.Model`.
+    """
+
+    _object_fields = ("layers", "preprocessing", "prior")
+
+    def __init__(
+        self,
+        layers: Sequence[Invertible],
+        *,
+        prior: Prior | str = "learned",
+        preprocessing: Sequence[Invertible] = (),
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(layers, preprocessing=preprocessing, seed=seed, **kwargs)
+        self.prior = as_prior(prior, self.dtype_policy)
+        self._trackers = {
+            name: keras.metrics.Mean(name=name) for name in ("loss", *self._reported())
+        }
+
+    def _reported(self) -> tuple[str, ...]:
+        """Returns the names of the per-sample figures that `_objective` returns."""
+        return ("log_prior", "log_det")
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        if not self.prior.built:
+            self.prior.build((None, *self.flow.latent_shape))
+        self.evaluation_seed = self.add_weight(
+            name="evaluation_seed",
+            shape=(2,),
+            dtype="int32",
+            initializer=lambda shape, dtype: tf.constant([self.noise_seed, -1], dtype),
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer | str = "adam",
+        jit_compile: bool = False,
+        accumulation_steps: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        """Compiles like `keras.Model.compile`, without a loss: the model has its own.
+
+        Args:
+            optimizer: optimizer of Keras, or its name.
+            jit_compile: whether XLA compiles a step; on a CPU it makes a step slower.
+            accumulation_steps: number of parts of a batch whose gradients are computed one after
+                the other and added up before the one step of the optimizer.  The step equals
+                that of the whole batch to rounding, and takes the memory of a part.
+            **kwargs: options of `keras.Model.compile`.
+
+        Raises:
+            ValueError: for a loss or metrics; for ``accumulation_steps`` below 1, or above 1
+                with ``jit_compile``, because XLA has no loop over parts.
+        """
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if kwargs.get(name) is not None:
+                raise ValueError(
+                    f"{type(self).__name__} brings its own loss (the mean negative "
+                    f"log-likelihood) and metrics; received {name}={kwargs[name]!r}. Leave it out."
+                )
+        if accumulation_steps != int(accumulation_steps) or accumulation_steps < 1:
+            raise ValueError(
+                f"accumulation_steps is an integer of at least 1; received {accumulation_steps!r}."
+            )
+        if jit_compile and accumulation_steps > 1:
+            raise ValueError(
+                "XLA cannot compile a batch in parts; received jit_compile=True and "
+                f"accumulation_steps={accumulation_steps}. Leave one of them out."
+            )
+        self.accumulation_steps = int(accumulation_steps)
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        config = super().get_compile_config()
+        return config and {**config, "accumulation_steps": self.accumulation_steps}
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [*self._trackers.values(), self.max_gradient]
+
+    # Steps.
+
+    def evaluate(
+        self, x: Any = None, y: Any = None, *, seed: int | None = None, **kwargs: Any
+    ) -> Any:
+        """Evaluates like `keras.Model.evaluate`; begins with refined spectral vectors.
+
+        Every evaluation draws the same noise and probes, so the figures of two evaluations
+        differ by the weights and the data alone.
+
+        Args:
+            x, y: data as for `fit`.
+            seed: integer that decides the noise and probes; the model's own by default.
+            **kwargs: options of `keras.Model.evaluate`.
+        """
+        self._build_for(x)
+        seed = self.noise_seed if seed is None else seed_value(seed)
+        self.evaluation_seed.assign([seed, -1])
+        return super().evaluate(x, y, **kwargs)
+
+    def train_step(self, data: tuple) -> dict[str, tf.Tensor]:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        seed = tf.stack([self.noise_seed, tf.cast(self.optimizer.iterations, tf.int32)])
+        seed = replicas.placed_seed(seed, tf.shape(x)[0])
+        batch, total = (x, y, sample_weight), self._weight(x, sample_weight)
+        # The weight of this replica's mean in the mean over all replicas.
+        share = replicas.global_weight_share(total)
+
+        def differentiate(part, part_seed):
+            x, y, sample_weight = part
+            weight = tf.math.divide_no_nan(self._weight(x, sample_weight), total)
+            with tf.GradientTape() as tape:
+                loss, figures = self._objective(x, y, sample_weight, part_seed, training=True)
+                loss *= weight
+                scaled = self.optimizer.scale_loss(loss * share)
+            return loss, figures, tape.gradient(scaled, self.trainable_variables)
+
+        if self.accumulation_steps == 1:
+            loss, figures, gradients = differentiate(batch, seed)
+        else:
+            loss, figures, gradients = accumulated(
+                differentiate,
+                batch,
+                seed,
+                parts=self.accumulation_steps,
+                variables=self.trainable_variables,
+                names=self._reported(),
+                dtype=self.compute_dtype,
+            )
+        self._descend(gradients)
+        report = self._report(x, loss, figures, sample_weight)
+        return {**report, "max_gradient": self.max_gradient.result()}
+
+    def test_step(self, data: tuple) -> dict[str, tf.Tensor]:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        self.evaluation_seed.assign_sub([0, 1])
+        seed = replicas.placed_seed(tf.identity(self.evaluation_seed.value), tf.shape(x)[0])
+        loss, figures = self._objective(x, y, sample_weight, seed, training=False)
+        return self._report(x, loss, figures, sample_weight)
+
+    # The objective.
+
+    def _objective(
+        self, x, y, sample_weight, seed: tf.Tensor, training: bool
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Returns the loss of a batch, and the per-sample figures that are reported with it."""
+        del y, training
+        return self._likelihood(x, sample_weight, seed)
+
+    def _likelihood(self, x, sample_weight, seed: tf.Tensor, context: tf.Tensor | None = None):
+        latent, log_det = self._latent(x, seed, context)
+        log_prior = self.prior.log_prob(latent)
+        loss = weighted_mean(-(log_prior + log_det), sample_weight)
+        return loss, {"log_prior": log_prior, "log_det": log_det}
+
+    def _latent(self, x, seed: tf.Tensor, context: tf.Tensor | None = None):
+        """``(F(x), log |det ∂F/∂x|)`` at ``x`` with its noise."""
+        noisy = self.dequantized(x, random.fold_in(seed, 0))
+        return self.flow.forward_and_log_det(noisy, seed=random.fold_in(seed, 1), context=context)
+
+    def _weight(self, x: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
+        """Returns the total weight of a batch, its number of examples unless they are weighted."""
+        if sample_weight is None:
+            return tf.cast(tf.shape(x)[0], self.compute_dtype)
+        return tf.reduce_sum(tf.cast(sample_weight, self.compute_dtype))
+
+    def _report(self, x, loss: tf.Tensor, figures: dict[str, tf.Tensor], sample_weight):
+        self._trackers["loss"].update_state(loss, sample_weight=self._weight(x, sample_weight))
+        for name, values in figures.items():
+            self._trackers[name].update_state(values, sample_weight)
+        results = self.get_metrics_result()
+        del results["max_gradient"]
+        return results
+
+    def get_metrics_result(self) -> dict[str, tf.Tensor]:
+        """Returns the metrics of `keras.Model`, and ``bits_per_dim`` for discrete data."""
+        results = super().get_metrics_result()
+        if self.dequantize is not None:
+            nats = -(results["log_prior"] + results["log_det"])
+            results["bits_per_dim"] = bits_per_dim(nats, self.dimension)
+        return results
+
+    def get_config(self) -> dict[str, Any]:
+        prior = keras.saving.serialize_keras_object(self.prior)
+        return {**super().get_config(), "prior": prior}
+
+
+def bits_per_dim(nats: float, dimension: int) -> float:
+    """``nats / (D ln 2)``, in bits per dimension."""
+    return nats / (dimension * math.log(2.0))
+
+
+def weighted_mean(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    """``Σ w v / Σ w`` over the batch; the plain mean without weights."""
+    if weights is None:
+        return tf.reduce_mean(values)
+    weights = tf.cast(tf.reshape(weights, [-1]), values.dtype)
+    return tf.math.divide_no_nan(tf.reduce_sum(weights * values), tf.reduce_sum(weights))
