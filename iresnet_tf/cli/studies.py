@@ -31,7 +31,7 @@ def _inverse(model, source, examples, **others):
 
 def _outliers(model, source, examples, *, against, data_dir):
     inside = source.examples("test", examples or 500).x
-    typical = source.initial_examples(0, len(inside)).numpy()
+    typical = source.initial_examples(len(inside), seed=0).numpy()
     others = {
         name: draw_outliers(name, inside, levels=source.levels, data_dir=data_dir)
         for name in against

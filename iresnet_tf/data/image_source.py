@@ -15,7 +15,8 @@ class ImageSource(StoredSource):
 
     Args:
         name: name of the data set.
-        load: function from ``"train"`` or ``"test"`` to `Examples`, images ``uint8``.
+        load: function from ``"train"`` or ``"test"`` to images ``uint8 [n, …]`` and classes
+            ``[n]`` or ``None``.
         shape: shape of one image.
         levels: number of levels.
         classes: number of classes, ``None`` for images without classes.
@@ -31,7 +32,7 @@ class ImageSource(StoredSource):
     def __init__(
         self,
         name: str,
-        load: Callable[[str], Examples],
+        load: Callable[[str], tuple[np.ndarray, np.ndarray | None]],
         shape: tuple[int, ...],
         *,
         levels: int = 256,

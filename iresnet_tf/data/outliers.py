@@ -54,7 +54,7 @@ def draw_outliers(
             f"{name} and the model's data are not both images, or both points. Choose a set of "
             "the same kind."
         )
-    if levels is not None:
+    if levels is not None and source.levels is not None:
         x = with_levels(with_channels(x, inside.shape[-1]), source.levels, levels)
     if x.shape[1:] != inside.shape[1:]:
         raise ValueError(

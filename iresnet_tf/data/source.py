@@ -81,7 +81,7 @@ class Source:
         """
         raise NotImplementedError
 
-    def initial_examples(self, seed: int, count: int = 1024) -> tf.Tensor:
+    def initial_examples(self, count: int = 1024, *, seed: int) -> tf.Tensor:
         """Returns ``count`` training examples for the data-dependent initialisation."""
         first = next(iter(self.stream(count, seed=seed)))
         return first if self.classes is None else first[0]
@@ -134,15 +134,20 @@ class StoredSource(Source):
 
     def decoded(self, x: np.ndarray) -> np.ndarray:
         """Returns the float32 examples that stored ones stand for."""
-        return x.astype(np.float32)
+        return as_float32(x)
 
     def stream(
         self, batch_size: int, *, seed: int, skip: int = 0, augmentation: str | None = None
     ) -> tf.data.Dataset:
         self._require_augmentable(augmentation)
         x, y = self.stored("train")
-        options = {"seed": seed, "skip": skip, "augmentation": augmentation}
-        return shuffled(x, y, batch_size, decode=self.decoded, **options)
+        return shuffled(
+            *(x, y, batch_size),
+            seed=seed,
+            skip=skip,
+            augmentation=augmentation,
+            decode=self.decoded,
+        )
 
     def examples(self, split: str, count: int | None = None) -> Examples:
         x, y = self.stored(split)
@@ -180,6 +185,11 @@ class ArraySource(StoredSource):
         return self._parts[split]
 
 
+def as_float32(x: np.ndarray) -> np.ndarray:
+    """Returns an array as float32."""
+    return np.asarray(x, np.float32)
+
+
 def require_split(split: str) -> None:
     """Raises `ValueError` for a split that no source has."""
     if split not in SPLITS:
@@ -194,7 +204,7 @@ def shuffled(
     seed: int,
     skip: int = 0,
     augmentation: str | None = None,
-    decode: Callable[[np.ndarray], np.ndarray] = np.float32,
+    decode: Callable[[np.ndarray], np.ndarray] = as_float32,
 ) -> tf.data.Dataset:
     """Returns endless batches of arrays; every pass over the examples has a new order.
 

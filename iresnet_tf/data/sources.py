@@ -62,7 +62,12 @@ def get(
             "source of your own as training.train(…, source=source), or register its class with "
             "iresnet_tf.data.register."
         )
-    options = {"size": size, "pad_to": pad_to, "bits": bits, "only_class": only_class}
+    options: dict[str, Any] = {
+        "size": size,
+        "pad_to": pad_to,
+        "bits": bits,
+        "only_class": only_class,
+    }
     options |= {"table": table, "validation_examples": validation_examples or None}
     given = {option: value for option, value in options.items() if value is not None}
     return kind.open(name, data_dir=None if data_dir is None else os.fspath(data_dir), **given)

@@ -56,8 +56,9 @@ def build_layers(
     fields["log_det"] = build_log_det(options.log_det)
     fields["solver"] = build_solver(options)
     del fields["tolerance"]
-    make = {"vector": architectures.vector_flow, "image": architectures.image_flow}[architecture]
-    return make(**fields)
+    if architecture == "vector":
+        return architectures.vector_flow(**fields)
+    return architectures.image_flow(**fields)
 
 
 def build_preprocessing(
@@ -79,7 +80,7 @@ def build_preprocessing(
                 "data.preprocessing=standardize leaves levels as they are, and levels have no "
                 f"density; a {preset.task.kind} model takes center or logit."
             )
-        x = np.asarray(source.initial_examples(seed, 4096))
+        x = np.asarray(source.initial_examples(4096, seed=seed))
         axes = tuple(range(x.ndim - 1))
         mean, stddev = x.mean(axes), x.std(axes)
         return [Standardize(np.round(mean, 2), np.maximum(np.round(stddev, 2), 1.0))]
@@ -91,7 +92,7 @@ def build_log_det(options: configuration.LogDet) -> log_det.LogDet:
     """Returns the estimator of the log-determinant that a configuration describes."""
     if options.estimator == "exact":
         return log_det.Exact()
-    shared = {
+    shared: dict[str, Any] = {
         "probes": options.probes,
         "distribution": options.distribution,
         "series_dtype": options.series_dtype,

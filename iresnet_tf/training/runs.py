@@ -228,7 +228,7 @@ def _initialized(preset: Preset, source: Source, seed: int) -> FlowModel:
     """Returns the model before its first step."""
     model = build_model(preset, source, seed=seed)
     model.compile(build_optimizer(preset), **compile_options(preset))
-    model.initialize(source.initial_examples(seed))
+    model.initialize(source.initial_examples(seed=seed))
     return model
 
 

@@ -1,6 +1,7 @@
 """Pictures of the samples and the reconstructions of a model."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -34,7 +35,7 @@ def samples(
         labels: classes ``[count]``, for a model whose prior takes labels.
         names: names of the elements of a vector.
     """
-    condition = {} if labels is None else {"labels": labels}
+    condition: dict[str, Any] = {} if labels is None else {"labels": labels}
     drawn = np.asarray(model.sample(count, temperature=temperature, seed=seed, **condition))
     if model.dequantize is not None:
         return image_grid(drawn, model.dequantize.levels)

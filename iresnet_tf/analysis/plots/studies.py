@@ -82,7 +82,7 @@ def inverse(study: InverseStudy) -> Figure:
     """Draws the error of the inverse by the number of iterations, one line for each curve."""
     block = study.block
     figure = new_figure(11.0 if block else 7.0, 4.6)
-    panels = np.atleast_1d(figure.subplots(1, 2 if block else 1))
+    panels = figure.subplots(1, 2 if block else 1, squeeze=False)[0]
     scaled = sum(not curve.name.startswith("trained") for curve in study.curves)
     colours = iter(colormaps["plasma"](np.linspace(0.0, 0.85, scaled)))
     for curve in study.curves:
@@ -131,7 +131,7 @@ def outliers(study: OutlierStudy) -> Figure:
     """Draws ROC curves: one panel for each score, one line for each set of outliers."""
     scores = sorted({curve.score for curve in study.curves})
     figure = new_figure(5.2 * len(scores), 4.8)
-    for axes, score in zip(np.atleast_1d(figure.subplots(1, len(scores))), scores):
+    for axes, score in zip(figure.subplots(1, len(scores), squeeze=False)[0], scores):
         for curve in (curve for curve in study.curves if curve.score == score):
             label = f"{curve.against} (AUC {curve.auc:.3f})"
             axes.plot(curve.false_positive_rate, curve.true_positive_rate, label=label)

@@ -13,8 +13,8 @@ def point_pairs(first: np.ndarray, second: np.ndarray) -> Figure:
     first, second = np.asarray(first), np.asarray(second)
     figure = new_figure(5.0, 5.0)
     axes = figure.subplots()
-    axes.scatter(*first.T, s=40, facecolors="none", edgecolors=BLUE, label="data")
-    axes.scatter(*second.T, s=6, color=RED, label="reconstruction")
+    axes.scatter(first[:, 0], first[:, 1], s=40, facecolors="none", edgecolors=BLUE, label="data")
+    axes.scatter(second[:, 0], second[:, 1], s=6, color=RED, label="reconstruction")
     axes.legend(frameon=False)
     figure.tight_layout()
     return figure

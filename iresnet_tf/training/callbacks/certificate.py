@@ -27,7 +27,7 @@ class Certificate(keras.callbacks.Callback):
         super().__init__()
         self.stop, self.every = stop, every
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if (epoch + 1) % self.every:
             return
         bounds = lipschitz_bounds(self.model)

@@ -31,7 +31,7 @@ class Checkpoints(keras.callbacks.Callback):
         super().__init__()
         self.run, self.save = run, save
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.save(self.model, self.run.checkpoint(int(self.model.optimizer.iterations.numpy())))
         for old in self.run.latest_checkpoints()[self.KEPT :]:
             old.unlink()
@@ -54,7 +54,7 @@ class Validation(keras.callbacks.Callback):
         super().__init__()
         self.x, self.y, self.batch_size = x, y, batch_size
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         with averaged_weights(self.model):
             metrics = self.model.evaluate(
                 self.x, self.y, batch_size=self.batch_size, verbose=0, return_dict=True
@@ -79,7 +79,7 @@ class BestCheckpoint(keras.callbacks.Callback):
         self.run, self.save, self.monitor = run, save, monitor
         self.sign = -1.0 if monitor == "val_accuracy" else 1.0
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         before = [self.sign * line[self.monitor] for line in self.run.read_history()[:epoch]]
         if self.sign * logs[self.monitor] < min(before, default=float("inf")):
             with averaged_weights(self.model):

@@ -33,23 +33,23 @@ class EMA(keras.callbacks.Callback):
         super().__init__()
         self._exchanged = contextlib.ExitStack()
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Any = None) -> None:
         if not self.model.optimizer.use_ema:
             raise ValueError(
                 "The optimizer keeps no moving average. Make it with use_ema=True, for example "
                 "keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=0.99)."
             )
 
-    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_test_begin(self, logs: Any = None) -> None:
         self._exchanged.enter_context(averaged_weights(self.model))
         step = self.model.test_function
         self._exchanged.callback(setattr, self.model, "test_function", step)
         self.model.test_function = self._guarded(step)
 
-    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+    def on_test_end(self, logs: Any = None) -> None:
         self._exchanged.close()
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_end(self, logs: Any = None) -> None:
         refresh(self.model)
 
     def _guarded(self, step):

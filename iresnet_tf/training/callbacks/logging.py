@@ -21,10 +21,10 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self.steps, self.done = steps, done
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Any = None) -> None:
         self.bar = tqdm.tqdm(total=self.steps, initial=self.done, unit="step", mininterval=1.0)
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.bar.update(1)
         if batch % 10 == 0:
             shown = [name for name in ("bits_per_dim", "loss") if name in logs][:1]
@@ -32,7 +32,7 @@ class Progress(keras.callbacks.Callback):
                 {name: f"{float(logs[name]):.3f}" for name in shown}, refresh=False
             )
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_end(self, logs: Any = None) -> None:
         self.bar.close()
 
 
@@ -47,7 +47,7 @@ class History(keras.callbacks.Callback):
         super().__init__()
         self.path = path
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         step = int(self.model.optimizer.iterations.numpy())
         line = {"epoch": epoch + 1, "step": step, **{k: float(v) for k, v in logs.items()}}
         with self.path.open("a") as file:
@@ -69,7 +69,7 @@ class Scalars(keras.callbacks.Callback):
         super().__init__()
         self.writer = writer
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         with self.writer.as_default(step=int(self.model.optimizer.iterations.numpy())):
             for name, value in logs.items():
                 tf.summary.scalar(name, value)

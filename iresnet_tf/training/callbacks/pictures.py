@@ -70,7 +70,7 @@ class Pictures(keras.callbacks.Callback):
             )
         super().set_model(model)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if (epoch + 1) % self.every == 0:
             with averaged_weights(self.model):
                 self.draw()

@@ -28,7 +28,7 @@ class Spectra(keras.callbacks.Callback):
         super().__init__()
         self.writer = writer or tf.summary.create_noop_writer()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         sigmas = [
             min(float(layer.spectral_norm()), layer.lipschitz_target())
             for layer in spectral_layers(self.model)

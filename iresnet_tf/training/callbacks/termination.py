@@ -22,7 +22,7 @@ class TerminateOnNaN(keras.callbacks.Callback):
         model.fit(x, callbacks=[irn.callbacks.TerminateOnNaN()])
     """
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         metrics = ("loss", "max_gradient")
         broken = [name for name in metrics if not math.isfinite(logs.get(name, 0.0))]
         if not broken:
