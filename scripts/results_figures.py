@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from iresnet_tf.models import bits_per_dim
-from iresnet_tf.training.run_folder import RunFolder
-from iresnet_tf.training import open_source
+from iresnet_tf.training import RunFolder, open_source
 
 IMAGES = pathlib.Path(__file__).parents[1] / "docs" / "pages" / "images"
 CURVES = {
