@@ -14,13 +14,12 @@ import click
 import keras
 import measuring
 
-from iresnet_tf.analysis.evaluation import negative_log_likelihoods
+from iresnet_tf.analysis.likelihood import negative_log_likelihoods
 from iresnet_tf.models import bits_per_dim
 from iresnet_tf.numerics import log_det
-from iresnet_tf.training import presets
+from iresnet_tf.training import open_source, presets
 from iresnet_tf.training.assembly import build_model, build_optimizer, compile_options
 from iresnet_tf.training.averaging import averaged_weights
-from iresnet_tf.training.train import open_source
 
 
 class Curve(keras.callbacks.Callback):
@@ -54,10 +53,10 @@ def main(preset, overrides, passes, out):
     measuring.set_threads(1)
     source = open_source(preset)
     keras.utils.set_random_seed(0)
-    model = build_model(preset, source, 0)
+    model = build_model(preset, source, seed=0)
     model.compile(build_optimizer(preset), **compile_options(preset))
-    model.initialize(source.initial_examples(0))
-    curve = Curve(source.examples("test", preset.evaluation_examples)[0], passes)
+    model.initialize(source.initial_examples(seed=0))
+    curve = Curve(source.examples("test", preset.evaluation_examples).x, passes)
     model.fit(
         source.stream(preset.batch_size, seed=0),
         epochs=preset.epochs,

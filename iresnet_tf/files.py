@@ -1,32 +1,34 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 import contextlib
 import json
 import os
 import pathlib
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 
 @contextlib.contextmanager
-def written_whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Gives a path next to ``path`` to write to, and renames it to ``path`` at the end.
+def written_whole(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """Yields a temporary path for a file or a folder, which replaces ``path`` on success.
 
-    If the block fails, what it wrote is removed and ``path`` stays as it was.
+    The temporary path has the name of ``path`` and is on the same disk.  If the block fails,
+    it is removed and ``path`` remains as it was.
 
-    Args:
-        path: the file to write; its folder must exist.
+    Example::
+
+        with written_whole("numbers.npy") as partial:
+            np.save(partial, numbers)
     """
     path = pathlib.Path(path)
-    partial = path.with_name(f".partial-{path.name}")
-    try:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as folder:
+        partial = pathlib.Path(folder) / path.name
         yield partial
         os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
-def write_json(path: str | os.PathLike, data: Any) -> None:
-    """Writes data as indented JSON, whole or not at all."""
+def write_json(path: str | os.PathLike[str], data: Any) -> None:
+    """Writes indented JSON, whole or not at all."""
     with written_whole(path) as partial:
         partial.write_text(json.dumps(data, indent=2) + "\n")

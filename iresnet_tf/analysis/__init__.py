@@ -1,35 +1,30 @@
-"""Evaluations, certificates and studies of trained models, and their pictures."""
+"""Evaluations, certificates and studies of a model; `plots` draws their results."""
 
 from iresnet_tf.analysis import plots
-from iresnet_tf.analysis.certificate import certify
-from iresnet_tf.analysis.evaluation import (
-    classification,
-    evaluate,
-    likelihood,
-    negative_log_likelihoods,
-    reconstruction,
-)
-from iresnet_tf.analysis.interpolation import interpolate
-from iresnet_tf.analysis.inverse_error import inverse_study
-from iresnet_tf.analysis.log_det_bias import log_det_study
-from iresnet_tf.analysis.outlier_scores import out_of_distribution
-from iresnet_tf.analysis.samples import reconstructed, samples_figure
-from iresnet_tf.analysis.spectra import singular_values, spectrum
+from iresnet_tf.analysis.certificate import Certificate, certify
+from iresnet_tf.analysis.evaluation import Evaluation, evaluate
+from iresnet_tf.analysis.interpolation import Interpolation, interpolate
+from iresnet_tf.analysis.inverse_study import InverseStudy, study_inverse
+from iresnet_tf.analysis.log_det_study import LogDetStudy, study_log_det
+from iresnet_tf.analysis.outlier_study import OutlierStudy, study_outliers
+from iresnet_tf.analysis.results import Result
+from iresnet_tf.analysis.spectrum_study import SpectrumStudy, study_spectrum
 
 __all__ = [
+    "Certificate",
+    "Evaluation",
+    "Interpolation",
+    "InverseStudy",
+    "LogDetStudy",
+    "OutlierStudy",
+    "Result",
+    "SpectrumStudy",
     "certify",
-    "classification",
     "evaluate",
     "interpolate",
-    "inverse_study",
-    "likelihood",
-    "log_det_study",
-    "negative_log_likelihoods",
-    "out_of_distribution",
     "plots",
-    "reconstructed",
-    "reconstruction",
-    "samples_figure",
-    "singular_values",
-    "spectrum",
+    "study_inverse",
+    "study_log_det",
+    "study_outliers",
+    "study_spectrum",
 ]

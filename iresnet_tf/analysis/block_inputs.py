@@ -1,4 +1,4 @@
-"""The points that reach each residual block of a flow."""
+"""The inputs of the residual blocks of a flow."""
 
 from collections.abc import Iterator
 
@@ -11,16 +11,13 @@ def block_inputs(layer: Invertible, x: tf.Tensor) -> Iterator[tuple[ResidualBloc
     """Yields every residual block of an invertible layer in order, with the batch it receives.
 
     Args:
-        layer: a built invertible layer without a context.
-        x: ``[batch, …event]``, the batch that the layer receives.
-
-    Yields:
-        `ResidualBlock` and ``[batch, …event of the block]``.
+        layer: a built invertible layer.
+        x: ``[batch, …event]``, the input of the layer.
 
     Raises:
-        ValueError: for a layer that takes a context.
+        ValueError: for a conditional layer, because no context is given.
     """
-    layer._condition(None, x)  # raises for a layer that takes a context
+    layer._condition(None, x)
     if isinstance(layer, ResidualBlock):
         yield layer, x
     elif isinstance(layer, FactorOut):

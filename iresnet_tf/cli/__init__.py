@@ -1,35 +1,16 @@
-"""The ``iresnet`` command: its group, its plugins, and its errors."""
+"""The ``iresnet`` command: one module for each group of its subcommands."""
 
 import click
-import tensorflow as tf
 
-from iresnet_tf.cli import evaluation, pictures, studies, training
+from iresnet_tf.cli.evaluation import certify, evaluate
+from iresnet_tf.cli.pictures import interpolate, reconstruct, sample
 from iresnet_tf.cli.plugins import import_plugin
-from iresnet_tf.training.strategies import WorkerLostError
-
-_EXPLAINED = (ValueError, FileNotFoundError, FileExistsError, ConnectionError, WorkerLostError)
-
-
-class _ExplainedGroup(click.Group):
-    """A group that shows errors which tell the user what to do without a traceback."""
-
-    def invoke(self, ctx):
-        try:
-            return super().invoke(ctx)
-        except _EXPLAINED as error:
-            raise click.ClickException(str(error)) from error
-        except tf.errors.InvalidArgumentError as error:
-            raise click.ClickException(error.message) from error
+from iresnet_tf.cli.serving import export
+from iresnet_tf.cli.studies import analyze
+from iresnet_tf.cli.training import presets, train
 
 
-@click.group(
-    cls=_ExplainedGroup,
-    commands=[
-        *(training.list_presets, training.train_preset),
-        *(evaluation.evaluate, evaluation.certify, evaluation.export),
-        *(pictures.sample, pictures.reconstruct, pictures.interpolate, studies.analyze),
-    ],
-)
+@click.group()
 @click.option(
     "--plugin",
     "plugins",
@@ -42,3 +23,17 @@ def main(plugins: tuple[str, ...]) -> None:
     """Invertible residual networks: train, evaluate, sample, certify."""
     for plugin in plugins:
         import_plugin(plugin)
+
+
+for command in (
+    presets,
+    train,
+    evaluate,
+    sample,
+    reconstruct,
+    interpolate,
+    analyze,
+    export,
+    certify,
+):
+    main.add_command(command)

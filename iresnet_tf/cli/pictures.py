@@ -1,35 +1,40 @@
-"""The commands that draw samples, reconstructions and paths of a run."""
+"""The subcommands that draw data: ``sample``, ``reconstruct`` and ``interpolate``."""
 
 import json
+import pathlib
 
 import click
 
 from iresnet_tf import analysis
 from iresnet_tf.analysis import plots
-from iresnet_tf.cli import options
-from iresnet_tf.cli.files import load_run, require_new, write_picture
+from iresnet_tf.analysis.evaluation import reconstruction
+from iresnet_tf.cli.options import PATH, SEED, clear_errors, data_dir
+from iresnet_tf.cli.output import require_new, write_picture
+from iresnet_tf.cli.runs import open_run
 from iresnet_tf.data import tables
-
-_picture_option = click.option(
-    "--out",
-    required=True,
-    type=options.PATH,
-    help="The PNG to write; its numbers are written next to it.",
-)
 
 
 @click.command()
-@options.run_argument
+@click.argument("run", type=PATH)
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--label", type=click.IntRange(0), help="One class, of a conditional prior.")
+@click.option("--label", type=click.IntRange(0), help="One class, for a conditional prior.")
 @click.option("--temperature", type=click.FloatRange(0.0, min_open=True), default=1.0)
-@options.seed_option
-@click.option("--out", required=True, type=options.PATH, help="The PNG to write, or a CSV file.")
-@options.data_dir_option
-def sample(run, count, label, temperature, seed, out, data_dir):
-    """Draw samples of RUN into a picture; of vectors also into a table, --out FILE.csv."""
+@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option("--out", required=True, type=PATH, help="The PNG to write; for vectors also CSV.")
+@data_dir
+@clear_errors
+def sample(
+    run: pathlib.Path,
+    count: int,
+    label: int | None,
+    temperature: float,
+    seed: int,
+    out: pathlib.Path,
+    data_dir: pathlib.Path | None,
+) -> None:
+    """Draw samples of RUN into a picture; vectors into a table, if --out ends in .csv."""
     require_new(out, ".png", ".csv")
-    model, source = load_run(run, data_dir)
+    model, source = open_run(run, data_dir=data_dir)
     if not model.has_density:
         raise ValueError(f"{run} is a classifier: it has no density to sample from.")
     if label is not None and not model.prior.takes_labels:
@@ -38,65 +43,68 @@ def sample(run, count, label, temperature, seed, out, data_dir):
         if source.levels is not None:
             raise ValueError(f"{run} is a model of images: give an --out that ends in .png.")
         out.parent.mkdir(parents=True, exist_ok=True)
-        names = source.columns or ("x1", "x2")
-        tables.write(out, names, model.sample(count, temperature=temperature, seed=seed))
+        samples = model.sample(count, temperature=temperature, seed=seed)
+        tables.write(out, source.columns or ("x1", "x2"), samples)
         click.echo(f"wrote {out}")
         return
-    figure = analysis.samples_figure(
+    picture = plots.samples(
         model,
-        source.examples("test")[0],
-        count,
+        source.examples("test").x,
+        count=count,
         temperature=temperature,
-        labels=None if label is None else [label] * count,
         seed=seed,
+        labels=None if label is None else [label] * count,
         names=source.columns,
     )
     numbers = {"count": count, "temperature": temperature, "seed": seed, "label": label}
-    write_picture(figure, numbers, out)
+    write_picture(picture, numbers, out)
 
 
 @click.command()
-@options.run_argument
+@click.argument("run", type=PATH)
 @click.option("--count", type=click.IntRange(1), default=32, show_default=True)
-@_picture_option
-@options.data_dir_option
-def reconstruct(run, count, out, data_dir):
-    """Draw test data and what comes back through RUN's forward map and its inverse."""
+@click.option("--out", required=True, type=PATH, help="The PNG to write; numbers next to it.")
+@data_dir
+@clear_errors
+def reconstruct(
+    run: pathlib.Path, count: int, out: pathlib.Path, data_dir: pathlib.Path | None
+) -> None:
+    """Show test data and what RUN's forward map followed by its inverse makes of them."""
     require_new(out, ".png")
-    model, source = load_run(run, data_dir)
-    shown = source.examples("test", count)[0]
-    restored = analysis.reconstructed(model, shown)
-    if source.event_shape == (2,):
-        figure = plots.point_pairs(shown, restored)
-    elif source.levels is None:
-        figure = plots.columns({"data": shown, "reconstruction": restored}, source.columns)
-    else:
-        figure = plots.pairs(shown, restored, source.levels)
-    numbers = analysis.reconstruction(model, shown)
-    write_picture(figure, numbers, out)
+    model, source = open_run(run, data_dir=data_dir)
+    x = source.examples("test", count).x
+    picture = plots.reconstructions(model, x, levels=source.levels, names=source.columns)
+    numbers = reconstruction(model, x).as_dict()
+    write_picture(picture, numbers, out)
     click.echo(json.dumps(numbers, indent=2))
 
 
 @click.command()
-@options.run_argument
+@click.argument("run", type=PATH)
 @click.option("--pairs", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--steps", type=click.IntRange(2), default=9, show_default=True)
 @click.option("--spherical", is_flag=True, help="Arcs around the latents' origin, not lines.")
-@_picture_option
-@options.data_dir_option
-def interpolate(run, pairs, steps, spherical, out, data_dir):
-    """Draw paths in latent space between test examples of RUN."""
+@click.option("--out", required=True, type=PATH, help="The PNG to write; numbers next to it.")
+@data_dir
+@clear_errors
+def interpolate(
+    run: pathlib.Path,
+    pairs: int,
+    steps: int,
+    spherical: bool,
+    out: pathlib.Path,
+    data_dir: pathlib.Path | None,
+) -> None:
+    """Show paths in latent space between test examples of RUN."""
     require_new(out, ".png")
-    model, source = load_run(run, data_dir)
-    test = source.examples("test", 2 * pairs)[0]
-    half = len(test) // 2
-    study = analysis.interpolate(
-        model,
-        test[:half],
-        test[half : 2 * half],
+    model, source = open_run(run, data_dir=data_dir)
+    x = source.examples("test", 2 * pairs).x
+    half = len(x) // 2
+    result = analysis.interpolate(
+        *(model, x[:half], x[half : 2 * half]),
         steps=steps,
         spherical=spherical,
         levels=source.levels,
     )
-    write_picture(plots.paths(study), study.as_dict(), out)
-    click.echo(json.dumps(study.as_dict(), indent=2))
+    write_picture(plots.interpolation(result), result.as_dict(), out)
+    click.echo(json.dumps(result.as_dict(), indent=2))

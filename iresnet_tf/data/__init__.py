@@ -1,22 +1,20 @@
-"""Data sets: 2-D densities, scikit-learn's digits, TFDS's images, tables of numbers."""
+"""Data sources: 2-D densities, digits, images of TensorFlow Datasets, tables, and outliers."""
 
 from iresnet_tf.data import densities, digits, images, tables
-from iresnet_tf.data.image_source import ImageSource
-from iresnet_tf.data.source import Source, shuffled
+from iresnet_tf.data.outliers import draw_outliers
+from iresnet_tf.data.source import ArraySource, Examples, Source
 from iresnet_tf.data.sources import get, names, register
-from iresnet_tf.data.vector_sources import TableRows, Toy
 
 __all__ = [
-    "ImageSource",
+    "ArraySource",
+    "Examples",
     "Source",
-    "TableRows",
-    "Toy",
     "densities",
     "digits",
+    "draw_outliers",
     "get",
     "images",
     "names",
     "register",
-    "shuffled",
     "tables",
 ]

@@ -1,78 +1,73 @@
-"""The sources of data, by name."""
+"""Data sources by name."""
 
 import os
-from collections.abc import Callable
 from typing import Any
 
-from iresnet_tf.data import densities, images
+from iresnet_tf.data.density_source import DensitySource
 from iresnet_tf.data.image_source import ImageSource
 from iresnet_tf.data.source import Source
-from iresnet_tf.data.vector_sources import TableRows, Toy
+from iresnet_tf.data.table_source import TableSource
 
-_REGISTERED: dict[str, Callable[..., Source]] = {}
+_KINDS: list[type[Source]] = [DensitySource, ImageSource, TableSource]
+
+
+def register(kind: type[Source]) -> type[Source]:
+    """Lets `get`, and so every preset, find the sources of a class by their names.
+
+    Use it as a decorator of a subclass of `Source` that has `Source.names` and `Source.open`.
+    A class registered later comes first.
+    """
+    _KINDS.insert(0, kind)
+    return kind
 
 
 def names() -> tuple[str, ...]:
-    """Returns the name of every source; ``tfds:NAME`` is any TFDS set of images besides."""
-    toys = (f"toy-{name}" for name in densities.NAMES)
-    return (*toys, "digits", *images.NAMES, *_REGISTERED)
-
-
-def register(name: str, factory: Callable[..., Source]) -> None:
-    """Makes a source of your own known to presets by its name.
-
-    Args:
-        name: the name, as in ``data.name`` of a preset.
-        factory: a `Source` class or another function; called with the keywords ``data_dir`` and
-            ``validation_examples``, it returns a `Source`.
-
-    Raises:
-        ValueError: if a source of that name exists.
-    """
-    if name in (*names(), "table") and _REGISTERED.get(name) is not factory:
-        raise ValueError(f"There is a source {name!r} already. Choose another name.")
-    _REGISTERED[name] = factory
+    """Returns the name of every source; in addition, ``tfds:NAME`` is any TFDS set of images."""
+    return tuple(name for kind in _KINDS for name in kind.names())
 
 
 def get(
     name: str,
-    data_dir: str | os.PathLike | None = None,
-    validation_examples: int = 0,
     *,
+    data_dir: str | os.PathLike[str] | None = None,
+    validation_examples: int = 0,
+    size: int | None = None,
+    pad_to: int | None = None,
+    bits: int | None = None,
+    only_class: int | None = None,
     table: dict[str, Any] | None = None,
-    **image_options: Any,
 ) -> Source:
     """Returns the source of that name.
 
     Args:
-        name: one of `names`, ``tfds:NAME``, or ``table``.
-        data_dir: the TFDS directory; TFDS's own default if ``None``.
-        validation_examples: number of examples that are held out of the stream.
-        table: for a table, the arguments of `TableRows`.
-        **image_options: for images, ``size``, ``pad_to``, ``bits`` and ``only_class`` of
-            `ImageSource`; ``None`` for those that are not used.
+        name: one of `names`, or ``tfds:NAME``.
+        data_dir: folder of the TFDS data sets; ``None`` is the default folder of TFDS.
+        validation_examples: number of examples at the end of the training split that the stream
+            leaves out.
+        size: the central square of every image is resized to ``size × size``.
+        pad_to: side of the grid on which smaller images are centred, with zeros around them.
+        bits: number of bits of a pixel that are kept.
+        only_class: the class whose examples alone are kept.
+        table: for ``"table"``, the arguments of `iresnet_tf.data.table_source.TableSource`.
 
     Raises:
         ValueError: for an unknown name, or an option that the data do not allow.
-        FileNotFoundError: for a TFDS set that is not prepared and cannot be downloaded.
+        FileNotFoundError: for a TFDS set that is not prepared and cannot be downloaded, or a
+            table that does not exist.
     """
-    given = {option: value for option, value in image_options.items() if value is not None}
-    if name in (*images.NAMES, "digits") or name.startswith("tfds:"):
-        options = {"data_dir": data_dir, "validation_examples": validation_examples, **given}
-        return ImageSource(name, **options)
-    if given:
-        raise ValueError(f"{', '.join(given)} are for images; {name} has none.")
-    if name == "table":
-        return TableRows(**table or {}, validation_examples=validation_examples)
-    if name in _REGISTERED:
-        return _REGISTERED[name](data_dir=data_dir, validation_examples=validation_examples)
-    if name.removeprefix("toy-") not in densities.NAMES or not name.startswith("toy-"):
+    kind = next((kind for kind in _KINDS if kind.has(name)), None)
+    if kind is None:
         raise ValueError(
-            f"The data set is one of {list(names())}, or tfds:NAME; received {name!r}."
+            f"The data set is one of {list(names())}, or tfds:NAME; received {name!r}. Pass a "
+            "source of your own as training.train(…, source=source), or register its class with "
+            "iresnet_tf.data.register."
         )
-    if validation_examples:
-        raise ValueError(
-            f"{name} is an endless stream of points: it has no validation_examples; received "
-            f"{validation_examples}."
-        )
-    return Toy(name)
+    options: dict[str, Any] = {
+        "size": size,
+        "pad_to": pad_to,
+        "bits": bits,
+        "only_class": only_class,
+    }
+    options |= {"table": table, "validation_examples": validation_examples or None}
+    given = {option: value for option, value in options.items() if value is not None}
+    return kind.open(name, data_dir=None if data_dir is None else os.fspath(data_dir), **given)

@@ -1,10 +1,12 @@
-"""Small models and data that the tests of the studies share."""
+"""Small models and data for the tests of the studies."""
 
 import numpy as np
 
 import iresnet_tf as irn
 from iresnet_tf import layers
 from iresnet_tf.models import architectures
+
+POINTS = np.random.default_rng(2).normal(size=(8, 2)).astype(np.float32)
 
 
 def image_model(grid=(8, 8), channels=1, **options):
@@ -31,6 +33,3 @@ def linear_model(matrix):
     layers.spectral_layers(model)[0].kernel.assign(matrix)
     layers.refresh(model, 1e-6)
     return model
-
-
-POINTS = np.random.default_rng(2).normal(size=(8, 2)).astype(np.float32)

@@ -6,28 +6,31 @@ from study_examples import POINTS, image_model, images, linear_model
 
 import iresnet_tf as irn
 from iresnet_tf import layers
-from iresnet_tf.analysis import interpolation
+from iresnet_tf.analysis import (
+    interpolation,
+    plots,
+)
 from iresnet_tf.models import architectures
 
 
 def test_paths_begin_and_end_at_the_data():
     model, x = image_model(), images(4)
     for spherical in (False, True):
-        study = interpolation.interpolate(model, x[:2], x[2:], steps=3, spherical=spherical)
+        study = irn.analysis.interpolate(model, x[:2], x[2:], steps=3, spherical=spherical)
         assert study.max_abs_error < 1e-3
     with pytest.raises(ValueError, match="at least two steps"):
-        interpolation.interpolate(model, x[:2], x[2:], steps=1)
+        irn.analysis.interpolate(model, x[:2], x[2:], steps=1)
     with pytest.raises(ValueError, match="one shape"):
-        interpolation.interpolate(model, x[:1], x[2:])
+        irn.analysis.interpolate(model, x[:1], x[2:])
     with pytest.raises(ValueError, match="points of the plane"):
-        interpolation.interpolate(model, np.zeros((2, 5)), np.zeros((2, 5)))
+        irn.analysis.interpolate(model, np.zeros((2, 5)), np.zeros((2, 5)))
 
 
 def test_many_paths_are_decoded_a_few_at_a_time(monkeypatch):
     model = linear_model([[0.5, 0.0], [0.0, 0.5]])
-    monkeypatch.setattr(interpolation, "_AT_ONCE", 5)
-    study = interpolation.interpolate(model, POINTS[:3], POINTS[3:6], steps=2)
-    np.testing.assert_allclose(study.points, np.stack([POINTS[:3], POINTS[3:6]], 1), atol=1e-5)
+    monkeypatch.setattr(interpolation, "_BATCH", 5)
+    paths = irn.analysis.interpolate(model, POINTS[:3], POINTS[3:6], steps=2)
+    np.testing.assert_allclose(paths.points, np.stack([POINTS[:3], POINTS[3:6]], 1), atol=1e-5)
 
 
 @pytest.mark.parametrize("spherical", [False, True])
@@ -35,12 +38,12 @@ def test_the_middle_of_a_path_is_that_of_the_latents(spherical):
     c = 0.5
     model = linear_model([[c, 0.0], [0.0, c]])
     first, second = np.array([[2.0, 0.0]]), np.array([[0.0, 2.0]])
-    study = interpolation.interpolate(model, first, second, steps=3, spherical=spherical)
+    paths = irn.analysis.interpolate(model, first, second, steps=3, spherical=spherical)
     # Latent and data differ by a factor here, and the latents are at a right angle.
     middle = np.sqrt(2.0) if spherical else 1.0
-    np.testing.assert_allclose(
-        study.points, [[[2.0, 0.0], [middle, middle], [0.0, 2.0]]], atol=1e-5
-    )
+    expected = [[[2.0, 0.0], [middle, middle], [0.0, 2.0]]]
+    np.testing.assert_allclose(paths.points, expected, atol=1e-5)
+    assert len(plots.interpolation(paths).axes) == 1
 
 
 def test_images_without_noise_are_shown_at_the_levels_that_they_have():
@@ -50,5 +53,5 @@ def test_images_without_noise_are_shown_at_the_levels_that_they_have():
     )
     model.build((None, 8, 8, 1))
     x = np.tile(np.arange(16.0, dtype=np.float32), 16).reshape(4, 8, 8, 1)
-    assert interpolation.interpolate(model, x[:2], x[2:]).levels == 16
-    assert interpolation.interpolate(model, x[:2], x[2:], levels=17).levels == 17
+    assert irn.analysis.interpolate(model, x[:2], x[2:]).levels == 16
+    assert irn.analysis.interpolate(model, x[:2], x[2:], levels=17).levels == 17

@@ -1,16 +1,15 @@
-"""The commands that draw pictures and make studies, on small runs."""
+"""The commands that draw and study a run."""
 
 import json
 
 import pytest
 from click.testing import CliRunner
 
-from iresnet_tf.analysis import inverse_error
+import iresnet_tf as irn
+from iresnet_tf.analysis import (
+    inverse_study,
+)
 from iresnet_tf.cli import main
-from iresnet_tf.training import presets
-from iresnet_tf.training import train as training
-
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture(scope="module")
@@ -18,12 +17,14 @@ def runs(tmp_path_factory):
     """Small runs: points, and digits classified."""
     folder = tmp_path_factory.mktemp("runs")
     points = ["model.blocks=2", "model.width=8", "model.depth=1", "intra_op_threads=none"]
-    toy = presets.get("toy-moons", points).with_length(steps=2)
-    training.train(toy, folder / "toy")
-    classifier = presets.get(
+    toy = irn.presets.get("toy-moons", points).with_length(steps=2)
+    irn.training.train(toy, folder / "toy")
+    classifier = irn.presets.get(
         "digits-classifier", ["model.blocks=1,1", "model.width=4", "intra_op_threads=none"]
     )
-    training.train(classifier.with_length(steps=2), folder / "classifier", data_dir=folder / "tfds")
+    irn.training.train(
+        classifier.with_length(steps=2), folder / "classifier", data_dir=folder / "tfds"
+    )
     return folder
 
 
@@ -43,13 +44,13 @@ def runs(tmp_path_factory):
     ],
 )
 def test_each_mode_writes_a_picture_and_its_numbers(run, command, runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(inverse_error, "ITERATIONS", (1, 5))
+    monkeypatch.setattr(inverse_study, "ITERATIONS", (1, 5))
     name, *study = command
     picture = tmp_path / "picture.png"
     arguments = [name, runs / run, *study, "--out", picture, "--data-dir", runs / "tfds"]
     result = CliRunner().invoke(main, [str(each) for each in arguments])
     assert result.exit_code == 0, result.output
-    assert picture.read_bytes()[:8] == PNG
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert json.loads(picture.with_suffix(".json").read_text())
     picture.unlink()
     again = CliRunner().invoke(main, [str(each) for each in arguments])
@@ -64,6 +65,7 @@ def test_paths_are_arcs_where_asked(options, runs, tmp_path):
     result = CliRunner().invoke(main, [str(each) for each in arguments])
     assert result.exit_code == 0, result.output
     numbers = json.loads(picture.with_suffix(".json").read_text())
+    assert set(numbers) == {"steps", "pairs", "spherical", "max_abs_error"}
     assert numbers["spherical"] == ("--spherical" in options) and numbers["max_abs_error"] < 1e-3
     assert (numbers["pairs"], numbers["steps"]) == (2, 6)
 

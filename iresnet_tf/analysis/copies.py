@@ -1,6 +1,7 @@
-"""Copies of a flow, which may be changed without changing the model."""
+"""Copies of a flow, to be changed without changing the model."""
 
 import itertools
+from typing import Any
 
 import keras
 
@@ -9,10 +10,10 @@ from iresnet_tf.layers.blocks import innermost
 
 
 def copied(flow: Invertible, event_shape: tuple[int, ...] | None = None) -> Invertible:
-    """Returns a flow with the same layers and weights, on another grid if one is given.
+    """Returns a flow of equal layers and weights, on another grid if a shape is given.
 
-    The spectral vectors belong to the grid, so another grid's copy computes new ones.  Layers
-    after a `Flatten` work on one grid only, so a copy for another grid ends before it.
+    The spectral vectors belong to a grid, so they are computed anew for the copy.  Layers after
+    a `Flatten` work on one grid only, so a copy on another grid ends before it.
 
     Args:
         flow: a built invertible layer.
@@ -23,22 +24,22 @@ def copied(flow: Invertible, event_shape: tuple[int, ...] | None = None) -> Inve
         config = _before_flatten(config)
     copy = keras.saving.deserialize_keras_object(config)
     copy.build((None, *(flow.event_shape if event_shape is None else event_shape)))
-    for new, old in zip(innermost(copy), innermost(flow)):
-        for target, weight in zip(new.weights, old.weights, strict=True):
+    for new, part in zip(innermost(copy), innermost(flow)):
+        for target, weight in zip(new.weights, part.weights, strict=True):
             if target.shape == weight.shape:
                 target.assign(weight)
     refresh(copy, 1e-6)
     return copy
 
 
-def _without_shapes(config):
-    """Returns a serialised layer without the shapes that it was built for."""
+def _without_shapes(config: Any) -> Any:
+    """Returns a serialised layer without the shapes for which it was built."""
     if isinstance(config, dict):
         return {k: _without_shapes(v) for k, v in config.items() if k != "build_config"}
     return [_without_shapes(item) for item in config] if isinstance(config, list) else config
 
 
-def _before_flatten(config):
+def _before_flatten(config: Any) -> Any:
     """Returns a serialised layer whose stacks, at every depth, end before a `Flatten`."""
     if isinstance(config, dict):
         return {key: _before_flatten(value) for key, value in config.items()}

@@ -1,7 +1,6 @@
 """Scores of outliers, against closed forms."""
 
 import json
-import types
 
 import numpy as np
 import pytest
@@ -10,11 +9,11 @@ from scipy import integrate, stats
 
 import iresnet_tf as irn
 from iresnet_tf import layers
-from iresnet_tf.analysis import out_of_distribution, plots
-from iresnet_tf.analysis.evaluation import negative_log_likelihoods
+from iresnet_tf.analysis import plots, study_outliers
+from iresnet_tf.analysis.likelihood import negative_log_likelihoods
 from iresnet_tf.cli import main
-from iresnet_tf.data import sources
-from iresnet_tf.data.outliers import outliers, with_channels, with_levels
+from iresnet_tf.data import ArraySource, draw_outliers, sources
+from iresnet_tf.data.outliers import with_channels, with_levels
 
 
 def standard_normal(dimension):
@@ -38,7 +37,7 @@ def test_the_area_is_the_chance_that_an_outlier_scores_higher():
     dimension = 64
     x, typical = normal(200, dimension), normal(300, dimension, seed=1)
     others = {"wide": normal(150, dimension, 1.1, 2), "narrow": normal(150, dimension, 0.9, 3)}
-    study = out_of_distribution(standard_normal(dimension), typical, x, others)
+    study = study_outliers(standard_normal(dimension), typical, x, others)
 
     def nats(x):
         return -stats.norm.logpdf(x).sum(1)
@@ -61,10 +60,7 @@ def test_the_area_is_the_chance_that_an_outlier_scores_higher():
     # Nearer to the mode than the data are: likelier, and atypical.
     assert areas["likelihood", "narrow"] < 0.4 < 0.6 < areas["typicality", "narrow"]
     assert areas["likelihood", "wide"] > 0.6
-    assert {axes.get_title() for axes in plots.roc_curves(study).axes} == {
-        "likelihood",
-        "typicality",
-    }
+    assert {axes.get_title() for axes in plots.outliers(study).axes} == {"likelihood", "typicality"}
 
 
 def test_levels_are_scored_in_bits_a_dimension():
@@ -73,7 +69,7 @@ def test_levels_are_scored_in_bits_a_dimension():
     )
     model.build((None, 3))
     x = np.random.default_rng(0).integers(0, 4, (50, 3)).astype("float32")
-    study = out_of_distribution(model, x[:20], x[20:40], {"rest": x[40:]})
+    study = study_outliers(model, x[:20], x[20:40], {"rest": x[40:]})
     nats = negative_log_likelihoods(model, x)[0] / (3 * np.log(2.0))
     assert study.unit == "bits/dim"
     assert study.entropy == pytest.approx(nats[:20].mean())
@@ -83,14 +79,14 @@ def test_levels_are_scored_in_bits_a_dimension():
 
 def test_noise_and_constants_have_the_levels_and_the_shape():
     inside = np.zeros((300, 4, 4, 2), np.float32)
-    noise, constant = (outliers(name, inside, 17) for name in ("noise", "constant"))
+    noise, constant = (draw_outliers(name, inside, levels=17) for name in ("noise", "constant"))
     for x in (noise, constant):
         assert x.shape == inside.shape and x.dtype == np.float32
         assert set(np.unique(x)) == set(range(17))
     assert np.all(constant == constant[:, :1, :1, :1])
     assert abs(np.corrcoef(noise[:, 0, 0, 0], noise[:, 0, 1, 0])[0, 1]) < 0.2
     points = normal(100, 2)
-    box = outliers("noise", points)
+    box = draw_outliers("noise", points)
     assert np.all(box >= points.min(0)) and np.all(box <= points.max(0))
 
 
@@ -100,19 +96,18 @@ def test_another_set_comes_with_the_shape_and_levels_of_the_model_s(monkeypatch)
 
     def get(name, data_dir=None, size=None):
         asked.update(name=name, size=size)
-        return types.SimpleNamespace(
-            levels=256, examples=lambda split, count: (colour[:count], None)
-        )
+        parts = {split: (colour, None) for split in ("train", "test")}
+        return ArraySource(name, parts, levels=256)
 
     monkeypatch.setattr(sources, "get", get)
-    found = outliers("cifar10", np.zeros((5, 8, 8, 1)), 17)
+    found = draw_outliers("cifar10", np.zeros((5, 8, 8, 1)), levels=17)
     assert asked == {"name": "cifar10", "size": 8}
     red, green, blue = np.moveaxis(colour[:5], -1, 0)
     grey = np.round(0.299 * red + 0.587 * green + 0.114 * blue)
     np.testing.assert_array_equal(found[..., 0], np.floor(grey * 17 / 256))
     assert found.max() <= 16
     with pytest.raises(ValueError, match="not both images"):
-        outliers("cifar10", np.zeros((5, 2)))
+        draw_outliers("cifar10", np.zeros((5, 2)))
 
 
 def test_grey_becomes_colour_and_levels_keep_their_order():
@@ -139,4 +134,4 @@ def test_a_classifier_scores_nothing():
     model = irn.models.Classifier([layers.ActNorm()], 2)
     model.build((None, 4, 4, 1))
     with pytest.raises(ValueError, match="no density"):
-        out_of_distribution(model, None, None, {})
+        study_outliers(model, None, None, {})

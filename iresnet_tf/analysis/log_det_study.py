@@ -1,4 +1,4 @@
-"""Estimated log-determinants against the exact ones, by terms and probes."""
+"""The error of estimated log-determinants, by the number of terms and of probes."""
 
 import dataclasses
 import math
@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.analysis.block_inputs import block_inputs
-from iresnet_tf.analysis.clones import copied
-from iresnet_tf.analysis.evaluation import EXACT_DIMENSION, block_constants, truncation_bound
-from iresnet_tf.analysis.study import Study
+from iresnet_tf.analysis.copies import copied
+from iresnet_tf.analysis.likelihood import EXACT_DIMENSION, block_constants, truncation_bound
+from iresnet_tf.analysis.results import Result
 from iresnet_tf.layers import InjectivePadding, residual_blocks
 from iresnet_tf.layers.contractive import as_contractive
 from iresnet_tf.models import FlowModel
@@ -24,18 +24,17 @@ _CHUNK = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class Estimate:
-    """The errors of a power series with so many terms and probes, in nats a dimension.
+class SeriesError(Result):
+    """The error of a power series, nats per dimension unless it says otherwise.
 
     Attributes:
         terms: number of terms.
         probes: number of probes.
-        bias: estimate − exact value, mean over the examples.
-        bias_bits_per_dim: the bias in bits a dimension.
-        max_abs_bias: the largest absolute bias of an example.
-        noise: standard deviation of one estimate of one example.
-        truncation_bound: certified bound on the bias; infinite if a block is not certified as a
-            contraction.
+        bias: mean bias over the examples.
+        bias_bits_per_dim: the mean bias in bits/dim.
+        max_abs_bias: largest absolute bias of one example.
+        noise: standard deviation of one estimate for one example.
+        truncation_bound: bound on the absolute bias; infinite if a block is not certified.
     """
 
     terms: int
@@ -48,18 +47,18 @@ class Estimate:
 
 
 @dataclasses.dataclass(frozen=True)
-class LogDetStudy(Study):
+class LogDetStudy(Result):
     """Bias and noise of the power series on data.
 
     Attributes:
-        dimension: number of dimensions of an example as studied.
+        dimension: number of elements of a sample of the flow that was studied.
         examples: number of examples.
-        cropped: whether crops of images were studied.
-        blocks: number of residual blocks studied.
-        blocks_left_out: number of residual blocks that work on one grid only.
-        unit: unit of the log-determinants.
-        log_det: exact, of the blocks studied, mean over the examples.
-        estimates: one entry for each number of terms and of probes.
+        cropped: whether the flow was studied on crops of the images.
+        blocks: number of blocks studied.
+        blocks_left_out: number of blocks that were not.
+        unit: the unit of the errors.
+        log_det: exact log-determinant of the blocks studied, mean over the examples.
+        estimates: the error for each number of terms and of probes.
     """
 
     dimension: int
@@ -69,31 +68,31 @@ class LogDetStudy(Study):
     blocks_left_out: int
     unit: str
     log_det: float
-    estimates: list[Estimate]
+    estimates: tuple[SeriesError, ...]
 
 
-def log_det_study(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> LogDetStudy:
-    """Computes bias and noise of the power series on data, with the truncation bound.
+def study_log_det(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> LogDetStudy:
+    """Computes bias and noise of the power series on data, and the truncation bound.
 
-    For Rademacher probes both are known without drawing any.  With the truncated series
+    For Rademacher probes, both are known without drawing any.  With the truncated series
     ``M = Σ_{k≤n} (−1)^{k+1}/k Jᵏ`` of a block and its symmetric part ``S``,
 
         bias = tr M − log |det(I + J)|,   variance = 2 (‖S‖² − Σ Sᵢᵢ²) / probes,
 
-    and the blocks add up, because their probes are independent.
+    and the values of the blocks add up, because their probes are independent.
 
-    A flow of at most 256 dimensions is studied as it is.  A larger one of images is studied on
-    8×8 crops from the middle, where the Jacobian is affordable: with the same kernels, normalised
-    for the smaller grid, and without the dense blocks at the end, which work on one grid only.
+    A flow of at most 256 dimensions is studied as it is.  A larger flow of images is studied on
+    crops of 8×8 pixels from the middle, where the Jacobian is affordable: with equal kernels on
+    the smaller grid, normalised for it.  Dense blocks at its end work on one grid only and are
+    left out.
 
     Args:
         model: a built model whose flow has a log-determinant.
-        x: data ``[n, …event]``; levels for discrete data.
+        x: data ``[n, …event]``; levels if they are discrete.
         seed: seed of the dequantisation noise.
 
     Raises:
-        ValueError: for a flow without a log-determinant, or one that is too large and cannot be
-            moved to crops.
+        ValueError: for a flow without a log-determinant, or too large and not of images.
 
     Sources: Behrmann et al. 2019 (arXiv:1811.00995), figure on the bias of the estimator;
     Avron and Toledo 2011 (doi:10.1145/1944345.1944349), lemma 1, for the variance.
@@ -113,13 +112,13 @@ def log_det_study(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> LogDetSt
     dimension = math.prod(flow.event_shape)
     exact, traces, variances = _moments(flow, x)
     constants = block_constants(flow)
-    estimates = []
+    errors = []
     for terms, trace, variance in zip(TERMS, traces, variances):
         bias = (trace - exact) / dimension
         bound = truncation_bound(constants, log_det.PowerSeries(terms)) / dimension
         for probes in PROBES:
-            estimates.append(
-                Estimate(
+            errors.append(
+                SeriesError(
                     terms=terms,
                     probes=probes,
                     bias=float(bias.mean()),
@@ -137,7 +136,7 @@ def log_det_study(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> LogDetSt
         blocks_left_out=len(residual_blocks(model.flow)) - len(constants),
         unit="nats a dimension",
         log_det=float(exact.mean()) / dimension,
-        estimates=estimates,
+        estimates=tuple(errors),
     )
 
 
@@ -145,9 +144,9 @@ def _on_crops(flow, x):
     shape = flow.event_shape
     if len(shape) != 3 or min(shape[:2]) < CROP:
         raise ValueError(
-            f"The study takes whole Jacobians: of up to {EXACT_DIMENSION} dimensions, or of "
-            f"{CROP}×{CROP} crops of images. This flow maps samples of shape {tuple(shape)} and "
-            "cannot be moved to crops, because only convolutions can."
+            f"The study computes whole Jacobians: of flows of up to {EXACT_DIMENSION} dimensions, "
+            f"or on {CROP}×{CROP} crops of images. This flow maps samples of shape {tuple(shape)} "
+            "and cannot be moved to crops, because only convolutions can."
         )
     top, left = ((size - CROP) // 2 for size in shape[:2])
     x = x[:, top : top + CROP, left : left + CROP]
@@ -159,20 +158,20 @@ def _contains(layer, kind):
 
 
 def _moments(flow, x):
-    """Returns the exact log-determinants ``[n]``, and mean and variance of one probe by `TERMS`.
+    """Returns sums over the blocks, float64.
 
-    All are sums over the blocks, in float64.
+    They are the exact log-determinants ``[n]``, and mean and variance of one probe for each of
+    `TERMS`, ``[terms, n]``.
     """
     exact = np.zeros(len(x))
     traces, variances = np.zeros((2, len(TERMS), len(x)))
     for start in range(0, len(x), _CHUNK):
         here = slice(start, start + _CHUNK)
         for block, inputs in block_inputs(flow, x[here]):
-            linear = as_contractive(block.g).bind().linearize(inputs)
-            jacobian = jacobian_of(linear).numpy().astype(np.float64)
-            identity = np.eye(jacobian.shape[-1])
-            exact[here] += np.linalg.slogdet(identity + jacobian)[1]
-            series, power = np.zeros_like(jacobian), -identity
+            linearization = as_contractive(block.g).bind().linearize(inputs)
+            jacobian = jacobian_of(linearization).numpy().astype(np.float64)
+            exact[here] += np.linalg.slogdet(np.eye(jacobian.shape[-1]) + jacobian)[1]
+            series, power = np.zeros_like(jacobian), -np.eye(jacobian.shape[-1])
             for k in range(1, max(TERMS) + 1):
                 power = -power @ jacobian
                 series = series + power / k
@@ -184,7 +183,7 @@ def _moments(flow, x):
 
 
 def _variance(matrices):
-    """Returns the variances ``[batch]`` of ``vᵀ M v`` for one Rademacher probe ``v``."""
+    """Returns the variance of ``vᵀ M v`` for one Rademacher probe ``v``, ``[batch]``."""
     symmetric = 0.5 * (matrices + matrices.swapaxes(1, 2))
     squares = np.square(symmetric)
     return 2.0 * (squares.sum((1, 2)) - np.trace(squares, axis1=1, axis2=2))

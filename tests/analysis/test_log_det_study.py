@@ -1,4 +1,4 @@
-"""Bias and noise of the power series, and the copies on which they are studied."""
+"""Bias and noise of the power series, against closed forms and draws."""
 
 import numpy as np
 import pytest
@@ -7,17 +7,19 @@ from study_examples import POINTS, image_model, images, linear_model
 
 import iresnet_tf as irn
 from iresnet_tf import layers
-from iresnet_tf.analysis import log_det_bias
+from iresnet_tf.analysis import (
+    log_det_study,
+)
 from iresnet_tf.analysis.block_inputs import block_inputs
-from iresnet_tf.analysis.clones import copied
-from iresnet_tf.analysis.evaluation import estimator_replaced
+from iresnet_tf.analysis.copies import copied
+from iresnet_tf.analysis.likelihood import estimator_replaced
 from iresnet_tf.models import architectures
 
 
 def test_bias_and_noise_are_those_of_a_linear_map():
     # J = c P with P² = I: log|det(I + J)| = ln(1 − c²), tr Jᵏ = 2 cᵏ for even k, else 0.
     c = 0.75
-    study = log_det_bias.log_det_study(linear_model([[0.0, c], [c, 0.0]]), POINTS)
+    study = irn.analysis.study_log_det(linear_model([[0.0, c], [c, 0.0]]), POINTS)
     assert study.log_det == pytest.approx(np.log(1.0 - c**2) / 2.0, rel=1e-6)
     for row in study.estimates:
         n = row.terms
@@ -35,9 +37,9 @@ def test_bias_and_noise_are_those_of_a_linear_map():
 
 @pytest.mark.parametrize("grid", [(8, 8), (16, 20)])
 def test_bias_and_noise_are_those_of_the_estimator(grid, monkeypatch):
-    monkeypatch.setattr(log_det_bias, "TERMS", (3,))
+    monkeypatch.setattr(log_det_study, "TERMS", (3,))
     model, x, draws = image_model(grid), images(3, grid), 150
-    study = log_det_bias.log_det_study(model, x)
+    study = irn.analysis.study_log_det(model, x)
     assert study.dimension == 64 and study.cropped == (grid != (8, 8))
     flow = model.flow
     if study.cropped:
@@ -74,15 +76,15 @@ def test_a_flow_that_cannot_be_moved_to_crops_says_so():
     model = irn.models.DensityModel(architectures.vector_flow(1, 8, 1))
     model.build((None, 300))
     with pytest.raises(ValueError, match="cannot be moved to crops"):
-        log_det_bias.log_det_study(model, np.zeros((2, 300), np.float32))
+        irn.analysis.study_log_det(model, np.zeros((2, 300), np.float32))
 
 
 def test_dense_blocks_are_left_out_of_the_crops(monkeypatch):
-    monkeypatch.setattr(log_det_bias, "TERMS", (1, 2))
+    monkeypatch.setattr(log_det_study, "TERMS", (1, 2))
     grid = (16, 20)
-    study = log_det_bias.log_det_study(image_model(grid, dense_blocks=1), images(2, grid))
+    study = irn.analysis.study_log_det(image_model(grid, dense_blocks=1), images(2, grid))
     # The same kernels, drawn in the same order, without the dense block.
-    alone = log_det_bias.log_det_study(image_model(grid), images(2, grid))
+    alone = irn.analysis.study_log_det(image_model(grid), images(2, grid))
     assert (study.blocks, study.blocks_left_out) == (2, 1)
     assert (alone.blocks, alone.blocks_left_out) == (2, 0)
     assert study.log_det == pytest.approx(alone.log_det, abs=1e-5)
