@@ -244,6 +244,18 @@ def names() -> tuple[str, ...]:
     return tuple(_BY_NAME)
 
 
+def register(preset: Preset) -> Preset:
+    """Adds a preset of your own to the catalogue, for `get` and for the command.
+
+    Raises:
+        ValueError: if there is another preset of that name.
+    """
+    if _BY_NAME.get(preset.name, preset) != preset:
+        raise ValueError(f"There is a preset {preset.name!r} already. Choose another name.")
+    _BY_NAME[preset.name] = preset
+    return preset
+
+
 def get(name: str, overrides: Iterable[str] = ()) -> Preset:
     """Returns the preset of that name, with fields replaced.
 
