@@ -18,7 +18,7 @@ class LayerCertificate(Result):
 
 @dataclasses.dataclass(frozen=True)
 class BlockCertificate(Result):
-    """The upper bound on ``Lip(g)`` of a residual block: certified if below 1, ``inf`` if unknown."""
+    """The upper bound on ``Lip(g)`` of a block: certified if below 1, ``inf`` if unknown."""
 
     name: str
     lipschitz_bound: float

@@ -103,7 +103,7 @@ def study_inverse(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> InverseS
     block = _study_block(flow, x)
     for norm in (*COEFFICIENTS, UNCONSTRAINED):
         for layer in spectral_layers(flow):
-            # The norm is far above the coefficient, so the constraint scales it to exactly ``norm``.
+            # The kernel is far above the constraint, which scales it to a norm of exactly ``norm``.
             layer.kernel.assign(layer.kernel * (1e3 / layer.spectral_norm()))
             layer.coeff = norm
         name = f"c = {norm}" if norm < 1.0 else f"no constraint (norm {norm:g})"

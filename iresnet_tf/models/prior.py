@@ -1,4 +1,4 @@
-"""The latent distributions of a flow."""
+"""Defines the latent distributions of a flow."""
 
 import math
 from typing import Any
@@ -13,19 +13,19 @@ tfd = tfp.distributions
 
 
 class Prior(keras.layers.Layer):
-    """``p_Z``: the distribution that a flow maps its data to, a layer with weights.
+    """``p_Z``: a layer with weights, the distribution to which a flow maps its data.
 
-    To write a prior of your own, subclass this and
+    To write your own prior, subclass this and
 
     1. register it with `keras.saving.register_keras_serializable`, and return the arguments of
-       ``__init__`` from ``get_config``: a model is saved with its prior;
+       ``__init__`` from ``get_config``, because a model is saved with its prior;
     2. add its weights in ``build(input_shape)``; ``input_shape`` is ``(None, …latent)``;
-    3. give `sample` and `distribution`, and `log_prob` if there is a shorter way than through
-       the distribution.
+    3. write `sample` and `distribution`, and also `log_prob` if it can be computed in fewer steps
+       than the distribution needs.
 
-    A prior with a distribution for each class sets ``takes_labels = True``; its `log_prob` and
-    `sample` take another keyword, ``labels=None``: integer classes ``[batch]``, and without them
-    they are of the mixture over the classes.
+    A prior with a distribution for each class sets ``takes_labels = True``.  Its `log_prob` and
+    `sample` have another keyword, ``labels=None``, for integer classes ``[batch]``; without labels
+    they refer to the mixture over the classes.
     """
 
     takes_labels: bool = False
@@ -40,17 +40,17 @@ class Prior(keras.layers.Layer):
 
         Args:
             count: number of samples, an integer or an int32 scalar.
-            temperature: positive factor; 1 samples the distribution itself.
+            temperature: positive factor; 1 gives samples of the distribution itself.
             seed: stateless seed ``[2]``.
         """
         raise NotImplementedError
 
     def distribution(self) -> tfp.distributions.Distribution:
-        """Returns ``p_Z`` as a TFP distribution that follows the weights."""
+        """Returns ``p_Z`` as a TFP distribution that uses the current weights."""
         raise NotImplementedError
 
     def summaries(self) -> dict[str, tf.Tensor]:
-        """Returns tensors whose histograms are worth watching in training, by name."""
+        """Returns tensors by name, whose histograms TensorBoard shows during training."""
         return {}
 
 
@@ -59,7 +59,7 @@ class DiagonalNormal(Prior):
     """``p_Z(z) = Π N(z_i; μ_i, exp(2 s_i))`` with learned ``μ`` and ``s``, or with both 0.
 
     Args:
-        learned: whether ``μ`` and ``s`` are trained; if not, it is the standard normal.
+        learned: whether ``μ`` and ``s`` are trained; if not, the prior is the standard normal.
     """
 
     def __init__(self, learned: bool = True, **kwargs: Any) -> None:
@@ -68,12 +68,9 @@ class DiagonalNormal(Prior):
 
     def build(self, input_shape: tuple) -> None:
         shape = tuple(input_shape[1:])
-        self.mean = self.add_weight(
-            name="mean", shape=shape, initializer="zeros", trainable=self.learned
-        )
-        self.log_scale = self.add_weight(
-            name="log_scale", shape=shape, initializer="zeros", trainable=self.learned
-        )
+        options = {"shape": shape, "initializer": "zeros", "trainable": self.learned}
+        self.mean = self.add_weight(name="mean", **options)
+        self.log_scale = self.add_weight(name="log_scale", **options)
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         z = tf.convert_to_tensor(z, self.compute_dtype)
@@ -116,7 +113,7 @@ class ConditionalNormal(Prior):
 
     def build(self, input_shape: tuple) -> None:
         shape = (self.classes, *input_shape[1:])
-        # Different from the start, so that the classes can separate.
+        # The means differ from the start, so that the classes can separate.
         self.mean = self.add_weight(
             name="mean", shape=shape, initializer=keras.initializers.RandomNormal(stddev=0.05)
         )
@@ -160,11 +157,11 @@ class ConditionalNormal(Prior):
         return mean + scale * noise
 
     def distribution(self) -> tfp.distributions.Distribution:
-        """Returns the mixture ``p_Z(z)`` as a TFP distribution that follows the weights."""
+        """Returns the mixture ``p_Z(z)`` as a TFP distribution that uses the current weights."""
         scale = tfp.util.DeferredTensor(self.log_scale.value, tf.exp)
         normal = tfd.Independent(tfd.Normal(self.mean.value, scale), len(self.mean.shape) - 1)
-        even = tfd.Categorical(logits=tf.zeros([self.classes], self.compute_dtype))
-        return tfd.MixtureSameFamily(even, normal, name="prior")
+        uniform = tfd.Categorical(logits=tf.zeros([self.classes], self.compute_dtype))
+        return tfd.MixtureSameFamily(uniform, normal, name="prior")
 
     def summaries(self) -> dict[str, tf.Tensor]:
         return {"scale": tf.exp(self.log_scale.value)}
@@ -174,11 +171,7 @@ class ConditionalNormal(Prior):
 
 
 def as_prior(prior: Prior | str, dtype: Any) -> Prior:
-    """Returns the prior that a model was given, by its name or as an object.
-
-    Args:
-        prior: ``"learned"`` or ``"fixed"``, for a `DiagonalNormal`, or a `Prior`.
-        dtype: dtype policy of a prior given by its name.
+    """Returns a `Prior` unchanged, and a `DiagonalNormal` for ``"learned"`` or ``"fixed"``.
 
     Raises:
         ValueError: for anything else.

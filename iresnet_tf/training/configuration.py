@@ -1,4 +1,4 @@
-"""Typed configurations of a training run."""
+"""Defines the typed configuration of a training run."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -10,7 +10,7 @@ class _Config(pydantic.BaseModel):
 
 
 class LogDet(_Config):
-    """The estimator of the log-determinant in training; evaluation picks its own."""
+    """The estimator of the log-determinant in training; evaluation chooses another."""
 
     estimator: Literal["exact", "power-series", "russian-roulette"] = "power-series"
     terms: Literal["auto"] | pydantic.PositiveInt = 5
@@ -36,7 +36,7 @@ class _Flow(_Config):
         0.9,
         gt=0.0,
         lt=1.0,
-        description="coefficient of each layer; none for a classifier that is an ordinary ResNet",
+        description="coefficient of each layer; none makes a classifier an ordinary ResNet",
     )
     p: Literal["learned"] | Annotated[float, pydantic.Field(ge=1.0)] = pydantic.Field(
         2.0, description="exponent of the norm that coeff bounds, up to inf, or learned"
@@ -96,14 +96,14 @@ class Data(_Config):
         None, description="side to which the central square of every image is resized"
     )
     only_class: pydantic.NonNegativeInt | None = pydantic.Field(
-        None, description="the class whose examples alone are kept"
+        None, description="a class; only its examples are kept"
     )
     pad_to: pydantic.PositiveInt | None = pydantic.Field(
         None, description="side of the grid to which smaller images are padded with zeros"
     )
     preprocessing: Literal["center", "logit", "standardize"] = "center"
     alpha: float = pydantic.Field(
-        0.05, gt=0.0, lt=0.5, description="fraction by which the logit keeps away from 0 and 1"
+        0.05, gt=0.0, lt=0.5, description="distance that the logit keeps from 0 and 1"
     )
     augmentation: Literal["flip", "crop", "crop-flip"] | None = None
     validation_examples: pydantic.NonNegativeInt = 0
@@ -111,35 +111,33 @@ class Data(_Config):
 
 
 class _Task(_Config):
-    """The fields of every task are arguments of its model."""
+    """The base class of tasks; the fields of a task are arguments of its model."""
 
     has_density: ClassVar[bool] = True
     """Whether the model has a likelihood."""
 
     takes_classes: ClassVar[bool] = True
-    """Whether the model learns from classes, whose head normalises by whole batches."""
+    """Whether the model learns from classes, with a head that normalises by whole batches."""
 
 
 class DensityTask(_Task):
-    """The task of a `DensityModel`."""
+    """The arguments of a `DensityModel`."""
 
     takes_classes = False
-
     kind: Literal["density"] = "density"
     prior: Literal["learned", "fixed"] = "learned"
 
 
 class ClassifierTask(_Task):
-    """The task of a `Classifier`."""
+    """The arguments of a `Classifier`."""
 
     has_density = False
-
     kind: Literal["classifier"] = "classifier"
     dropout: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
 
 
 class HybridTask(_Task):
-    """The task of a `HybridModel`; a likelihood weight of ``None`` is 1/D."""
+    """The arguments of a `HybridModel`; a likelihood weight of ``None`` is 1/D."""
 
     kind: Literal["hybrid"] = "hybrid"
     prior: Literal["learned", "fixed", "conditional"] = "learned"
@@ -186,34 +184,26 @@ class Preset(_Config):
     steps: pydantic.PositiveInt
     steps_per_epoch: pydantic.PositiveInt
     evaluation_examples: pydantic.PositiveInt | None = pydantic.Field(
-        None, description="number of test examples for the result, the first ones; all if None"
+        None, description="number of test examples, from the first on, in the result; none: all"
     )
     intra_op_threads: pydantic.PositiveInt | Literal["auto"] | None = pydantic.Field(
         "auto",
-        description="threads inside one operation; with 1, the threads share the samples of a "
-        "batch; auto: 1 without a GPU on up to 8 cores; none: TensorFlow's own number",
+        description="threads inside one operation; with 1, the threads divide the samples of a "
+        "batch; auto: 1 without a GPU on up to 8 cores; none: TensorFlow's default",
     )
 
     @pydantic.model_validator(mode="after")
-    def _refuse_crops_of_a_density(self):
+    def _require_options_of_the_task(self):
         if "crop" in (self.data.augmentation or "") and self.task.has_density:
             raise ValueError(
                 f"data.augmentation={self.data.augmentation} changes the density that a "
                 f"{self.task.kind} model is to learn; it takes flip or none"
             )
-        return self
-
-    @pydantic.model_validator(mode="after")
-    def _refuse_densities_without_a_constraint(self):
         if self.model.coeff is None and self.task.has_density:
             raise ValueError(
-                f"model.coeff=none leaves no inverse and no log-determinant to a {self.task.kind} "
-                "model; it takes a coefficient between 0 and 1"
+                f"model.coeff=none leaves a {self.task.kind} model without an inverse and a "
+                "log-determinant; it takes a coefficient between 0 and 1"
             )
-        return self
-
-    @pydantic.model_validator(mode="after")
-    def _refuse_parts_of_a_normalised_batch(self):
         if self.optimizer.accumulation_steps > 1 and self.task.takes_classes:
             raise ValueError(
                 f"optimizer.accumulation_steps={self.optimizer.accumulation_steps} splits a "
@@ -224,11 +214,11 @@ class Preset(_Config):
 
     @property
     def epochs(self) -> int:
-        """Number of epochs of ``steps_per_epoch``, the last one filled up."""
+        """Number of epochs of ``steps_per_epoch`` steps, rounded up."""
         return -(-self.steps // self.steps_per_epoch)
 
     def with_length(self, epochs: int | None = None, steps: int | None = None) -> "Preset":
-        """Returns the preset with that number of epochs, or of steps, rounded up to epochs."""
+        """Returns the preset with another number of epochs, or of steps, rounded up to epochs."""
         per_epoch = self.steps_per_epoch
         if steps is not None:
             epochs = -(-steps // per_epoch)
@@ -241,7 +231,7 @@ def parse(fields: dict[str, Any]) -> Preset:
     """Returns a preset from plain data, for example from the ``config.json`` of a run.
 
     Raises:
-        ValueError: if a field is wrong; the message names every such field.
+        ValueError: if fields are wrong; the message names all of them.
     """
     try:
         return Preset.model_validate(fields)
@@ -251,12 +241,10 @@ def parse(fields: dict[str, Any]) -> Preset:
 
 
 def _problem(error):
+    """Describes an error of a field, with the path of the field as overrides spell it."""
     if not error["loc"]:
         return error["msg"].removeprefix("Value error, ")
-    return f"{_path(error['loc'])}: {error['msg']} (received {error['input']!r})"
-
-
-def _path(location):
-    """Returns the path of a field as overrides spell it, without the kind of model or task."""
-    part, *rest = map(str, location)
-    return ".".join([part, *(rest[1:] if part in ("model", "task") else rest)])
+    part, *rest = map(str, error["loc"])
+    # Below these parts, pydantic inserts the kind of model or task.
+    path = ".".join([part, *(rest[1:] if part in ("model", "task") else rest)])
+    return f"{path}: {error['msg']} (received {error['input']!r})"

@@ -15,7 +15,7 @@ def test_without_a_certificate_the_truncation_is_not_bounded():
     g = layers.Contraction([keras.layers.Dense(300)], lipschitz=1.5)
     model = models.DensityModel([layers.ResidualBlock(g)])
     model.build((None, 300))
-    with pytest.warns(UserWarning, match="not certified a contraction"):
+    with pytest.warns(UserWarning, match="not certified as a contraction"):
         estimator = likelihood.choose_estimator(model)
     assert estimator.terms == likelihood.UNCERTIFIED_TERMS
     constants = likelihood.block_constants(model.flow)

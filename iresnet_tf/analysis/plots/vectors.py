@@ -62,7 +62,7 @@ def density_and_samples(
 def columns(
     groups: Mapping[str, np.ndarray], *, names: Sequence[str] | None = None, shown: int = 5
 ) -> Figure:
-    """Draws histograms of the first columns, and every pair of columns below them.
+    """Draws a histogram of each of the first columns, and below them every pair of columns.
 
     Args:
         groups: arrays ``[n, columns]`` by their labels, drawn over one another.
