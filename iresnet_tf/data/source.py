@@ -1,4 +1,4 @@
-"""The contract of a data source: a seeded stream to train on, and fixed splits to measure on."""
+"""Defines data sources: a seeded stream for training, and fixed splits for evaluation."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -20,11 +20,11 @@ class Examples(NamedTuple):
 
 
 class Source:
-    """A data set as training sees it.
+    """The interface of a data set for training and evaluation.
 
-    To add a source of your own, subclass this, call ``__init__`` with the facts below, and write
+    To add your own source, subclass this, call ``__init__`` with the arguments below, and write
     `stream` and `examples`; for examples in memory, `ArraySource` has both.  Pass the object to
-    `iresnet_tf.training.train` as ``source``.  To give it a name in presets, also write `names`
+    `iresnet_tf.training.train` as ``source``.  To use its name in presets, also write `names`
     and `open`, and register the class with `iresnet_tf.data.register`.
 
     Args:
@@ -57,7 +57,7 @@ class Source:
         Args:
             batch_size: number of examples in a batch.
             seed: seed of the order and of the augmentation.
-            skip: number of batches left out at the start.
+            skip: number of batches skipped at the start.
             augmentation: see `iresnet_tf.data.augmentation.augment`; none by default.
 
         Returns:
@@ -67,14 +67,14 @@ class Source:
         raise NotImplementedError
 
     def examples(self, split: str, count: int | None = None) -> Examples:
-        """Returns the first ``count`` examples of a split, or all, in a fixed order.
+        """Returns the first ``count`` examples of a split (by default all), in a fixed order.
 
         Args:
             split: one of ``"train"``, ``"validation"`` and ``"test"``.
             count: number of examples.
 
         Returns:
-            `Examples`, float32 and int32.
+            float32 examples, and int32 classes or ``None``.
 
         Raises:
             ValueError: for a split that the source does not have.
@@ -98,12 +98,12 @@ class Source:
 
     @classmethod
     def open(cls, name: str, *, data_dir: str | None = None, **options: Any) -> "Source":
-        """Opens the source of that name.
+        """Opens the source of a name for which `has` is true.
 
         Args:
-            name: a name for which `has` is true.
+            name: name of the source.
             data_dir: folder of data sets.
-            **options: the options of `iresnet_tf.data.get` that were given.
+            **options: those options of `iresnet_tf.data.get` that were passed to it.
 
         Raises:
             ValueError: for an option that the data do not allow.
@@ -119,13 +119,14 @@ class Source:
 
 
 class StoredSource(Source):
-    """A source whose examples are stored in arrays; every pass over them has a new order.
+    """The base class of sources whose examples are stored in arrays.
 
-    A subclass writes `stored`, and `decoded` unless the stored examples are those of the model.
+    Every pass over the training examples has a new order.  A subclass writes `stored`, and also
+    `decoded` if the stored examples differ from those that the model receives.
     """
 
     def stored(self, split: str) -> Examples:
-        """Returns a split as it is stored, in any dtype, perhaps mapped from disk.
+        """Returns the stored arrays of a split, of any dtype, possibly mapped from disk.
 
         Raises:
             ValueError: for a split that the source does not have.
@@ -133,21 +134,15 @@ class StoredSource(Source):
         raise NotImplementedError
 
     def decoded(self, x: np.ndarray) -> np.ndarray:
-        """Returns the float32 examples that stored ones stand for."""
+        """Converts stored examples to the float32 examples that the model receives."""
         return as_float32(x)
 
     def stream(
         self, batch_size: int, *, seed: int, skip: int = 0, augmentation: str | None = None
     ) -> tf.data.Dataset:
         self._require_augmentable(augmentation)
-        x, y = self.stored("train")
-        return shuffled(
-            *(x, y, batch_size),
-            seed=seed,
-            skip=skip,
-            augmentation=augmentation,
-            decode=self.decoded,
-        )
+        options = {"seed": seed, "skip": skip, "augmentation": augmentation}
+        return shuffled(*self.stored("train"), batch_size, decode=self.decoded, **options)
 
     def examples(self, split: str, count: int | None = None) -> Examples:
         x, y = self.stored(split)
@@ -159,8 +154,8 @@ class ArraySource(StoredSource):
 
     Args:
         name: name of the data set.
-        parts: pairs ``(x, y)`` for ``"train"``, ``"test"`` and perhaps ``"validation"``: examples
-            ``[n, …event]``, and integer classes ``[n]`` or ``None``.
+        parts: pairs ``(x, y)`` for ``"train"``, ``"test"`` and optionally ``"validation"``:
+            examples ``[n, …event]``, and integer classes ``[n]`` or ``None``.
         **facts: ``levels``, ``classes`` and ``columns`` of `Source`.
 
     Example::
@@ -213,15 +208,8 @@ def shuffled(
     Args:
         x: examples ``[n, …]``.
         y: integer classes ``[n]``, or ``None``.
-        batch_size: number of examples in a batch.
-        seed: seed of the orders and of the augmentation.
-        skip: number of batches left out at the start.
-        augmentation: see `iresnet_tf.data.augmentation.augment`; none by default.
+        batch_size, seed, skip, augmentation: see `Source.stream`, as for the result.
         decode: function from stored examples ``[batch, …]`` to float32 ``[batch, …event]``.
-
-    Returns:
-        `tf.data.Dataset` of float32 ``[batch_size, …event]``, or of pairs with int32 classes
-        ``[batch_size]``.
     """
     size, event_shape = len(x), decode(x[:1]).shape[1:]
 

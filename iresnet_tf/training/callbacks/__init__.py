@@ -1,7 +1,7 @@
-"""Keras callbacks that watch, draw and record a model while it trains.
+"""Provides Keras callbacks that check, draw and record a model while it trains.
 
 `Certificate`, `Spectra`, `Pictures`, `EMA` and `TerminateOnNaN` work in any ``fit``; the others
-write a run folder.
+write into a run folder.
 """
 
 from iresnet_tf.training.averaging import averaged_weights
