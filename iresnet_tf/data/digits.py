@@ -97,10 +97,21 @@ def load(
 
 
 def _prepared(data_dir: str | os.PathLike[str] | None) -> Digits:
-    """Returns a builder whose files exist."""
+    """Returns a builder whose files exist; writes them, unless another process does so first.
+
+    TFDS writes to a temporary folder and renames it, so the folder is complete or absent.  If
+    several processes write at the same time, all but the first fail to rename their folder and use
+    the first one's.  TFDS's reports go to standard error, because standard output is for results.
+    """
     builder = Digits(data_dir=data_dir)
     if not builder.data_path.exists():
-        _prepare(builder)
+        configuration = tfds.download.DownloadConfig(try_download_gcs=False)
+        try:
+            with _separate_random_state(), contextlib.redirect_stdout(sys.stderr):
+                builder.download_and_prepare(download_config=configuration)
+        except Exception:
+            if not builder.is_prepared():
+                raise
     # A new builder reads the files that another process may have written.
     builder = Digits(data_dir=data_dir)
     if not builder.is_prepared():
@@ -108,23 +119,6 @@ def _prepared(data_dir: str | os.PathLike[str] | None) -> Digits:
             f"{builder.data_path} exists but holds no complete data set. Remove it and try again."
         )
     return builder
-
-
-def _prepare(builder: Digits) -> None:
-    """Writes the files of ``builder``, unless another process does so first.
-
-    TFDS writes to a temporary folder and renames it, so the folder is complete or absent.  If
-    several processes prepare it at the same time, all but the first fail to rename their folder
-    and use the first one's.  The reports of TFDS go to standard error, because standard output is
-    for results.
-    """
-    configuration = tfds.download.DownloadConfig(try_download_gcs=False)
-    try:
-        with _separate_random_state(), contextlib.redirect_stdout(sys.stderr):
-            builder.download_and_prepare(download_config=configuration)
-    except Exception:
-        if not builder.is_prepared():
-            raise
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Defines data sources: a seeded stream for training, and fixed splits for evaluation."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,7 +121,8 @@ class Source:
 class StoredSource(Source):
     """The base class of sources whose examples are stored in arrays.
 
-    Every pass over the training examples has a new order.  A subclass writes `stored`, and also
+    Every pass over the training examples has a new order.  A batch may contain the end of one pass
+    and the start of the next, so every batch is full.  A subclass writes `stored`, and also
     `decoded` if the stored examples differ from those that the model receives.
     """
 
@@ -135,14 +136,37 @@ class StoredSource(Source):
 
     def decoded(self, x: np.ndarray) -> np.ndarray:
         """Converts stored examples to the float32 examples that the model receives."""
-        return as_float32(x)
+        return np.asarray(x, np.float32)
 
     def stream(
         self, batch_size: int, *, seed: int, skip: int = 0, augmentation: str | None = None
     ) -> tf.data.Dataset:
         self._require_augmentable(augmentation)
-        options = {"seed": seed, "skip": skip, "augmentation": augmentation}
-        return shuffled(*self.stored("train"), batch_size, decode=self.decoded, **options)
+        x, y = self.stored("train")
+        size, event_shape = len(x), self.decoded(x[:1]).shape[1:]
+
+        @functools.lru_cache(maxsize=2)
+        def order(epoch):
+            return np.random.default_rng([seed, epoch]).permutation(size)
+
+        def rows(index):
+            positions = np.arange(index * batch_size, (index + 1) * batch_size)
+            epochs, offsets = np.divmod(positions, size)
+            chosen = np.empty(batch_size, np.int64)
+            for epoch in np.unique(epochs):
+                chosen[epochs == epoch] = order(int(epoch))[offsets[epochs == epoch]]
+            classes = np.zeros(batch_size) if y is None else y[chosen]
+            return self.decoded(x[chosen]), classes.astype(np.int32)
+
+        def batch(index):
+            examples, classes = tf.numpy_function(rows, [index], [tf.float32, tf.int32])
+            examples = tf.ensure_shape(examples, [batch_size, *event_shape])
+            if augmentation is not None:
+                examples = augment(examples, augmentation, seed=seed, first=index * batch_size)
+            return examples if y is None else (examples, tf.ensure_shape(classes, [batch_size]))
+
+        indices = tf.data.Dataset.counter(start=skip)
+        return indices.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
 
     def examples(self, split: str, count: int | None = None) -> Examples:
         x, y = self.stored(split)
@@ -180,58 +204,7 @@ class ArraySource(StoredSource):
         return self._parts[split]
 
 
-def as_float32(x: np.ndarray) -> np.ndarray:
-    """Returns an array as float32."""
-    return np.asarray(x, np.float32)
-
-
 def require_split(split: str) -> None:
     """Raises `ValueError` for a split that no source has."""
     if split not in SPLITS:
         raise ValueError(f"A split is one of {SPLITS}; received {split!r}.")
-
-
-def shuffled(
-    x: np.ndarray,
-    y: np.ndarray | None,
-    batch_size: int,
-    *,
-    seed: int,
-    skip: int = 0,
-    augmentation: str | None = None,
-    decode: Callable[[np.ndarray], np.ndarray] = as_float32,
-) -> tf.data.Dataset:
-    """Returns endless batches of arrays; every pass over the examples has a new order.
-
-    A batch may contain the end of one pass and the start of the next, so every batch is full.
-
-    Args:
-        x: examples ``[n, …]``.
-        y: integer classes ``[n]``, or ``None``.
-        batch_size, seed, skip, augmentation: see `Source.stream`, as for the result.
-        decode: function from stored examples ``[batch, …]`` to float32 ``[batch, …event]``.
-    """
-    size, event_shape = len(x), decode(x[:1]).shape[1:]
-
-    @functools.lru_cache(maxsize=2)
-    def order(epoch):
-        return np.random.default_rng([seed, epoch]).permutation(size)
-
-    def rows(index):
-        positions = np.arange(index * batch_size, (index + 1) * batch_size)
-        epochs, offsets = np.divmod(positions, size)
-        chosen = np.empty(batch_size, np.int64)
-        for epoch in np.unique(epochs):
-            chosen[epochs == epoch] = order(int(epoch))[offsets[epochs == epoch]]
-        classes = np.zeros(batch_size) if y is None else y[chosen]
-        return decode(x[chosen]), classes.astype(np.int32)
-
-    def batch(index):
-        examples, classes = tf.numpy_function(rows, [index], [tf.float32, tf.int32])
-        examples = tf.ensure_shape(examples, [batch_size, *event_shape])
-        if augmentation is not None:
-            examples = augment(examples, augmentation, seed=seed, first=index * batch_size)
-        return examples if y is None else (examples, tf.ensure_shape(classes, [batch_size]))
-
-    indices = tf.data.Dataset.counter(start=skip)
-    return indices.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)

@@ -6,7 +6,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from iresnet_tf.layers.inputs import as_tensor
 from iresnet_tf.models import inputs
@@ -103,10 +102,6 @@ class ConditionalDensityModel(DensityModel):
     def predict_step(self, data: tuple) -> tf.Tensor:
         x, context, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self(x, context=context)
-
-    def distribution(self) -> tfp.distributions.Distribution:
-        """Returns ``p(x | c)`` for TFP; its methods take ``bijector_kwargs={"context": c}``."""
-        return super().distribution()
 
     def make_train_function(self, force: bool = False) -> None:
         require_inference_mode(self.flow)

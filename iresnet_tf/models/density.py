@@ -71,7 +71,8 @@ class DensityModel(LikelihoodModel):
         """Returns the density over data space as a TFP distribution.
 
         For discrete data it is the continuous density of levels with noise, on ``[0, n)^D``.
-        ``log_prob(x, bijector_kwargs={"seed": s})`` seeds the estimator of the log-determinant.
+        ``log_prob(x, bijector_kwargs={"seed": s})`` seeds the estimator of the log-determinant;
+        all methods take the context of a conditional model by ``bijector_kwargs={"context": c}``.
         """
         self._require_built()
         return FlowDistribution(

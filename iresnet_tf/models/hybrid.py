@@ -89,14 +89,14 @@ class HybridModel(ClassifyingModel, DensityModel):
                 "Samples of given classes need prior='conditional', or another prior that takes "
                 f"labels; this model's is {type(self.prior).__name__}. Leave labels out."
             )
-        labels = tf.cast(tf.convert_to_tensor(labels), tf.int32)
-        in_range = tf.reduce_all((labels >= 0) & (labels < self.classes))
-        if labels.shape != (count,) or not bool(in_range):
+        drawn = tf.cast(tf.convert_to_tensor(labels), tf.int32)
+        in_range = tf.reduce_all((drawn >= 0) & (drawn < self.classes))
+        if drawn.shape != (count,) or not bool(in_range):
             raise ValueError(
                 f"labels are {count} classes from 0 to {self.classes - 1}; received "
-                f"{labels.numpy()!r}."
+                f"{drawn.numpy()!r}."
             )
-        return self._sampled(int(count), temperature, seed, tolerance, labels=labels)
+        return self._sampled(int(count), temperature, seed, tolerance, labels=drawn)
 
     def signatures(self) -> dict[str, Any]:
         labels = tf.TensorSpec([None], tf.int32)

@@ -52,11 +52,12 @@ def build_layers(
 ) -> list[Invertible]:
     """Returns the invertible layers that the configuration of a model describes."""
     fields = dict(options)
-    make = {"vector": architectures.vector_flow, "image": architectures.image_flow}
     fields["log_det"] = build_log_det(options.log_det)
     solver = {"anderson": solvers.Anderson, "picard": solvers.Picard}[options.solver]
     fields["solver"] = solver(tolerance=fields.pop("tolerance"))
-    return make[fields.pop("architecture")](**fields)
+    if fields.pop("architecture") == "vector":
+        return architectures.vector_flow(**fields)
+    return architectures.image_flow(**fields)
 
 
 def build_preprocessing(
@@ -90,11 +91,7 @@ def build_log_det(options: configuration.LogDet) -> log_det.LogDet:
     """Returns the estimator of the log-determinant that a configuration describes."""
     if options.estimator == "exact":
         return log_det.Exact()
-    shared: dict[str, Any] = {
-        "probes": options.probes,
-        "distribution": options.distribution,
-        "series_dtype": options.series_dtype,
-    }
+    shared = options.model_dump(include={"probes", "distribution", "series_dtype"})
     if options.estimator == "power-series":
         return log_det.PowerSeries(options.terms, truncation=options.truncation, **shared)
     return log_det.RussianRoulette(options.law, options.parameter, options.exact_terms, **shared)

@@ -123,17 +123,9 @@ def resume(
 
 def open_source(preset: Preset, *, data_dir: str | os.PathLike[str] | None = None) -> Source:
     """Opens the data source that a preset describes; see `iresnet_tf.data.get`."""
-    options = preset.data
-    return data.get(
-        options.name,
-        data_dir=data_dir,
-        validation_examples=options.validation_examples,
-        size=options.size,
-        pad_to=options.pad_to,
-        bits=options.bits,
-        only_class=options.only_class,
-        table=None if options.table is None else options.table.model_dump(),
-    )
+    names = {"validation_examples", "size", "pad_to", "bits", "only_class", "table"}
+    options = preset.data.model_dump(include=names)
+    return data.get(preset.data.name, data_dir=data_dir, **options)
 
 
 def _with_data(preset, source):

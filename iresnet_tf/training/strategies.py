@@ -78,6 +78,10 @@ class Cluster(NamedTuple):
     job: str
     place: int
 
+    def addresses(self) -> list[str]:
+        """Returns the addresses of all workers, the chief first."""
+        return [*self.jobs.get("chief", []), *self.jobs.get("worker", [])]
+
 
 def _cluster(workers, worker):
     described = os.environ.get("TF_CONFIG")
@@ -119,7 +123,7 @@ def _from_environment(described):
 
 
 def _checked(cluster, origin):
-    addresses = _addresses(cluster)
+    addresses = cluster.addresses()
     try:
         distinct = {host_and_port(address) for address in addresses}
     except (TypeError, ValueError):
@@ -132,14 +136,9 @@ def _checked(cluster, origin):
     return cluster
 
 
-def _addresses(cluster):
-    """Returns the addresses of all workers, the chief first."""
-    return [*cluster.jobs.get("chief", []), *cluster.jobs.get("worker", [])]
-
-
 def _multi_worker(cluster, timeout):
     before = len(cluster.jobs.get("chief", [])) if cluster.job == "worker" else 0
-    meet(_addresses(cluster), before + cluster.place, timeout)
+    meet(cluster.addresses(), before + cluster.place, timeout)
     gpus = len(tf.config.list_physical_devices("GPU"))
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec(cluster.jobs),

@@ -157,7 +157,8 @@ def test_the_layer_that_returned_nan_is_named_by_fit_alone():
     assert "Weights that are not finite" not in message and "\n" not in message
     model.flow.parts[1].g.parts[0].kernel.assign(np.full((2, 8), np.nan))
     model.flow.parts[0].log_scale.assign([0.0, 0.0])
-    with pytest.raises(tf.errors.InvalidArgumentError, match="The weights of first are not finite.$"):
+    message = "The weights of first are not finite.$"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         model.fit(points(), verbose=0)
 
 

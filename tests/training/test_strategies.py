@@ -172,7 +172,7 @@ def test_one_device_is_the_default_where_there_are_no_gpus():
         (
             ("multi-worker",),
             '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
-            "none of the cluster's workers",
+            "the task is not one of the workers",
         ),
         (
             ("multi-worker",),

@@ -27,8 +27,9 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.bar.update(1)
         if batch % 10 == 0:
-            name = "bits_per_dim" if "bits_per_dim" in logs else "loss"
-            self.bar.set_postfix({name: f"{float(logs[name]):.3f}"}, refresh=False)
+            names = [name for name in ("bits_per_dim", "loss") if name in logs][:1]
+            shown = {name: f"{float(logs[name]):.3f}" for name in names}
+            self.bar.set_postfix(shown, refresh=False)
 
     def on_train_end(self, logs: Any = None) -> None:
         self.bar.close()
