@@ -1,4 +1,4 @@
-"""Sources of one's own, and the shuffled stream of stored examples."""
+"""Tests user-defined sources, and the shuffled stream of stored examples."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ X = np.random.default_rng(0).normal(size=(120, 2)).astype(np.float32)
 
 
 class Diagonal(Source):
-    """A source with the least that one needs: points on a line, with a little noise."""
+    """A source with only the required methods: points on a line with a little noise."""
 
     def __init__(self):
         super().__init__("diagonal", (2,))
