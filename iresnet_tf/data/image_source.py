@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from iresnet_tf.data import digits, images
-from iresnet_tf.data.source import Examples, StoredSource, require_split
+from iresnet_tf.data.source import Examples, StoredSource
 
 
 class ImageSource(StoredSource):
@@ -91,7 +91,6 @@ class ImageSource(StoredSource):
         return cls(name, load, digits.SHAPE, levels=digits.LEVELS, classes=10, **options)
 
     def stored(self, split: str) -> Examples:
-        require_split(split)
         x, y = self._kept("test" if split == "test" else "train")
         if split == "validation" and not self._validation_examples:
             raise ValueError("No examples are held out for validation: see validation_examples.")

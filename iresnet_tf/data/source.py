@@ -169,6 +169,8 @@ class StoredSource(Source):
         return indices.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
 
     def examples(self, split: str, count: int | None = None) -> Examples:
+        if split not in SPLITS:
+            raise ValueError(f"A split is one of {SPLITS}; received {split!r}.")
         x, y = self.stored(split)
         return Examples(self.decoded(x[:count]), None if y is None else y[:count].astype(np.int32))
 
@@ -195,16 +197,9 @@ class ArraySource(StoredSource):
         self._parts = {split: Examples(*part) for split, part in parts.items()}
 
     def stored(self, split: str) -> Examples:
-        require_split(split)
         if split not in self._parts or not len(self._parts[split].x):
             raise ValueError(
                 f"No examples of {self.name} are held out for {split}: see "
                 "data.validation_examples."
             )
         return self._parts[split]
-
-
-def require_split(split: str) -> None:
-    """Raises `ValueError` for a split that no source has."""
-    if split not in SPLITS:
-        raise ValueError(f"A split is one of {SPLITS}; received {split!r}.")

@@ -36,8 +36,6 @@ class FittedModel(ReplicatedModel):
         # The largest |∂loss/∂w| of each step, averaged over the steps of an epoch.
         self.max_gradient = keras.metrics.Mean(name="max_gradient")
 
-    # Steps.
-
     def make_train_function(self, force: bool = False) -> None:
         super().make_train_function(self._is_outdated("train") or force)
 
@@ -76,8 +74,6 @@ class FittedModel(ReplicatedModel):
             names = ", ".join(layers_not_finite(self))
             weights = f" The weights of {names} are not finite." if names else ""
             raise tf.errors.InvalidArgumentError(None, None, match[0] + weights) from None
-
-    # Fitting and applying.
 
     def initialize(self, x: tf.Tensor, *, context: tf.Tensor | None = None) -> None:
         """Initialises the layers that depend on the first data (`ActNorm`), if that is still to do.

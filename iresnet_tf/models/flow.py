@@ -62,8 +62,6 @@ class FlowModel(FittedModel, ServedModel):
         self.preprocessing_depth = len(preprocessing)
         self.noise_seed = seed_value(seed)
 
-    # Building.
-
     def build(self, input_shape: Sequence[int | None]) -> None:
         if len(input_shape) < 2 or None in tuple(input_shape[1:]):
             raise ValueError(
@@ -82,8 +80,6 @@ class FlowModel(FittedModel, ServedModel):
                 f"{self.name} does not know the shape of its data yet. Fit it, call it on a "
                 "batch, or build((None, …event)) it first."
             )
-
-    # The map.
 
     def encode(self, x: tf.Tensor, *, context: tf.Tensor | None = None) -> tf.Tensor:
         """``z = F(x)``, or ``F(x; context)`` for a model that takes a context.
@@ -164,8 +160,6 @@ class FlowModel(FittedModel, ServedModel):
         self._require_built()
         return self._bijector
 
-    # Discrete data.
-
     @property
     def dequantize(self) -> Dequantize | None:
         """The `Dequantize` layer at the start of the flow, or ``None`` for continuous data."""
@@ -185,8 +179,6 @@ class FlowModel(FittedModel, ServedModel):
     def to_levels(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the levels that points of data space belong to, or continuous data unchanged."""
         return x if self.dequantize is None else self.dequantize.to_levels(x)
-
-    # Facts.
 
     @property
     def dimension(self) -> int:
@@ -239,8 +231,6 @@ class FlowModel(FittedModel, ServedModel):
             return {"x": self.decode(z)}
 
         return as_signatures((encode, x), (decode, z))
-
-    # Configuration.
 
     def get_config(self) -> dict[str, Any]:
         parts = [keras.saving.serialize_keras_object(part) for part in self.flow.parts]

@@ -102,8 +102,6 @@ class LikelihoodModel(FlowModel):
     def metrics(self) -> list[keras.metrics.Metric]:
         return [*self._trackers.values(), self.max_gradient]
 
-    # Steps.
-
     def evaluate(
         self, x: Any = None, y: Any = None, *, seed: int | None = None, **kwargs: Any
     ) -> Any:
@@ -161,8 +159,6 @@ class LikelihoodModel(FlowModel):
         seed = replicas.placed_seed(tf.identity(self.evaluation_seed.value), tf.shape(x)[0])
         loss, figures = self._objective(x, y, sample_weight, seed, training=False)
         return self._report(x, loss, figures, sample_weight)
-
-    # The objective.
 
     def _objective(
         self, x, y, sample_weight, seed: tf.Tensor, training: bool

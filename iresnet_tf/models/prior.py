@@ -54,8 +54,23 @@ class Prior(keras.layers.Layer):
         return {}
 
 
+class _Normal(Prior):
+    """The base class of normals whose weights are ``mean`` (``μ``) and ``log_scale`` (``s``)."""
+
+    def _draw(self, mean, log_scale, shape, temperature: float, seed: tf.Tensor) -> tf.Tensor:
+        """Draws ``μ + temperature exp(s) ε``, ``ε ~ N(0, I)``."""
+        noise = tf.random.stateless_normal(shape, seed, dtype=self.compute_dtype)
+        return mean + temperature * tf.exp(log_scale) * noise
+
+    def _parameters(self) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.convert_to_tensor(self.mean), tf.convert_to_tensor(self.log_scale)
+
+    def summaries(self) -> dict[str, tf.Tensor]:
+        return {"scale": tf.exp(self.log_scale.value)}
+
+
 @keras.saving.register_keras_serializable("iresnet_tf")
-class DiagonalNormal(Prior):
+class DiagonalNormal(_Normal):
     """``p_Z(z) = Π N(z_i; μ_i, exp(2 s_i))`` with learned ``μ`` and ``s``, or with both 0.
 
     Args:
@@ -73,30 +88,22 @@ class DiagonalNormal(Prior):
         self.log_scale = self.add_weight(name="log_scale", **options)
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
-        z = tf.convert_to_tensor(z, self.compute_dtype)
-        mean, log_scale = tf.convert_to_tensor(self.mean), tf.convert_to_tensor(self.log_scale)
-        return _log_normal(z, mean, log_scale)
+        return _log_normal(tf.convert_to_tensor(z, self.compute_dtype), *self._parameters())
 
     def sample(self, count: int | tf.Tensor, *, temperature: float, seed: tf.Tensor) -> tf.Tensor:
-        shape = (count, *self.mean.shape)
-        noise = tf.random.stateless_normal(shape, seed, dtype=self.compute_dtype)
-        scale = temperature * tf.exp(tf.convert_to_tensor(self.log_scale))
-        return tf.convert_to_tensor(self.mean) + scale * noise
+        return self._draw(*self._parameters(), (count, *self.mean.shape), temperature, seed)
 
     def distribution(self) -> tfp.distributions.Distribution:
         scale = tfp.util.DeferredTensor(self.log_scale.value, tf.exp)
         normal = tfd.Normal(self.mean.value, scale)
         return tfd.Independent(normal, len(self.mean.shape), name="prior")
 
-    def summaries(self) -> dict[str, tf.Tensor]:
-        return {"scale": tf.exp(self.log_scale.value)}
-
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "learned": self.learned}
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
-class ConditionalNormal(Prior):
+class ConditionalNormal(_Normal):
     """``p_Z(z | y) = Π N(z_i; μ_{y,i}, exp(2 s_{y,i}))``, learned.
 
     Without a class it is the mixture ``p_Z(z) = Σ_y p_Z(z | y) / K``.
@@ -127,7 +134,7 @@ class ConditionalNormal(Prior):
             labels: integer classes ``[batch]``.
         """
         z = tf.convert_to_tensor(z, self.compute_dtype)
-        mean, log_scale = tf.convert_to_tensor(self.mean), tf.convert_to_tensor(self.log_scale)
+        mean, log_scale = self._parameters()
         if labels is not None:
             labels = tf.cast(tf.reshape(labels, [-1]), tf.int32)
             return _log_normal(z, tf.gather(mean, labels), tf.gather(log_scale, labels))
@@ -151,10 +158,8 @@ class ConditionalNormal(Prior):
         class_seed, noise_seed = random.fold_in(seed, 0), random.fold_in(seed, 1)
         if labels is None:
             labels = tf.random.stateless_uniform([count], class_seed, 0, self.classes, tf.int32)
-        mean = tf.gather(tf.convert_to_tensor(self.mean), labels)
-        scale = temperature * tf.exp(tf.gather(tf.convert_to_tensor(self.log_scale), labels))
-        noise = tf.random.stateless_normal(tf.shape(mean), noise_seed, dtype=self.compute_dtype)
-        return mean + scale * noise
+        mean, log_scale = (tf.gather(weight, labels) for weight in self._parameters())
+        return self._draw(mean, log_scale, tf.shape(mean), temperature, noise_seed)
 
     def distribution(self) -> tfp.distributions.Distribution:
         """Returns the mixture ``p_Z(z)`` as a TFP distribution that uses the current weights."""
@@ -162,9 +167,6 @@ class ConditionalNormal(Prior):
         normal = tfd.Independent(tfd.Normal(self.mean.value, scale), len(self.mean.shape) - 1)
         uniform = tfd.Categorical(logits=tf.zeros([self.classes], self.compute_dtype))
         return tfd.MixtureSameFamily(uniform, normal, name="prior")
-
-    def summaries(self) -> dict[str, tf.Tensor]:
-        return {"scale": tf.exp(self.log_scale.value)}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "classes": self.classes}

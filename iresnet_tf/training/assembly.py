@@ -117,12 +117,6 @@ def build_optimizer(preset: configuration.Preset) -> keras.optimizers.Optimizer:
     )
 
 
-def compile_options(preset: configuration.Preset) -> dict[str, Any]:
-    """Returns the options of ``compile`` for the model of a preset, except the optimizer."""
-    steps = preset.optimizer.accumulation_steps
-    return {} if preset.task.takes_classes else {"accumulation_steps": steps}
-
-
 def build_schedule(options: configuration.Optimizer, steps: int) -> schedules.WarmUp:
     """Returns a linear warm-up to the learning rate, followed by the configured schedule.
 

@@ -17,7 +17,7 @@ from iresnet_tf.data import Source, tables
 from iresnet_tf.files import write_json
 from iresnet_tf.models import FlowModel
 from iresnet_tf.training import callbacks, strategies
-from iresnet_tf.training.assembly import build_model, build_optimizer, compile_options
+from iresnet_tf.training.assembly import build_model, build_optimizer
 from iresnet_tf.training.configuration import Preset
 from iresnet_tf.training.run_folder import RunFolder, load_model, save_model
 
@@ -217,7 +217,8 @@ def _validation(preset, source, run):
 def _initialized(preset: Preset, source: Source, seed: int) -> FlowModel:
     """Returns the compiled and initialised model before its first step."""
     model = build_model(preset, source, seed=seed)
-    model.compile(build_optimizer(preset), **compile_options(preset))
+    steps = preset.optimizer.accumulation_steps
+    model.compile(build_optimizer(preset), accumulation_steps=steps)
     model.initialize(source.initial_examples(seed=seed))
     return model
 
