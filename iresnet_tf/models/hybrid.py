@@ -10,7 +10,7 @@ from iresnet_tf.layers import Invertible
 from iresnet_tf.layers.inputs import as_tensor
 from iresnet_tf.models.classifying import ClassifyingModel
 from iresnet_tf.models.density import DensityModel
-from iresnet_tf.models.head import require_classes, require_whole_batches
+from iresnet_tf.models.head import require_classes
 from iresnet_tf.models.likelihood import weighted_mean
 from iresnet_tf.models.prior import ConditionalNormal, Prior
 from iresnet_tf.models.serving import as_signatures
@@ -110,17 +110,6 @@ class HybridModel(ClassifyingModel, DensityModel):
         if self.prior.takes_labels:
             functions |= as_signatures((sample_given_labels, labels, number, integer))
         return functions
-
-    def compile(
-        self,
-        optimizer: keras.optimizers.Optimizer | str = "adam",
-        jit_compile: bool = False,
-        accumulation_steps: int = 1,
-        **kwargs: Any,
-    ) -> None:
-        """Compiles like `DensityModel.compile`; raises `ValueError` for batches in parts."""
-        require_whole_batches(accumulation_steps)
-        super().compile(optimizer, jit_compile, **kwargs)
 
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
         """Fits like `DensityModel.fit`, to integer classes ``y`` or a dataset of pairs."""

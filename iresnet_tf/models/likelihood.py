@@ -11,6 +11,7 @@ from iresnet_tf.layers import Invertible
 from iresnet_tf.models.accumulation import accumulated
 from iresnet_tf.models.fitting import seed_value
 from iresnet_tf.models.flow import FlowModel
+from iresnet_tf.models.head import require_whole_batches
 from iresnet_tf.models.prior import Prior, as_prior
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.execution import replicas
@@ -74,8 +75,11 @@ class LikelihoodModel(FlowModel):
 
         Raises:
             ValueError: for a loss or metrics; for ``accumulation_steps`` below 1, or above 1
-                with ``jit_compile``, because XLA has no loop over parts.
+                with ``jit_compile``, because XLA has no loop over parts, or with classes, because
+                their head needs whole batches.
         """
+        if self.classes is not None:
+            require_whole_batches(accumulation_steps)
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.get(name) is not None:
                 raise ValueError(

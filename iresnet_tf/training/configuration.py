@@ -54,7 +54,7 @@ class _Flow(_Config):
     log_det: LogDet = LogDet()
     solver: Literal["anderson", "picard"] = "anderson"
     tolerance: PositiveFloat = 1e-6
-    recompute: bool = Field(False, description="whether the backward pass evaluates blocks again")
+    recompute: bool = Field(False, description="whether the backward pass recomputes blocks")
 
 
 class VectorModel(_Flow):
@@ -97,22 +97,14 @@ class Data(_Config):
     """A data source, see `iresnet_tf.data.get`, and the processing of its examples."""
 
     name: str
-    bits: int | None = Field(
-        None, ge=1, le=8, description="number of bits of a pixel that are kept"
-    )
-    size: PositiveInt | None = Field(
-        None, description="side of the resized central square of an image"
-    )
+    bits: int | None = Field(None, ge=1, le=8, description="number of bits kept of every pixel")
+    size: PositiveInt | None = Field(None, description="side of the resized square images")
     only_class: NonNegativeInt | None = Field(
         None, description="a class; only its examples are kept"
     )
-    pad_to: PositiveInt | None = Field(
-        None, description="side of the grid to which images are zero-padded"
-    )
+    pad_to: PositiveInt | None = Field(None, description="side of the images after padding")
     preprocessing: Literal["center", "logit", "standardize"] = "center"
-    alpha: float = Field(
-        0.05, gt=0.0, lt=0.5, description="distance that the logit keeps from 0 and 1"
-    )
+    alpha: float = Field(0.05, gt=0.0, lt=0.5, description="distance of the logit to 0 and 1")
     augmentation: Literal["flip", "crop", "crop-flip"] | None = None
     validation_examples: NonNegativeInt = 0
     table: Table | None = Field(None, description="the table, for the source named table")
@@ -174,7 +166,7 @@ class Optimizer(_Config):
     )
     clip_norm: PositiveFloat | None = None
     accumulation_steps: PositiveInt = Field(
-        1, description="number of parts of a batch, for a density"
+        1, description="number of parts of a batch of a density"
     )
     ema: float | None = Field(None, gt=0.0, lt=1.0)
 
