@@ -82,7 +82,7 @@ def test_half_precision_is_refused(name):
     variable = keras.Variable(np.ones(3), dtype="bfloat16")
     optimizer = getattr(optimizers, name)()
     optimizer.build([variable])
-    with pytest.raises(ValueError, match=f"received bfloat16. Take keras.optimizers.{name}"):
+    with pytest.raises(ValueError, match=f"received bfloat16. Use keras.optimizers.{name}"):
         optimizer.apply([tf.ones(3, tf.bfloat16)], [variable])
 
 
