@@ -201,7 +201,7 @@ class Preset(_Config):
             )
         if self.model.coeff is None and self.task.has_density:
             raise ValueError(
-                f"model.coeff=none leaves a {self.task.kind} model without an inverse and a "
+                f"a {self.task.kind} model with model.coeff=none has no inverse and no "
                 "log-determinant; it takes a coefficient between 0 and 1"
             )
         if self.optimizer.accumulation_steps > 1 and self.task.takes_classes:

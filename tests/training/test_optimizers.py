@@ -87,5 +87,5 @@ def test_half_precision_is_refused(name):
 
 
 def test_amsgrad_is_refused():
-    with pytest.raises(ValueError, match="no amsgrad: take keras.optimizers.Adam"):
+    with pytest.raises(ValueError, match="no amsgrad. Use keras.optimizers.Adam"):
         optimizers.Adam(amsgrad=True)
