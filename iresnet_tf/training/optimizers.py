@@ -43,7 +43,7 @@ class _Fused(PreparedOptimizer):
         if not dtypes <= {"float32", "float64"}:
             raise ValueError(
                 f"The fused {type(self).__name__} trains variables of float32 and float64; "
-                f"received {', '.join(sorted(dtypes))}. Use keras.optimizers.{type(self).__name__}."
+                f"received {', '.join(sorted(dtypes))}. Take keras.optimizers.{type(self).__name__}."
             )
         return {
             dtype: {name: tf.cast(scalar, dtype) for name, scalar in scalars.items()}
@@ -83,7 +83,7 @@ class Adam(_Fused, keras.optimizers.Adam):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.amsgrad:
-            raise ValueError("The fused Adam has no amsgrad. Use keras.optimizers.Adam.")
+            raise ValueError("The fused Adam has no amsgrad: take keras.optimizers.Adam.")
 
     def _corrected(self, rate: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         return rate * tf.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
