@@ -41,9 +41,10 @@ class _Fused(PreparedOptimizer):
         scalars |= {power: 0.0 for power in self.POWERS}
         dtypes = {keras.backend.standardize_dtype(variable.dtype) for variable in variables}
         if not dtypes <= {"float32", "float64"}:
+            name = type(self).__name__
             raise ValueError(
-                f"The fused {type(self).__name__} trains variables of float32 and float64; "
-                f"received {', '.join(sorted(dtypes))}. Take keras.optimizers.{type(self).__name__}."
+                f"The fused {name} trains variables of float32 and float64; received "
+                f"{', '.join(sorted(dtypes))}. Take keras.optimizers.{name}."
             )
         return {
             dtype: {name: tf.cast(scalar, dtype) for name, scalar in scalars.items()}
