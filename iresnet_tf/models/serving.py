@@ -1,15 +1,14 @@
 """The files of a model: a ``.keras`` file, and a SavedModel that runs without this package."""
 
-import json
 import math
 import os
 import pathlib
-import tempfile
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from iresnet_tf.files import write_json, written_whole
 from iresnet_tf.layers import refresh, residual_blocks
 from iresnet_tf.numerics.execution import threads
 
@@ -69,14 +68,12 @@ class ServedModel(keras.Model):
             setattr(module, name, function)
         signatures = {name: each.get_concrete_function() for name, each in functions.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as temporary:
-            partial = pathlib.Path(temporary) / "model"
+        with written_whole(path) as partial:
             # Custom gradients would be traced anew, and nobody trains a served model.
             options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
             tf.saved_model.save(module, str(partial), signatures, options)
             facts = {**self._facts(), "signatures": _described(functions, signatures)}
-            (partial / "signatures.json").write_text(json.dumps(facts, indent=2) + "\n")
-            os.replace(partial, path)
+            write_json(partial / "signatures.json", facts)
 
     def _facts(self) -> dict[str, Any]:
         bound = max(self.lipschitz_bounds().values(), default=0.0)

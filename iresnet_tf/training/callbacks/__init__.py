@@ -1,7 +1,7 @@
 """Keras callbacks that watch, draw and record a model while it trains.
 
-`Certificate`, `Spectra`, `Pictures`, `EMA` and `TerminateOnNaN` work in any ``fit``; the others
-write a run folder.
+`Certificate`, `Spectra`, `EMA`, `TerminateOnNaN` and `Scalars` work with any Keras model,
+`Pictures` with any model of this package; the others write a run folder.
 """
 
 from iresnet_tf.training.averaging import averaged_weights
