@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all."""
+"""Writes files and folders whole or not at all."""
 
 import contextlib
 import json
@@ -13,8 +13,8 @@ from typing import Any
 def written_whole(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Yields a temporary path for a file or a folder, which replaces ``path`` on success.
 
-    The temporary path has the name of ``path`` and is on the same disk.  If the block fails,
-    it is removed and ``path`` remains as it was.
+    The temporary path has the same name and is on the same disk.  If the ``with`` statement fails,
+    it is removed and ``path`` is unchanged.
 
     Example::
 
@@ -29,6 +29,6 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
 
 def write_json(path: str | os.PathLike[str], data: Any) -> None:
-    """Writes indented JSON, whole or not at all."""
+    """Writes data to an indented JSON file, whole or not at all."""
     with written_whole(path) as partial:
         partial.write_text(json.dumps(data, indent=2) + "\n")

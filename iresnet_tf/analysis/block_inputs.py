@@ -1,4 +1,4 @@
-"""The inputs of the residual blocks of a flow."""
+"""Runs a batch through a flow and yields the input of each residual block."""
 
 from collections.abc import Iterator
 
@@ -8,14 +8,14 @@ from iresnet_tf.layers import FactorOut, Invertible, ResidualBlock
 
 
 def block_inputs(layer: Invertible, x: tf.Tensor) -> Iterator[tuple[ResidualBlock, tf.Tensor]]:
-    """Yields every residual block of an invertible layer in order, with the batch it receives.
+    """Yields every residual block of a built layer in order, with the batch that it receives.
 
     Args:
         layer: a built invertible layer.
         x: ``[batch, …event]``, the input of the layer.
 
     Raises:
-        ValueError: for a conditional layer, because no context is given.
+        ValueError: for a conditional layer, because there is no context.
     """
     layer._condition(None, x)
     if isinstance(layer, ResidualBlock):

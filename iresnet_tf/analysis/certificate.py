@@ -1,4 +1,4 @@
-"""The certificate: the operator norm of every layer, and the Lipschitz constant of every block."""
+"""Certifies the operator norm of every layer and the Lipschitz constant of every block."""
 
 import dataclasses
 
@@ -9,13 +9,7 @@ from iresnet_tf.models import FlowModel
 
 @dataclasses.dataclass(frozen=True)
 class LayerCertificate(Result):
-    """The certified norm of a spectral layer.
-
-    Attributes:
-        name: name of the layer.
-        norm_bound: upper bound on its operator norm.
-        coeff: its coefficient, ``None`` for a layer without a constraint.
-    """
+    """The upper bound on the operator norm of a spectral layer, next to its coefficient."""
 
     name: str
     norm_bound: float
@@ -24,14 +18,7 @@ class LayerCertificate(Result):
 
 @dataclasses.dataclass(frozen=True)
 class BlockCertificate(Result):
-    """The certified Lipschitz constant of a residual block.
-
-    Attributes:
-        name: name of the block.
-        lipschitz_bound: upper bound on ``Lip(g)``; infinite if there is none.
-        certified: whether the bound is below 1.
-        layers: the spectral layers of the block.
-    """
+    """The upper bound on ``Lip(g)`` of a block: certified if below 1, ``inf`` if unknown."""
 
     name: str
     lipschitz_bound: float
@@ -41,12 +28,7 @@ class BlockCertificate(Result):
 
 @dataclasses.dataclass(frozen=True)
 class Certificate(Result):
-    """Whether a model is certified as invertible.
-
-    Attributes:
-        certified: whether every block is certified.
-        blocks: the residual blocks, from the data to the latent side.
-    """
+    """States whether every residual block is certified; lists them from the data side on."""
 
     certified: bool
     blocks: tuple[BlockCertificate, ...]
@@ -55,11 +37,8 @@ class Certificate(Result):
 def certify(model: FlowModel) -> Certificate:
     """Certifies the norms of all spectral layers and the Lipschitz constants of all blocks.
 
-    The bounds hold for the weights as they are.  A Cholesky factor proves them if it is
-    affordable, else the torus of frequencies does.
-
-    Args:
-        model: a built model of `iresnet_tf.models`.
+    The bounds hold for the current weights of the built model.  A Cholesky factorization proves
+    them where it is affordable; elsewhere the circular convolution on a torus bounds the norm.
     """
     blocks = []
     for block in residual_blocks(model.flow):

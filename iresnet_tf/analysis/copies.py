@@ -1,6 +1,5 @@
-"""Copies of a flow, to be changed without changing the model."""
+"""Copies a flow, so that a study can change it and leave the model unchanged."""
 
-import itertools
 from typing import Any
 
 import keras
@@ -10,14 +9,10 @@ from iresnet_tf.layers.blocks import innermost
 
 
 def copied(flow: Invertible, event_shape: tuple[int, ...] | None = None) -> Invertible:
-    """Returns a flow of equal layers and weights, on another grid if a shape is given.
+    """Returns a copy of a built flow, with equal weights, for samples of ``event_shape``.
 
-    The spectral vectors belong to a grid, so they are computed anew for the copy.  Layers after
-    a `Flatten` work on one grid only, so a copy on another grid ends before it.
-
-    Args:
-        flow: a built invertible layer.
-        event_shape: shape of a sample of the copy; by default that of ``flow``.
+    Spectral vectors belong to a grid, so the copy computes new ones.  A copy on another grid ends
+    before the first `Flatten`, because the layers after it have weights for one grid only.
     """
     config = _without_shapes(keras.saving.serialize_keras_object(flow))
     if event_shape is not None:
@@ -41,13 +36,11 @@ def _without_shapes(config: Any) -> Any:
 
 def _before_flatten(config: Any) -> Any:
     """Returns a serialised layer whose stacks, at every depth, end before a `Flatten`."""
+    name = keras.saving.get_registered_name(Flatten)
     if isinstance(config, dict):
         return {key: _before_flatten(value) for key, value in config.items()}
     if not isinstance(config, list):
         return config
-    return [_before_flatten(item) for item in itertools.takewhile(_is_no_flatten, config)]
-
-
-def _is_no_flatten(config):
-    name = keras.saving.get_registered_name(Flatten)
-    return not (isinstance(config, dict) and config.get("registered_name") == name)
+    classes = [item.get("registered_name") if isinstance(item, dict) else None for item in config]
+    end = classes.index(name) if name in classes else None
+    return [_before_flatten(item) for item in config[:end]]

@@ -1,4 +1,4 @@
-"""The evaluation of a trained model: likelihood, accuracy, reconstruction, Lipschitz constants."""
+"""Evaluates a trained model: likelihood, accuracy, reconstruction, Lipschitz constants."""
 
 import dataclasses
 import math
@@ -17,13 +17,7 @@ from iresnet_tf.numerics import log_det
 
 @dataclasses.dataclass(frozen=True)
 class Classification(Result):
-    """Details of the accuracy on test data.
-
-    Attributes:
-        standard_error: binomial standard error of the accuracy.
-        cross_entropy: mean cross-entropy, nats.
-        examples: number of examples.
-    """
+    """The binomial standard error of the accuracy, and the mean cross-entropy in nats."""
 
     standard_error: float
     cross_entropy: float
@@ -32,14 +26,14 @@ class Classification(Result):
 
 @dataclasses.dataclass(frozen=True)
 class Reconstruction(Result):
-    """How well the inverse restores a batch, in the units of the data: levels for images.
+    """The error of the inverse on a batch, in the units of the data (levels for images).
 
     Attributes:
         max_abs_error: ``max |F⁻¹(F(x)) − x|``; not finite if the inverse diverged.
-        iterations: evaluations of ``g`` in all blocks, of the worst sample.
+        iterations: evaluations of ``g`` in all blocks, for the sample that needs most.
         converged: whether every block met its tolerance for every sample.
-        error_bound: bound on the 2-norm of the error of the inverse at the computed latent point,
-            carried through every layer, of the worst sample; infinite if it is not certified.
+        error_bound: largest bound, over the samples, on the 2-norm of the error of the inverse at
+            the computed latent point, carried through every layer; infinite if not certified.
     """
 
     max_abs_error: float
@@ -50,12 +44,7 @@ class Reconstruction(Result):
 
 @dataclasses.dataclass(frozen=True)
 class LipschitzConstants(Result):
-    """Certified bounds on ``Lip(g)``; infinite for a block without a bound.
-
-    Attributes:
-        certified_max: the largest of all blocks.
-        per_block: the bound of every block, by its name.
-    """
+    """The certified bounds on ``Lip(g)`` of the blocks, infinite for a block without a bound."""
 
     certified_max: float
     per_block: dict[str, float]
@@ -63,14 +52,14 @@ class LipschitzConstants(Result):
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation(Result):
-    """What was measured of a model on test data; ``None`` for what the model does not have.
+    """The measurements of a model on test data; ``None`` for those that do not apply to it.
 
     Attributes:
-        bits_per_dim: the likelihood of discrete data, bits/dim.
-        nll: the likelihood of continuous data, nats.
+        bits_per_dim: negative log-likelihood of discrete data, bits/dim.
+        nll: negative log-likelihood of continuous data, nats.
         accuracy: fraction of the examples that are classified correctly.
-        classification: details of the accuracy.
-        reconstruction: how well the inverse restores the first batch.
+        classification: standard error of the accuracy, and cross-entropy.
+        reconstruction: error of the inverse on the first batch.
         lipschitz: certified Lipschitz constants of the blocks.
     """
 
@@ -82,7 +71,7 @@ class Evaluation(Result):
     lipschitz: LipschitzConstants
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns plain data for JSON, without the parts that the model does not have."""
+        """Returns plain data for JSON, without the measurements that do not apply."""
         return {name: value for name, value in super().as_dict().items() if value is not None}
 
 
@@ -102,8 +91,7 @@ def evaluate(
         model: a built model of `iresnet_tf.models`; its spectral vectors are refined first.
         x: test data ``[n, …event]``; levels if the data are discrete.
         y: classes ``[n]``, for a model that classifies.
-        estimator: see `iresnet_tf.analysis.likelihood.likelihood`.
-        passes: see `iresnet_tf.analysis.likelihood.likelihood`.
+        estimator, passes: see `iresnet_tf.analysis.likelihood.likelihood`.
         batch_size: number of examples evaluated at once.
         seed: seed of noise and probes.
 
@@ -139,8 +127,8 @@ def classification(
 ) -> tuple[float, Classification]:
     """Measures the accuracy on test data and its details.
 
-    If the model dequantises, the levels get their noise first, as in training.  A bare level is
-    at the edge of its interval, where training has not seen it.
+    Discrete data get their noise first, as in training: without noise, every point would lie at
+    the corner of its cell, where the model was not trained.
 
     Raises:
         ValueError: if there are no classes ``y``.
@@ -163,12 +151,9 @@ def classification(
 
 
 def reconstruction(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> Reconstruction:
-    """Measures ``max |F⁻¹(F(x)) − x|`` over a batch.
+    """Measures ``max |F⁻¹(F(x)) − x|`` over data ``[n, …event]`` (levels, if discrete).
 
-    Args:
-        model: a built model of `iresnet_tf.models`.
-        x: data ``[n, …event]``; levels if the data are discrete.
-        seed: seed of the dequantisation noise.
+    The seed decides the dequantisation noise.
     """
     x = model.dequantized(x, seed)
     inverse = model.flow.inverse(model.encode(x))

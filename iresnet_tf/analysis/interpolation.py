@@ -1,4 +1,4 @@
-"""Paths between data points in latent space."""
+"""Connects data points by paths in latent space."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,12 +16,9 @@ _BATCH = 128
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Interpolation(Result):
-    """Paths between data points.
+    """The paths that `interpolate` computes; ``steps`` and ``spherical`` are its arguments.
 
     Attributes:
-        steps: number of points on each path, with both ends.
-        pairs: number of paths.
-        spherical: whether the paths are arcs in latent space, not straight lines.
         max_abs_error: largest difference between an end of a path and its data point, in the
             units of the data.
         points: the paths in data space, ``[pairs, steps, …event]``; levels for discrete data.
@@ -49,20 +46,20 @@ def interpolate(
     """``F⁻¹(w(1 − t) F(a) + w(t) F(b))`` for ``t`` from 0 to 1.
 
     Straight paths have ``w(t) = t``.  Spherical paths have ``w(t) = sin(tΩ) / sin Ω``, where ``Ω``
-    is the angle between the latents at the origin.  Their points keep the distance from the
-    origin that latents of a normal prior have.
+    is the angle between the latents at the origin; their points keep about the distance from the
+    origin that samples of a normal prior have.
 
     Args:
         model: a built model of `iresnet_tf.models`.
         first: data ``[pairs, …event]``, images or points of the plane; levels if discrete.
         second: data of equal shape, the other ends.
-        steps: number of points on each path, with both ends.
+        steps: number of points on each path, including both ends.
         spherical: whether the paths are arcs instead of straight lines.
         levels: number of levels of images; by default that of the model, or of the data.
         seed: seed of the dequantisation noise.
 
     Raises:
-        ValueError: for fewer than two steps, data of two shapes, or data that are neither
+        ValueError: for fewer than two steps, data of different shapes, or data that are neither
             images nor points of the plane.
 
     Source: Shoemake 1985 (doi:10.1145/325334.325242), for the arc.
@@ -104,7 +101,7 @@ def interpolate(
 
 
 def _arc(start: tf.Tensor, end: tf.Tensor) -> Callable[[float], tf.Tensor]:
-    """``t ↦ sin(tΩ) / sin Ω`` for each pair of latents, and ``t`` for parallel latents."""
+    """Returns ``t ↦ sin(tΩ) / sin Ω`` for each pair of latents, ``t ↦ t`` for parallel ones."""
     axes = list(range(1, start.shape.rank))
 
     def inner(a, b):

@@ -1,4 +1,4 @@
-"""The error of the inverse by the number of iterations, with the constraint and without."""
+"""Measures the error of the inverse by the number of iterations, with and without constraint."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from iresnet_tf.numerics import solvers
 ITERATIONS = (1, 2, 3, 5, 8, 12, 20, 30, 50)
 COEFFICIENTS = (0.5, 0.7, 0.9, 0.97)
 UNCONSTRAINED = 2.0
-"""Norm of each layer in the network that stands for one without the constraint."""
+"""Norm of each layer in the network that represents one without the constraint."""
 
 _TOLERANCE = 1e-12
 _SOLVERS = {"Picard": solvers.Picard, "Anderson": solvers.Anderson}
@@ -23,10 +23,9 @@ _SOLVERS = {"Picard": solvers.Picard, "Anderson": solvers.Anderson}
 
 @dataclasses.dataclass(frozen=True)
 class FlowCurve(Result):
-    """The error of the inverse of a flow.
+    """The error of the inverse of a flow, for a network and a solver named by ``name``.
 
     Attributes:
-        name: the network and the solver.
         error: ``‖F⁻¹(F(x)) − x‖₂`` for each number of iterations, the median over the samples, in
             the units of the data; not finite if the inverse diverged.
     """
@@ -37,13 +36,14 @@ class FlowCurve(Result):
 
 @dataclasses.dataclass(frozen=True)
 class BlockCurve(Result):
-    """The error of the inverse of a block, with its bound.
+    """The error of the inverse of a block and its bound, for the solver named by ``name``.
+
+    Both tuples have one number for each number of iterations: the largest over the samples, in
+    the units of the input of the block.
 
     Attributes:
-        name: name of the solver.
-        error: largest 2-norm of the error over the samples, for each number of iterations, in the
-            units of the input of the block.
-        error_bound: largest bound ``(residual + rounding) / (1 − L)`` over the samples.
+        error: 2-norm of the error.
+        error_bound: ``(residual + rounding) / (1 − L)``.
     """
 
     name: str
@@ -53,13 +53,7 @@ class BlockCurve(Result):
 
 @dataclasses.dataclass(frozen=True)
 class BlockInverse(Result):
-    """The inverse of the block with the largest certified Lipschitz constant.
-
-    Attributes:
-        name: name of the block.
-        lipschitz_bound: the certified constant ``L``.
-        curves: the error with each solver.
-    """
+    """The error curves, one for each solver, of the block with the largest certified ``L``."""
 
     name: str
     lipschitz_bound: float
@@ -72,7 +66,7 @@ class InverseStudy(Result):
 
     Attributes:
         iterations: numbers of evaluations of ``g`` in each block.
-        curves: the error of the whole flow, for several networks.
+        curves: the error of the whole flow, for each network and solver.
         block: the error of one block; ``None`` for a flow without a certified block.
     """
 
@@ -87,9 +81,9 @@ def study_inverse(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> InverseS
     It studies
 
     - the trained flow, with Picard and with Anderson steps;
-    - copies of it in which every layer is scaled to a norm of exactly c, with Picard steps: for c
-      below 1, and for 2, where nothing guarantees an inverse.  An inverse may still exist,
-      because the norms of the layers of a block only bound its slope;
+    - copies of it in which every layer is scaled to a norm of exactly c, with Picard steps: for
+      several c below 1, and for c = 2, where no inverse is guaranteed (one may exist, because the
+      product of the layers' norms is only an upper bound on the slope of a block);
     - the block of the trained flow with the largest certified constant L, with the bound
       ``(residual + rounding) / (1 − L)`` on its error.
 
@@ -109,7 +103,7 @@ def study_inverse(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> InverseS
     block = _study_block(flow, x)
     for norm in (*COEFFICIENTS, UNCONSTRAINED):
         for layer in spectral_layers(flow):
-            # The norm is far above the coefficient, so the constraint scales it to exactly that.
+            # The kernel is far above the constraint, which scales it to a norm of exactly ``norm``.
             layer.kernel.assign(layer.kernel * (1e3 / layer.spectral_norm()))
             layer.coeff = norm
         name = f"c = {norm}" if norm < 1.0 else f"no constraint (norm {norm:g})"
@@ -123,7 +117,7 @@ def _median_errors(flow, x, solver):
     for iterations in ITERATIONS:
         for block in residual_blocks(flow):
             block.solver = solver(_TOLERANCE, iterations)
-        # `inverse` raises for a divergence, which is to be shown here.
+        # Unlike `inverse`, this does not raise for a divergence, which the study shows.
         restored = flow._inverse_point(y, InverseOptions())
         errors.append(float(np.median(_distances(restored, x))))
     return tuple(errors)

@@ -1,4 +1,4 @@
-"""The likelihood of test data, with every error that it has."""
+"""Measures the likelihood of test data, and every error of the measurement."""
 
 import contextlib
 import dataclasses
@@ -15,13 +15,13 @@ from iresnet_tf.models import DensityModel, FlowModel, bits_per_dim
 from iresnet_tf.numerics import log_det, random
 
 EXACT_DIMENSION = 256
-"""Largest dimension in which evaluation takes the exact log-determinant by default."""
+"""Largest dimension in which evaluation uses the exact log-determinant by default."""
 
 TARGET_BOUND = 0.005
 """Largest truncation bound, in bits/dim, that evaluation accepts above that dimension."""
 
 UNCERTIFIED_TERMS = 50
-"""Number of terms for blocks that are not certified, where no number bounds the truncation."""
+"""Number of terms for a flow with an uncertified block, where no number bounds the truncation."""
 
 _MAX_TERMS = 1000
 
@@ -32,14 +32,12 @@ class Likelihood(Result):
 
     Attributes:
         mean: mean over the examples and the passes.
-        standard_error: standard error of the mean that noise and probes cause; NaN if a single
-            pass is random, 0 if nothing is random.
-        sampling_error: standard error of the mean that the finite test set causes.
-        truncation_bound: bound on the bias of a series that is cut, from certified Lipschitz
+        standard_error: standard error of the mean due to noise and probes; 0 if nothing is
+            random, NaN if there is a single random pass.
+        sampling_error: standard error of the mean due to the finite test set.
+        truncation_bound: bound on the bias of a truncated series, from certified Lipschitz
             constants; infinite if a block is not certified.
-        estimator: the estimator of the log-determinant.
-        passes: number of repetitions with their own noise and probes.
-        examples: number of examples.
+        passes: number of repetitions, each with its own noise and probes.
     """
 
     mean: float
@@ -65,8 +63,7 @@ def likelihood(
     Args:
         model: a built `DensityModel`.
         x: test data ``[n, …event]``; levels if the model dequantises.
-        estimator: estimator of the log-determinant; by default `Exact` up to 256 dimensions,
-            else the shortest series whose bound is below 0.005 bits/dim.
+        estimator: estimator of the log-determinant; by default that of `choose_estimator`.
         passes: number of repetitions, each with its own dequantisation noise and probes; by
             default 5 if anything is random, else 1.
         batch_size: number of examples evaluated at once.
@@ -102,13 +99,8 @@ def negative_log_likelihoods(
 ) -> np.ndarray:
     """``−log p(x + u)`` of every example in every pass, ``[passes, n]``, nats, float64.
 
-    Args:
-        model: a built `DensityModel`.
-        x: data ``[n, …event]``; levels if the model dequantises.
-        estimator: estimator of the log-determinant; by default that of `choose_estimator`.
-        passes: number of repetitions, each with its own noise ``u`` and probes.
-        batch_size: number of examples evaluated at once.
-        seed: seed of noise and probes.
+    Each pass draws its own noise ``u`` (zero for continuous data) and probes.  The arguments are
+    those of `likelihood`.
     """
     estimator = choose_estimator(model) if estimator is None else estimator
     with estimator_replaced(model.flow, estimator):
@@ -121,14 +113,11 @@ def negative_log_likelihoods(
         rows = []
         for number in range(passes):
             pass_seed = random.fold_in(random.as_seed(seed), number)
-            parts = [
-                log_prob(
-                    tf.constant(x[start : start + batch_size], model.compute_dtype),
-                    random.fold_in(pass_seed, start),
-                )
-                for start in range(0, len(x), batch_size)
-            ]
-            rows.append(-np.concatenate([part.numpy() for part in parts]))
+            parts = []
+            for start in range(0, len(x), batch_size):
+                batch = tf.constant(x[start : start + batch_size], model.compute_dtype)
+                parts.append(log_prob(batch, random.fold_in(pass_seed, start)).numpy())
+            rows.append(-np.concatenate(parts))
     return np.stack(rows).astype(np.float64)
 
 
@@ -139,20 +128,19 @@ def block_constants(flow: Invertible) -> list[tuple[int, float]]:
 
 
 def truncation_bound(constants: Iterable[tuple[int, float]], estimator: log_det.LogDet) -> float:
-    """``Σ_blocks −D_block (ln(1 − L) + Σ_{k≤n} Lᵏ/k)`` bounds the truncation, nats a sample.
+    """``Σ_blocks −D_block (ln(1 − L) + Σ_{k≤n} Lᵏ/k)``, a bound in nats per sample.
 
-    Args:
-        constants: ``(D_block, L)`` of every block, from `block_constants`.
-        estimator: estimator with ``n`` terms.
+    It bounds the truncation error of an estimator with ``n`` terms.  The constants are those of
+    `block_constants`.
     """
     return math.fsum(size * estimator.truncation_bound(bound) for size, bound in constants)
 
 
 def choose_estimator(model: FlowModel) -> log_det.LogDet:
-    """Returns `Exact`, or above 256 dimensions the shortest `PowerSeries` within 0.005 bits/dim.
+    """Returns `Exact` up to 256 dimensions, else the shortest series within 0.005 bits/dim.
 
-    If a block is not certified as a contraction, no number of terms bounds the truncation.  Then
-    it warns and returns a series of `UNCERTIFIED_TERMS` terms, whose bound is infinite.
+    If a block is not certified as a contraction, no number of terms bounds the truncation: then
+    this warns, and returns a series of `UNCERTIFIED_TERMS` terms.
 
     Raises:
         ValueError: if the series would need more than a thousand terms.
@@ -160,11 +148,11 @@ def choose_estimator(model: FlowModel) -> log_det.LogDet:
     if model.dimension <= EXACT_DIMENSION:
         return log_det.Exact()
     lipschitz = model.lipschitz_bounds()
-    worst = max(lipschitz, key=lambda name: lipschitz[name], default=None)
+    worst = max(lipschitz, key=lipschitz.__getitem__, default=None)
     if worst is not None and lipschitz[worst] >= 1.0:
         warnings.warn(
-            f"Block {worst} is not certified a contraction (bound {lipschitz[worst]:.4g}), so no "
-            f"number of terms bounds the truncation; {UNCERTIFIED_TERMS} terms are taken.",
+            f"Block {worst} is not certified as a contraction (bound {lipschitz[worst]:.4g}), so "
+            f"no number of terms bounds the truncation; {UNCERTIFIED_TERMS} terms are used.",
             stacklevel=2,
         )
         return log_det.PowerSeries(UNCERTIFIED_TERMS)
@@ -182,7 +170,7 @@ def choose_estimator(model: FlowModel) -> log_det.LogDet:
 
 @contextlib.contextmanager
 def estimator_replaced(flow: Invertible, estimator: log_det.LogDet) -> Iterator[None]:
-    """Gives every residual block of a flow another estimator while the block runs."""
+    """Gives every residual block of a flow another estimator within a ``with`` statement."""
     blocks = residual_blocks(flow)
     before = [block.log_det for block in blocks]
     try:
@@ -195,5 +183,5 @@ def estimator_replaced(flow: Invertible, estimator: log_det.LogDet) -> Iterator[
 
 
 def _standard_error(values):
-    """Returns the standard error of the mean of independent values, NaN for a single value."""
+    """Returns the standard error of the mean of independent values; NaN for a single value."""
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan

@@ -1,4 +1,4 @@
-"""The error of estimated log-determinants, by the number of terms and of probes."""
+"""Computes the error of estimated log-determinants by the number of terms and of probes."""
 
 import dataclasses
 import math
@@ -11,6 +11,7 @@ from iresnet_tf.analysis.copies import copied
 from iresnet_tf.analysis.likelihood import EXACT_DIMENSION, block_constants, truncation_bound
 from iresnet_tf.analysis.results import Result
 from iresnet_tf.layers import InjectivePadding, residual_blocks
+from iresnet_tf.layers.blocks import innermost
 from iresnet_tf.layers.contractive import as_contractive
 from iresnet_tf.models import FlowModel
 from iresnet_tf.numerics import log_det, random
@@ -25,14 +26,12 @@ _CHUNK = 32
 
 @dataclasses.dataclass(frozen=True)
 class SeriesError(Result):
-    """The error of a power series, nats per dimension unless it says otherwise.
+    """The error of a power series for a number of terms and of probes, nats per dimension.
 
     Attributes:
-        terms: number of terms.
-        probes: number of probes.
         bias: mean bias over the examples.
         bias_bits_per_dim: the mean bias in bits/dim.
-        max_abs_bias: largest absolute bias of one example.
+        max_abs_bias: largest absolute bias of an example.
         noise: standard deviation of one estimate for one example.
         truncation_bound: bound on the absolute bias; infinite if a block is not certified.
     """
@@ -48,14 +47,13 @@ class SeriesError(Result):
 
 @dataclasses.dataclass(frozen=True)
 class LogDetStudy(Result):
-    """Bias and noise of the power series on data.
+    """The bias and noise of the power series on data.
 
     Attributes:
         dimension: number of elements of a sample of the flow that was studied.
-        examples: number of examples.
         cropped: whether the flow was studied on crops of the images.
         blocks: number of blocks studied.
-        blocks_left_out: number of blocks that were not.
+        blocks_left_out: number of blocks that were not studied.
         unit: the unit of the errors.
         log_det: exact log-determinant of the blocks studied, mean over the examples.
         estimates: the error for each number of terms and of probes.
@@ -74,17 +72,16 @@ class LogDetStudy(Result):
 def study_log_det(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> LogDetStudy:
     """Computes bias and noise of the power series on data, and the truncation bound.
 
-    For Rademacher probes, both are known without drawing any.  With the truncated series
+    For Rademacher probes, both have closed forms.  With the truncated series
     ``M = Σ_{k≤n} (−1)^{k+1}/k Jᵏ`` of a block and its symmetric part ``S``,
 
         bias = tr M − log |det(I + J)|,   variance = 2 (‖S‖² − Σ Sᵢᵢ²) / probes,
 
     and the values of the blocks add up, because their probes are independent.
 
-    A flow of at most 256 dimensions is studied as it is.  A larger flow of images is studied on
-    crops of 8×8 pixels from the middle, where the Jacobian is affordable: with equal kernels on
-    the smaller grid, normalised for it.  Dense blocks at its end work on one grid only and are
-    left out.
+    A flow of more than 256 dimensions is studied on crops of 8×8 pixels from the middle of the
+    images, where the Jacobian is affordable: a copy has the same kernels, normalised for the
+    smaller grid, and lacks the dense blocks at the end, which work on one grid only.
 
     Args:
         model: a built model whose flow has a log-determinant.
@@ -92,13 +89,13 @@ def study_log_det(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> LogDetSt
         seed: seed of the dequantisation noise.
 
     Raises:
-        ValueError: for a flow without a log-determinant, or too large and not of images.
+        ValueError: for a flow without a log-determinant, or a large flow that is not of images.
 
     Sources: Behrmann et al. 2019 (arXiv:1811.00995), figure on the bias of the estimator;
     Avron and Toledo 2011 (doi:10.1145/1944345.1944349), lemma 1, for the variance.
     """
     flow = model.flow
-    if _contains(flow, InjectivePadding):
+    if any(isinstance(layer, InjectivePadding) for layer in innermost(flow)):
         raise ValueError(
             f"{model.name} pads its data into more dimensions, so it has no log-determinant to "
             "study."
@@ -153,15 +150,10 @@ def _on_crops(flow, x):
     return x, copied(flow, x.shape[1:])
 
 
-def _contains(layer, kind):
-    return isinstance(layer, kind) or any(_contains(part, kind) for part in layer.parts)
-
-
 def _moments(flow, x):
-    """Returns sums over the blocks, float64.
+    """Returns the exact log-determinants ``[n]``, and mean and variance of a one-probe estimate.
 
-    They are the exact log-determinants ``[n]``, and mean and variance of one probe for each of
-    `TERMS`, ``[terms, n]``.
+    Mean and variance are ``[terms, n]``, for each of `TERMS`.  All are sums over the blocks.
     """
     exact = np.zeros(len(x))
     traces, variances = np.zeros((2, len(TERMS), len(x)))

@@ -1,4 +1,4 @@
-"""How well a density tells its own data from data that it was not trained on."""
+"""Measures how well a density tells its own data from data that it was not trained on."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -23,13 +23,13 @@ class Summary(Result):
 
 @dataclasses.dataclass(frozen=True)
 class RocCurve(Result):
-    """The ROC curve of telling outliers by a higher score.
+    """The ROC curve of a detector that flags examples with a score above a threshold.
 
     Attributes:
         score: ``"likelihood"`` or ``"typicality"``.
         against: name of the outliers.
-        auc: area under the curve: the chance that an outlier scores above an example of the
-            model's own data.
+        auc: area under the curve: the probability that an outlier has a higher score than an
+            example of the model's own data.
         false_positive_rate: fraction of the model's own data that each threshold flags.
         true_positive_rate: fraction of the outliers that each threshold flags.
     """
@@ -43,14 +43,14 @@ class RocCurve(Result):
 
 @dataclasses.dataclass(frozen=True)
 class OutlierStudy(Result):
-    """Scores of outliers compared with those of the model's own test data.
+    """The comparison of the scores of outliers with those of the model's own test data.
 
     Attributes:
         unit: the unit of ``−log p``: ``"bits/dim"`` for levels, else ``"nats"``.
         entropy: ``H``, the mean of ``−log p`` over training data.
         inside: ``−log p`` of the model's own test data.
         others: ``−log p`` of each set of outliers.
-        curves: a ROC curve for each score and set of outliers.
+        curves: a ROC curve for each score and each set of outliers.
     """
 
     unit: str
@@ -66,11 +66,9 @@ def likelihood_score(nats: np.ndarray) -> np.ndarray:
 
 
 def typicality_score(nats: np.ndarray, entropy: float) -> np.ndarray:
-    """``|−log p(x) − H|``: higher for examples outside the typical set, also too likely ones.
+    """``|−log p(x) − H|``: higher for examples outside the typical set, even very likely ones.
 
-    Args:
-        nats: ``−log p(x)``, ``[n]``.
-        entropy: ``H``, the mean of ``−log p`` over training data.
+    The entropy ``H`` is the mean of ``−log p`` over training data.
 
     Source: Nalisnick et al. 2019 (arXiv:1906.02994), eq. 4, for one example at a time.
     """
@@ -91,7 +89,7 @@ def study_outliers(
     Args:
         model: a built `DensityModel`.
         typical: training data ``[n, …event]``, for the entropy ``H``.
-        inside: test data of that kind.
+        inside: the model's own test data ``[m, …event]``.
         others: sets of outliers by name: data of that shape on which the model was not trained.
         estimator: estimator of the log-determinant; the default is that of
             `iresnet_tf.analysis.likelihood.choose_estimator`.
@@ -106,7 +104,7 @@ def study_outliers(
             "or a HybridModel."
         )
     sets = [typical, inside, *others.values()]
-    # All sets are evaluated together, so that one trace serves them all.
+    # Evaluating all sets together traces the graph only once.
     joined = np.concatenate([np.asarray(x, model.compute_dtype) for x in sets])
     nats = negative_log_likelihoods(model, joined, estimator=estimator, seed=seed)[0]
     training, own, *foreign = np.split(nats, np.cumsum([len(x) for x in sets])[:-1])

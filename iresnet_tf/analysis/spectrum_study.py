@@ -1,4 +1,4 @@
-"""The singular values of every layer, compared with its coefficient."""
+"""Computes the singular values of every layer, to compare them with its coefficient."""
 
 import dataclasses
 
@@ -22,13 +22,11 @@ class LayerSpectrum(Result):
     """The singular values of a spectral layer.
 
     Attributes:
-        name: name of the layer.
         kind: ``"convolution"`` or ``"dense"``.
-        coeff: its coefficient, ``None`` for a layer without a constraint.
-        largest: the largest singular value, or an upper bound on it.
+        coeff: coefficient of the layer, ``None`` if it has no constraint.
         method: see `singular_values`.
         exact: whether the values are exact; those of the method ``"torus"`` are upper bounds.
-        count: number of singular values.
+        count: number of all singular values.
         singular_values: at most 256 of them, evenly spaced in rank, largest first.
     """
 
@@ -75,16 +73,16 @@ def singular_values(layer: SpectralDense | SpectralConv2D) -> tuple[np.ndarray, 
 
     - ``"matrix"``: the exact values of a dense kernel.  A 1×1 convolution has them at every
       pixel, and they are returned once.
-    - ``"gram"``: exact values from ``AᵀA`` or ``AAᵀ``, zero padding included.
-    - ``"torus"``: an upper bound on each value, for a convolution that is too large for that.
-      ``A`` is a part of the circular convolution on a torus of size ``n + k − 1``, and the i-th
-      singular value of a part is at most the i-th of the whole.
+    - ``"gram"``: exact values from ``AᵀA`` or ``AAᵀ`` of a zero-padded convolution.
+    - ``"torus"``: an upper bound on each value, for a larger convolution.  ``A`` is a submatrix of
+      the circular convolution on a torus of size ``n + k − 1``, and the i-th singular value of a
+      submatrix is at most the i-th of the matrix.
 
     Args:
         layer: a built layer.
 
     Returns:
-        float64 array ``[count]``, and a string.
+        float64 array ``[count]``, and the name of the method.
 
     Source: Sedghi et al. 2019 (arXiv:1805.10408), for the torus.
     """
@@ -101,7 +99,7 @@ def singular_values(layer: SpectralDense | SpectralConv2D) -> tuple[np.ndarray, 
 
 
 def _gram(kernel, grid):
-    """Returns the smaller one of ``AᵀA`` and ``AAᵀ``."""
+    """Returns the smaller of ``AᵀA`` and ``AAᵀ``."""
     operator = operators.Convolution(tf.constant(kernel))
     inputs, outputs = kernel.shape[2:]
     maps = (operator, operator.adjoint) if inputs <= outputs else (operator.adjoint, operator)

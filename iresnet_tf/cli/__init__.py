@@ -1,4 +1,4 @@
-"""The ``iresnet`` command: one module for each group of its subcommands."""
+"""Defines the command ``iresnet``; each module has a group of its subcommands."""
 
 import click
 
@@ -16,8 +16,8 @@ from iresnet_tf.cli.training import presets, train
     "plugins",
     multiple=True,
     metavar="MODULE",
-    help="A Python module that is imported first, by name or as the path of a .py file, so that "
-    "the presets, layers, estimators and data sets that it registers are known; repeatable.",
+    help="Name, or path of the .py file, of a Python module to import first, for the presets, "
+    "layers, estimators and data sets that it registers; repeatable.",
 )
 def main(plugins: tuple[str, ...]) -> None:
     """Invertible residual networks: train, evaluate, sample, certify."""
@@ -25,15 +25,6 @@ def main(plugins: tuple[str, ...]) -> None:
         import_plugin(plugin)
 
 
-for command in (
-    presets,
-    train,
-    evaluate,
-    sample,
-    reconstruct,
-    interpolate,
-    analyze,
-    export,
-    certify,
-):
+drawing = (sample, reconstruct, interpolate, analyze)
+for command in (presets, train, evaluate, *drawing, export, certify):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""The subcommands ``evaluate`` and ``certify``."""
+"""Defines the subcommands ``evaluate`` and ``certify``."""
 
 import json
 import pathlib
@@ -7,13 +7,12 @@ import sys
 import click
 
 from iresnet_tf import analysis, training
-from iresnet_tf.cli.options import PATH, SEED, clear_errors, data_dir, parse_estimator
+from iresnet_tf.cli.options import SEED, data_dir, parse_estimator, run_command
 from iresnet_tf.cli.runs import open_run
 from iresnet_tf.files import write_json
 
 
-@click.command()
-@click.argument("run", type=PATH)
+@run_command
 @click.option("--split", type=click.Choice(["test", "validation", "train"]), default="test")
 @click.option(
     "--log-det",
@@ -21,11 +20,10 @@ from iresnet_tf.files import write_json
     help="exact, a number of series terms, or russian-roulette; by default exact up to 256 "
     "dimensions, else the shortest series with a truncation bound of 0.005 bits/dim.",
 )
-@click.option("--passes", type=click.IntRange(1), help="Repetitions with fresh noise and probes.")
-@click.option("--examples", type=click.IntRange(1), help="The first ones of the split; else all.")
+@click.option("--passes", type=click.IntRange(1), help="Repetitions with other noise and probes.")
+@click.option("--examples", type=click.IntRange(1), help="Number of examples; default all.")
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @data_dir
-@clear_errors
 def evaluate(
     run: pathlib.Path,
     split: str,
@@ -35,7 +33,7 @@ def evaluate(
     seed: int,
     data_dir: pathlib.Path | None,
 ) -> None:
-    """Evaluate RUN: likelihood with its errors, reconstruction, certificate; as JSON."""
+    """Evaluate RUN and print likelihood, reconstruction and certificate as JSON."""
     model, source = open_run(run, data_dir=data_dir)
     x, y = source.examples(split, examples)
     estimator = parse_estimator(log_det)
@@ -45,11 +43,9 @@ def evaluate(
     click.echo(json.dumps(result, indent=2))
 
 
-@click.command()
-@click.argument("run", type=PATH)
-@clear_errors
+@run_command
 def certify(run: pathlib.Path) -> None:
-    """Certify RUN: every layer's norm and coefficient; exit status 1 if a block fails."""
+    """Certify RUN: print the norms of all layers; exit with status 1 if a block fails."""
     certificate = analysis.certify(training.load(run))
     click.echo(json.dumps(certificate.as_dict(), indent=2))
     sys.exit(0 if certificate.certified else 1)

@@ -1,4 +1,4 @@
-"""Types and options that several subcommands have, and their parsing."""
+"""Defines the types, options and decorators of several subcommands."""
 
 import functools
 import pathlib
@@ -32,7 +32,7 @@ def data_dir(command: Command) -> Command:
 
 
 def clear_errors(command: Callable) -> Callable:
-    """Shows errors that say what to do without a traceback."""
+    """Shows errors of the user without a traceback."""
 
     @functools.wraps(command)
     def wrapped(*args, **kwargs):
@@ -46,11 +46,16 @@ def clear_errors(command: Callable) -> Callable:
     return wrapped
 
 
+def run_command(command: Callable) -> click.Command:
+    """Makes a subcommand of a function whose first argument is a run."""
+    return click.command()(click.argument("run", type=PATH)(clear_errors(command)))
+
+
 def parse_estimator(text: str | None) -> log_det.LogDet | None:
-    """Returns the estimator that ``--log-det`` names, ``None`` if the option is not given.
+    """Returns the estimator that ``--log-det`` names, or ``None`` without the option.
 
     Raises:
-        ValueError: for any other text.
+        ValueError: for other text.
     """
     if text is None:
         return None

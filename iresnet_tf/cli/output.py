@@ -1,4 +1,4 @@
-"""Pictures and their numbers, written to new files."""
+"""Writes pictures and their numbers to new files."""
 
 import pathlib
 from typing import Any
@@ -10,11 +10,11 @@ from iresnet_tf.files import write_json
 
 
 def require_new(path: pathlib.Path, *suffixes: str) -> None:
-    """Refuses a path with another suffix, and one whose file or numbers exist already.
+    """Requires a path with one of the suffixes, for a file that does not exist.
 
     Raises:
         ValueError: for another suffix.
-        FileExistsError: if a file exists.
+        FileExistsError: if the file exists, or the JSON file next to a picture.
     """
     if path.suffix.lower() not in suffixes:
         raise ValueError(f"--out ends in {' or '.join(suffixes)}; received {path}.")
@@ -25,7 +25,7 @@ def require_new(path: pathlib.Path, *suffixes: str) -> None:
 
 
 def write_picture(picture: Figure, numbers: dict[str, Any], path: pathlib.Path) -> None:
-    """Writes a picture, and its numbers as JSON next to it."""
+    """Writes a picture, and next to it its numbers as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.savefig(path)
     write_json(path.with_suffix(".json"), numbers)

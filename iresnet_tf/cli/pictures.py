@@ -1,4 +1,4 @@
-"""The subcommands that draw data: ``sample``, ``reconstruct`` and ``interpolate``."""
+"""Defines the subcommands that draw data: ``sample``, ``reconstruct`` and ``interpolate``."""
 
 import json
 import pathlib
@@ -8,21 +8,19 @@ import click
 from iresnet_tf import analysis
 from iresnet_tf.analysis import plots
 from iresnet_tf.analysis.evaluation import reconstruction
-from iresnet_tf.cli.options import PATH, SEED, clear_errors, data_dir
+from iresnet_tf.cli.options import PATH, SEED, data_dir, run_command
 from iresnet_tf.cli.output import require_new, write_picture
 from iresnet_tf.cli.runs import open_run
 from iresnet_tf.data import tables
 
 
-@click.command()
-@click.argument("run", type=PATH)
+@run_command
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--label", type=click.IntRange(0), help="One class, for a conditional prior.")
+@click.option("--label", type=click.IntRange(0), help="One class; needs a conditional prior.")
 @click.option("--temperature", type=click.FloatRange(0.0, min_open=True), default=1.0)
 @click.option("--seed", type=SEED, default=0, show_default=True)
-@click.option("--out", required=True, type=PATH, help="The PNG to write; for vectors also CSV.")
+@click.option("--out", required=True, type=PATH, help="The PNG to write, or a CSV for vectors.")
 @data_dir
-@clear_errors
 def sample(
     run: pathlib.Path,
     count: int,
@@ -32,7 +30,7 @@ def sample(
     out: pathlib.Path,
     data_dir: pathlib.Path | None,
 ) -> None:
-    """Draw samples of RUN into a picture; vectors into a table, if --out ends in .csv."""
+    """Draw samples of RUN as a picture, or as a table if --out ends in .csv."""
     require_new(out, ".png", ".csv")
     model, source = open_run(run, data_dir=data_dir)
     if not model.has_density:
@@ -60,16 +58,14 @@ def sample(
     write_picture(picture, numbers, out)
 
 
-@click.command()
-@click.argument("run", type=PATH)
+@run_command
 @click.option("--count", type=click.IntRange(1), default=32, show_default=True)
-@click.option("--out", required=True, type=PATH, help="The PNG to write; numbers next to it.")
+@click.option("--out", required=True, type=PATH, help="The PNG to write; a JSON file goes with it.")
 @data_dir
-@clear_errors
 def reconstruct(
     run: pathlib.Path, count: int, out: pathlib.Path, data_dir: pathlib.Path | None
 ) -> None:
-    """Show test data and what RUN's forward map followed by its inverse makes of them."""
+    """Show test data and their reconstructions by RUN's forward map and its inverse."""
     require_new(out, ".png")
     model, source = open_run(run, data_dir=data_dir)
     x = source.examples("test", count).x
@@ -79,14 +75,12 @@ def reconstruct(
     click.echo(json.dumps(numbers, indent=2))
 
 
-@click.command()
-@click.argument("run", type=PATH)
+@run_command
 @click.option("--pairs", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--steps", type=click.IntRange(2), default=9, show_default=True)
-@click.option("--spherical", is_flag=True, help="Arcs around the latents' origin, not lines.")
-@click.option("--out", required=True, type=PATH, help="The PNG to write; numbers next to it.")
+@click.option("--spherical", is_flag=True, help="Follow arcs around the origin, not lines.")
+@click.option("--out", required=True, type=PATH, help="The PNG to write; a JSON file goes with it.")
 @data_dir
-@clear_errors
 def interpolate(
     run: pathlib.Path,
     pairs: int,

@@ -1,4 +1,4 @@
-"""Modules of the user that are imported before a command runs."""
+"""Imports modules of the user before a command runs."""
 
 import importlib
 import pathlib
@@ -9,10 +9,10 @@ import click
 
 
 def import_plugin(module: str) -> None:
-    """Imports a Python module by name, or as the path of a ``.py`` file, once in a process.
+    """Imports a Python module by name or by the path of a ``.py`` file, once per process.
 
     Raises:
-        click.ClickException: if it cannot be imported, with one line that names it.
+        click.ClickException: if it cannot be imported; the message names it on one line.
     """
     try:
         if module.endswith(".py"):

@@ -1,4 +1,4 @@
-"""The model and the data of a run, and the threads that it asks for."""
+"""Opens the model and the data of a run, and sets the threads that it asks for."""
 
 import pathlib
 
@@ -14,7 +14,7 @@ from iresnet_tf.numerics.execution import threads
 def open_run(
     run: pathlib.Path, *, data_dir: pathlib.Path | None = None
 ) -> tuple[keras.Model, Source]:
-    """Returns the model of a run folder or pretrained name, and its data source."""
+    """Returns the model of a run folder or of a pretrained name, and its data source."""
     is_pretrained = str(run) in training.pretrained_names() and not run.exists()
     if is_pretrained:
         preset = training.presets.get(str(run))
@@ -25,11 +25,9 @@ def open_run(
 
 
 def set_threads(intra_op: int | str | None) -> None:
-    """Sets the number of threads inside one operation, if TensorFlow is not running yet.
+    """Sets the number of threads inside one operation: `intra_op_threads` of a preset.
 
-    Args:
-        intra_op: a number, ``"auto"``, or ``None`` for TensorFlow's own number; see
-            `intra_op_threads` of a preset.
+    If TensorFlow is already running, it prints that this has no effect.
     """
     if intra_op == "auto":
         is_large = threads.cores() > threads.MAX_PARTS
@@ -40,5 +38,4 @@ def set_threads(intra_op: int | str | None) -> None:
     try:
         threading.set_intra_op_parallelism_threads(intra_op)
     except RuntimeError:
-        # TensorFlow has started in this process and keeps its threads.
         click.echo("intra_op_threads has no effect: TensorFlow is running already.", err=True)

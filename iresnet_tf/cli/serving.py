@@ -1,4 +1,4 @@
-"""The subcommand ``export``."""
+"""Defines the subcommand ``export``."""
 
 import contextlib
 import pathlib
@@ -7,16 +7,14 @@ import click
 
 from iresnet_tf import training
 from iresnet_tf.analysis.likelihood import estimator_replaced
-from iresnet_tf.cli.options import PATH, clear_errors, parse_estimator
+from iresnet_tf.cli.options import PATH, parse_estimator, run_command
 
 
-@click.command()
-@click.argument("run", type=PATH)
-@click.option("--out", required=True, type=PATH, help="The folder of the SavedModel; new.")
-@click.option("--log-det", "log_det", help="See evaluate; by default the model's own estimator.")
-@clear_errors
+@run_command
+@click.option("--out", required=True, type=PATH, help="The new folder of the SavedModel.")
+@click.option("--log-det", "log_det", help="See evaluate; by default that of the model.")
 def export(run: pathlib.Path, out: pathlib.Path, log_det: str | None) -> None:
-    """Export RUN (or a model file or pretrained name) as a SavedModel that needs no package."""
+    """Export RUN (or a model file or pretrained name) as a SavedModel for bare TensorFlow."""
     model, estimator = training.load(run), parse_estimator(log_det)
     with contextlib.ExitStack() as stack:
         if estimator is not None:

@@ -1,4 +1,4 @@
-"""The subcommands ``presets`` and ``train``."""
+"""Defines the subcommands ``presets`` and ``train``."""
 
 import json
 import pathlib
@@ -13,7 +13,7 @@ from iresnet_tf.training import strategies
 
 @click.command()
 def presets() -> None:
-    """List the presets: model, data, source."""
+    """List the presets with their model, data and source."""
     for name in training.presets.names():
         preset = training.presets.get(name)
         model = preset.model
@@ -30,11 +30,11 @@ def presets() -> None:
 @click.command()
 @click.argument("preset")
 @click.argument("overrides", nargs=-1, metavar="[FIELD=VALUE]...")
-@click.option("--out", required=True, type=PATH, help="The run folder; new, unless --resume.")
+@click.option("--out", required=True, type=PATH, help="The run folder, new unless --resume.")
 @click.option("--epochs", type=click.IntRange(1), help="Number of epochs instead of the preset's.")
 @click.option("--steps", type=click.IntRange(1), help="Number of steps, rounded up to epochs.")
 @click.option("--batch-size", type=click.IntRange(1), help="Batch size instead of the preset's.")
-@click.option("--csv", "--npy", "table", type=PATH, help="The table, for the preset tabular.")
+@click.option("--csv", "--npy", "table", type=PATH, help="The table for the preset tabular.")
 @click.option("--seed", type=SEED, help="0 by default.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option(
@@ -44,7 +44,7 @@ def presets() -> None:
     show_default=True,
     help="auto: every GPU of this machine. multi-worker: several machines, one command on each.",
 )
-@click.option("--workers", metavar="HOST:PORT,…", help="All workers; or set TF_CONFIG.")
+@click.option("--workers", metavar="HOST:PORT,…", help="All workers; TF_CONFIG is an alternative.")
 @click.option("--worker", type=int, help="Index of this worker in --workers; the chief is 0.")
 @data_dir
 @clear_errors
@@ -63,7 +63,7 @@ def train(
     worker: int | None,
     data_dir: pathlib.Path | None,
 ) -> None:
-    """Train PRESET into a run folder, with fields replaced, for example model.width=32."""
+    """Train PRESET in a run folder; FIELD=VALUE replaces a field, as in model.width=32."""
     devices = (strategy, workers.split(",") if workers else None, worker)
     if epochs and steps:
         raise click.UsageError("Give --epochs or --steps, not both.")

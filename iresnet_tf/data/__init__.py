@@ -1,4 +1,4 @@
-"""Data sources: 2-D densities, digits, images of TensorFlow Datasets, tables, and outliers."""
+"""Provides data sources: 2-D densities, digits, images of TFDS, tables, and outliers."""
 
 from iresnet_tf.data import densities, digits, images, tables
 from iresnet_tf.data.outliers import draw_outliers

@@ -1,4 +1,4 @@
-"""Random crops and flips of images, which the seeds decide."""
+"""Crops and flips images at random, as a seed decides."""
 
 import tensorflow as tf
 
@@ -6,14 +6,16 @@ PADDING = 4
 
 
 def augment(images: tf.Tensor, name: str, *, seed: int, first: int | tf.Tensor) -> tf.Tensor:
-    """Mirrors each image or not, and crops it at random from its symmetric padding by 4 pixels.
+    """Mirrors each image with probability 1/2, and crops it at random from its padded image.
+
+    The padding continues the image symmetrically by 4 pixels on each side.
 
     Args:
         images: ``[batch, height, width, channels]``.
         name: ``"flip"``, ``"crop"`` or ``"crop-flip"``.
         seed: integer.
-        first: index of the first image among all images that the run sees.  The draw of an image
-            depends only on the seed and its index.
+        first: index of the first image among all images of the run.  Only the seed and the index
+            of an image decide how it is changed.
 
     Returns:
         images of the same shape and dtype.
@@ -28,8 +30,8 @@ def augment(images: tf.Tensor, name: str, *, seed: int, first: int | tf.Tensor) 
 
     drawn = tf.map_fn(draw, indices)
     if "crop" in name:
-        around = [PADDING, PADDING]
-        padded = tf.pad(images, [[0, 0], around, around, [0, 0]], "SYMMETRIC")
+        sides = [PADDING, PADDING]
+        padded = tf.pad(images, [[0, 0], sides, sides, [0, 0]], "SYMMETRIC")
         rows = drawn[:, :1] + tf.range(height)
         columns = drawn[:, 1:2] + tf.range(width)
         images = tf.gather(tf.gather(padded, rows, batch_dims=1), columns, axis=2, batch_dims=1)

@@ -1,18 +1,18 @@
-"""The two-dimensional densities of FFJORD and Residual Flows, drawn with explicit seeds.
+"""Draws from the two-dimensional densities of FFJORD and Residual Flows, with explicit seeds.
 
 ``x ~ p(x)``, ``x ∈ ℝ²``, for ten standard shapes (`NAMES`).  ``line`` and ``cos`` are degenerate:
 their points lie on a curve, so they have no density on the plane, and the negative log-likelihood
 of a model fitted to them has no lower bound.
 
-Every draw is a function of its seed alone.  `sample`, the batches of `stream` and `test_set` take
-their random numbers from disjoint families of seeds, so training never sees a test point.
+Every draw depends only on its seed.  `sample`, `stream` and `test_set` use disjoint families of
+seeds, so training never sees a test point.
 
 Source: the toy data of FFJORD (Grathwohl et al. 2019; repository ``rtqichen/ffjord``), which
 Residual Flows (Chen et al. 2019; ``rtqichen/residual-flows``) also uses.  Moons, circles and the
-swiss roll are those of scikit-learn, the pinwheel is after Johnson et al. 2016.  In these sources,
-points that are evenly spaced on a curve begin at its start, and classes get a fixed number of
-points.  Here both begin at random, so that any number of points is allowed and the distribution
-of a point does not depend on it.
+swiss roll are those of scikit-learn; the pinwheel follows Johnson et al. 2016.  In these sources,
+evenly spaced points start at the beginning of a curve, and each class has a fixed number of points.
+Here the first point and the first class are random, so that any number of points is allowed and
+does not change the distribution of a single point.
 """
 
 import functools
@@ -23,7 +23,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-# The first word of a seed says for which purpose the points are drawn.
+# The first word of a key: the purpose for which points are drawn.
 _SAMPLE, _STREAM, _TEST = range(3)
 
 
@@ -31,7 +31,7 @@ def sample(name: str, count: int, *, seed: int) -> np.ndarray:
     """Draws ``count`` points of the named density, a function of ``(name, count, seed)``.
 
     Args:
-        name: one of `NAMES`; ``line`` and ``cos`` are degenerate (no density).
+        name: one of `NAMES`.
         count: number of points, at least 1.
         seed: an integer of at least 0.
 
@@ -48,10 +48,10 @@ def stream(name: str, batch_size: int, *, seed: int, skip: int = 0) -> tf.data.D
     """Returns an endless data set; batch ``k`` depends only on name, batch size, seed and ``k``.
 
     Args:
-        name: one of `NAMES`; ``line`` and ``cos`` are degenerate (no density).
+        name: one of `NAMES`.
         batch_size: number of points in a batch, at least 1.
         seed: an integer of at least 0.
-        skip: index of the first batch: a run resumed at step ``s`` passes ``skip=s``.
+        skip: index of the first batch; a run resumed at step ``s`` passes ``skip=s``.
 
     Returns:
         Dataset of ``[batch_size, 2]`` float32, prefetched.
@@ -74,16 +74,9 @@ def stream(name: str, batch_size: int, *, seed: int, skip: int = 0) -> tf.data.D
 
 
 def test_set(name: str, count: int = 10_000) -> np.ndarray:
-    """Returns the fixed test points of the named density.
+    """Returns ``count`` fixed test points of the named density, ``[count, 2]`` float32.
 
     No seed of `sample` or `stream` gives these points.
-
-    Args:
-        name: one of `NAMES`; ``line`` and ``cos`` are degenerate (no density).
-        count: number of points, at least 1.
-
-    Returns:
-        ``[count, 2]`` float32, equal in every call.
 
     Raises:
         ValueError: for an unknown name or ``count < 1``.
@@ -91,7 +84,7 @@ def test_set(name: str, count: int = 10_000) -> np.ndarray:
     return _draw(_density(name), _at_least(1, "count", count), 0, _TEST)
 
 
-# For pytest: this function is no test.
+# Without this, pytest would collect the function as a test.
 test_set.__test__ = False  # type: ignore[attr-defined]
 
 
@@ -99,8 +92,8 @@ def entropy(name: str) -> float | None:
     """``H = −∫ p(x) ln p(x) dx`` in nats, the smallest NLL that a model can reach.
 
     It is exact for ``checkerboard``, which is uniform on 8 squares of area 4: ``H = ln 32``.  For
-    ``8gaussians`` the integral is computed numerically, to far better than 1e-6.  It is ``None``
-    for the others; ``line`` and ``cos`` have no entropy, because they have no density.
+    ``8gaussians`` the integral is computed numerically, with an error far below 1e-6.  For the
+    other densities the result is ``None``.
 
     Raises:
         ValueError: for an unknown name.
@@ -111,7 +104,7 @@ def entropy(name: str) -> float | None:
 
 
 def _draw(density: Callable, count: int, seed: int, *key: int) -> np.ndarray:
-    """Draws float32 points from the generator that belongs to ``(seed, key)``."""
+    """Draws float32 points from the generator of ``(seed, key)``."""
     sequence = np.random.SeedSequence(_at_least(0, "seed", seed), spawn_key=key)
     return density(count, np.random.default_rng(sequence)).astype(np.float32)
 
@@ -130,10 +123,7 @@ def _at_least(smallest: int, argument: str, value: int) -> int:
 
 
 def _classes(number: int, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Returns labels 0, …, number − 1 in turn, from a random start.
-
-    The numbers of points of two labels differ by at most one.
-    """
+    """Returns labels 0, …, number − 1 in turn, starting with a random one."""
     return (np.arange(count) + generator.integers(number)) % number
 
 
@@ -142,8 +132,8 @@ def _curves(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns for each point the label of a curve and a place on it in [0, 1), ``[count]`` each.
 
-    The places on a curve are evenly spaced from a random start, so every single point is uniform
-    on its curve for any number of points.  The points are not shuffled.
+    The places on a curve are evenly spaced from a random start, so each of them is uniform.  The
+    points are not shuffled.
     """
     label = _classes(number, count, generator)
     rank = np.arange(count) // number
@@ -182,7 +172,7 @@ def _moons(count: int, generator: np.random.Generator) -> np.ndarray:
     return 2.0 * _noisy(arc, 0.1, generator) + (-1.0, -0.2)
 
 
-_GAUSSIANS_SCALE = 1.414  # √2 as the definition rounds it
+_GAUSSIANS_SCALE = 1.414  # The definition rounds √2 to this number.
 _GAUSSIANS_STDDEV = 0.5 / _GAUSSIANS_SCALE
 
 
@@ -246,7 +236,7 @@ def _cos(count: int, generator: np.random.Generator) -> np.ndarray:
 
 @functools.cache
 def _eight_gaussians_entropy() -> float:
-    """``−Σ h² p ln p`` on a grid of step h = s/5 that reaches 12 s past the centres.
+    """Returns ``−Σ h² p ln p`` on a grid of step h = s/5 that extends 12 s beyond the centres.
 
     The trapezoidal rule converges geometrically, because the integrand is smooth and decays fast.
     """

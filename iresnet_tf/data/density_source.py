@@ -1,4 +1,4 @@
-"""The two-dimensional densities as a data source."""
+"""Makes the two-dimensional densities a data source."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from iresnet_tf.data.source import Examples, Source
 
 
 class DensitySource(Source):
-    """An endless stream of points of a density, with a fixed test set.
+    """The source of the points of a density: an endless stream, and a fixed test set.
 
     Args:
         name: ``"toy-"`` followed by a name of `iresnet_tf.data.densities.NAMES`.

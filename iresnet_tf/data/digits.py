@@ -1,8 +1,8 @@
-"""The 1,797 handwritten digits of scikit-learn as a TFDS data set, prepared without a network.
+"""Makes the 1,797 handwritten digits of scikit-learn a TFDS data set, without a network.
 
 An image is 8×8×1, ``uint8``, with the 17 levels 0, …, 16; a label is 0, …, 9.  With
 ``order = RandomState(0).permutation(1797)`` the splits are ``test = order[:359]`` and
-``train = order[359:]``; each is stored and read in that order.
+``train = order[359:]``, stored and read in that order.
 """
 
 import contextlib
@@ -40,8 +40,8 @@ _HOMEPAGE = "https://scikit-learn.org/stable/datasets/toy_dataset.html#digits-da
 class Digits(tfds.core.GeneratorBasedBuilder):
     """The TFDS builder ``digits``, with splits ``train`` (1,438) and ``test`` (359).
 
-    Features: ``image`` ``[8, 8, 1]`` uint8 in 0, …, 16; ``label`` int64 in 0, …, 9.
-    Importing this module is enough for ``tfds.load("digits")`` to find it.
+    The features are ``image`` ``[8, 8, 1]`` uint8 in 0, …, 16 and ``label`` int64 in 0, …, 9.
+    After an import of this module, ``tfds.load("digits")`` finds the builder.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -81,15 +81,11 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 def load(
     split: str, data_dir: str | os.PathLike[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns ``(images, labels)`` of a split in a fixed order, prepared on first use.
+    """Returns the images and labels of a split; prepares the data set on first use.
 
     Args:
         split: ``"train"``, ``"test"`` or a TFDS expression such as ``"train[:100]"``.
         data_dir: folder of the TFDS data sets; ``None`` is the default folder of TFDS.
-
-    Returns:
-        images: ``[n, 8, 8, 1]`` uint8, levels 0, …, 16.
-        labels: ``[n]`` int64, classes 0, …, 9.
 
     Raises:
         ValueError: for an unknown split.
@@ -101,11 +97,22 @@ def load(
 
 
 def _prepared(data_dir: str | os.PathLike[str] | None) -> Digits:
-    """Returns a builder whose files exist."""
+    """Returns a builder whose files exist; writes them, unless another process does so first.
+
+    TFDS writes to a temporary folder and renames it, so the folder is complete or absent.  If
+    several processes write at the same time, all but the first fail to rename their folder and use
+    the first one's.  TFDS's reports go to standard error, because standard output is for results.
+    """
     builder = Digits(data_dir=data_dir)
     if not builder.data_path.exists():
-        _prepare(builder)
-    # A new builder sees files that another process may have written.
+        configuration = tfds.download.DownloadConfig(try_download_gcs=False)
+        try:
+            with _separate_random_state(), contextlib.redirect_stdout(sys.stderr):
+                builder.download_and_prepare(download_config=configuration)
+        except Exception:
+            if not builder.is_prepared():
+                raise
+    # A new builder reads the files that another process may have written.
     builder = Digits(data_dir=data_dir)
     if not builder.is_prepared():
         raise RuntimeError(
@@ -114,28 +121,12 @@ def _prepared(data_dir: str | os.PathLike[str] | None) -> Digits:
     return builder
 
 
-def _prepare(builder: Digits) -> None:
-    """Writes the files of ``builder``, unless another process does so first.
-
-    TFDS writes to a temporary folder and renames it, so the folder is whole or absent.  If several
-    processes prepare it at once, one of them renames, and the others fail and use its files.  TFDS
-    reports on standard output, which belongs to the results of the caller.
-    """
-    configuration = tfds.download.DownloadConfig(try_download_gcs=False)
-    try:
-        with _separate_random_state(), contextlib.redirect_stdout(sys.stderr):
-            builder.download_and_prepare(download_config=configuration)
-    except Exception:
-        if not builder.is_prepared():
-            raise
-
-
 @contextlib.contextmanager
 def _separate_random_state() -> Iterator[None]:
-    """Seeds Python's ``random`` afresh inside the block, and restores its state afterwards.
+    """Seeds Python's ``random`` from the system, and restores its state afterwards.
 
-    TFDS names its temporary folder by it.  Workers with equal seeds would share one folder, and
-    preparing the data would change the further draws of a seeded program.
+    TFDS names its temporary folder by ``random``: workers with equal seeds would share a folder,
+    and preparing the data would change later draws of a seeded program.
     """
     state = random.getstate()
     random.seed()

@@ -1,4 +1,4 @@
-"""Images as a data source: the digits, and the image sets of TensorFlow Datasets."""
+"""Makes images a data source: the digits, and the image sets of TensorFlow Datasets."""
 
 import functools
 from collections.abc import Callable
@@ -7,23 +7,21 @@ from typing import Any
 import numpy as np
 
 from iresnet_tf.data import digits, images
-from iresnet_tf.data.source import Examples, StoredSource, require_split
+from iresnet_tf.data.source import Examples, StoredSource
 
 
 class ImageSource(StoredSource):
-    """Images of ``n`` levels, ``[height, width, channels]``, and their classes.
+    """The source of images ``[height, width, channels]`` of a number of levels, and their classes.
 
     Args:
         name: name of the data set.
-        load: function from ``"train"`` or ``"test"`` to images ``uint8 [n, …]`` and classes
-            ``[n]`` or ``None``.
+        load: function that returns, for ``"train"`` or ``"test"``, images ``uint8 [n, …]`` and
+            classes ``[n]`` or ``None``.
         shape: shape of one image.
         levels: number of levels.
         classes: number of classes, ``None`` for images without classes.
-        validation_examples: number of training images at the end that the stream leaves out.
-        pad_to: side of the grid on which smaller images are centred, with zeros around them.
-        bits: number of bits of a pixel that are kept, for images of 256 levels.
-        only_class: the class whose images alone are kept.
+        validation_examples, pad_to, bits, only_class: see `iresnet_tf.data.get`; ``bits`` is for
+            images of 256 levels.
 
     Raises:
         ValueError: for an option that the images do not allow.
@@ -54,7 +52,7 @@ class ImageSource(StoredSource):
             )
         around = [(0, 0)] * 3
         if pad_to is not None:
-            # An odd remainder leaves one more row or column at the end.
+            # An odd difference puts one more row or column of zeros at the end.
             around[:2] = [((pad_to - n) // 2, (pad_to - n + 1) // 2) for n in shape[:2]]
         padded = tuple(length + sum(zeros) for length, zeros in zip(shape, around))
         levels = levels if bits is None else 2**bits
@@ -93,7 +91,6 @@ class ImageSource(StoredSource):
         return cls(name, load, digits.SHAPE, levels=digits.LEVELS, classes=10, **options)
 
     def stored(self, split: str) -> Examples:
-        require_split(split)
         x, y = self._kept("test" if split == "test" else "train")
         if split == "validation" and not self._validation_examples:
             raise ValueError("No examples are held out for validation: see validation_examples.")

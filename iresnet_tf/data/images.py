@@ -1,4 +1,4 @@
-"""Image sets of TensorFlow Datasets as arrays of one shape, in memory or mapped from disk."""
+"""Reads image sets of TensorFlow Datasets as arrays, in memory or mapped from disk."""
 
 import sys
 
@@ -19,23 +19,23 @@ NAMES = {
     "imagenet64": "downsampled_imagenet/64x64",
     "celeb_a": "celeb_a",
 }
-"""Names of this package, with those of TFDS.  Any other set of images is ``tfds:NAME``."""
+"""Names of this package, with those of TFDS.  Any other set of images is named ``tfds:NAME``."""
 
 CELEB_A_CROP, CELEB_A_SIZE = 148, 64
-"""Side of the usual part of a CelebA picture, the face, and the side that it is shrunk to."""
+"""Side of the square that is cut from a CelebA picture, and the side to which it is shrunk."""
 
 IN_MEMORY = 4 * 2**30
-"""Number of bytes up to which a split is held in memory."""
+"""Largest number of bytes of a split that is held in memory."""
 
 
 class ImageSet:
-    """The images of a TFDS set, which is prepared on first use and perhaps downloaded.
+    """The images of a TFDS set, which is prepared, and possibly downloaded, on first use.
 
     Args:
         name: a key of `NAMES`, or ``tfds:NAME``.
         data_dir: folder of the TFDS data sets; ``None`` is the default folder of TFDS.
-        size: the central square of every image is resized to ``size × size``.  With ``None``
-            the images keep their size, except those of CelebA (148 × 148 becomes 64 × 64).
+        size: side to which the central square of every image is resized.  By default only the
+            images of CelebA are resized, from 148 × 148 to 64 × 64.
 
     Attributes:
         shape: shape of one image.
@@ -43,7 +43,7 @@ class ImageSet:
 
     Raises:
         FileNotFoundError: if the set is not in the folder and cannot be downloaded.
-        ValueError: if TFDS does not know it, or it has no 8-bit images of one shape.
+        ValueError: if TFDS does not have the set, or the set has no 8-bit images of one shape.
     """
 
     def __init__(self, name: str, data_dir: str | None = None, *, size: int | None = None) -> None:
@@ -74,9 +74,8 @@ class ImageSet:
     def load(self, split: str) -> Examples:
         """Returns the images, ``uint8``, of ``"train"`` or ``"test"``, in the order of TFDS.
 
-        ``"test"`` is the held-out split of the set.  A split of more than `IN_MEMORY` bytes
-        is written once to the folder of the set, in the form in which it is used, and mapped
-        from there.
+        For sets without a test split, ``"test"`` is the validation split.  A split of more than
+        `IN_MEMORY` bytes is written once to the folder of the set, resized, and mapped from there.
         """
         splits = self._builder.info.splits
         split = "validation" if split == "test" and "test" not in splits else split
@@ -93,7 +92,7 @@ class ImageSet:
 
     def _write(self, x_file, y_file, shape, split):
         print(f"Writing {x_file}, to be mapped …", file=sys.stderr)
-        # The classes are renamed first: if the images exist, both do.
+        # The classes are renamed first, so the images exist only if both do.
         with written_whole(x_file) as new_x, written_whole(y_file) as new_y:
             x = np.lib.format.open_memmap(new_x, "w+", np.uint8, shape)
             y = self._fill(x, split)
@@ -141,7 +140,7 @@ def _prepared(full_name, data_dir):
     )
     try:
         builder.download_and_prepare()
-    except Exception as error:  # A host, a network, a disk or a missing package may fail.
+    except Exception as error:  # TFDS raises errors of many types.
         raise FileNotFoundError(
             f"{full_name} is not prepared in {folder}, and preparing it failed "
             f"({type(error).__name__}: {error}). Prepare it on a machine with a network, "

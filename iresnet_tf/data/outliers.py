@@ -1,4 +1,4 @@
-"""Data that a model was not trained on, with the shape and the levels of its own data."""
+"""Draws data that a model was not trained on, with the shape and levels of its own data."""
 
 import os
 
@@ -21,20 +21,20 @@ def draw_outliers(
     """Returns as many examples as ``inside`` has, of its shape and levels.
 
     Args:
-        name: ``"noise"`` draws every pixel from the levels uniformly and independently, and
-            points uniformly from the box around ``inside``; ``"constant"`` makes one such draw
-            for each image; a name of `iresnet_tf.data.names` takes the test images of that set,
-            resized, turned to grey or with grey repeated, and scaled to the levels.
+        name: ``"noise"`` draws every pixel uniformly and independently from the levels, and
+            points uniformly from the box around ``inside``; ``"constant"`` draws a single value
+            for all pixels of an image; a name of `iresnet_tf.data.names` gives the test images of
+            that set, resized, with their channels adapted, and scaled to the levels.
         inside: the model's own data ``[n, …event]``.
         levels: number of levels, ``None`` for continuous data.
         data_dir: folder of the TFDS data sets; ``None`` is the default folder of TFDS.
         seed: seed of the noise and the constants.
 
     Returns:
-        float32 ``[n, …event]``, fewer examples if the data set has fewer.
+        float32 ``[n, …event]``; fewer examples if the data set has fewer.
 
     Raises:
-        ValueError: for an unknown set, or one that cannot be brought to that shape.
+        ValueError: for an unknown set, or a set whose examples cannot be given that shape.
     """
     inside = np.asarray(inside)
     if name in ("noise", "constant"):
@@ -65,7 +65,7 @@ def draw_outliers(
 
 
 def with_channels(x: np.ndarray, channels: int) -> np.ndarray:
-    """Turns colour images to grey by their luminance, or repeats grey, if the channels differ."""
+    """Converts colour images to grey by their luminance, or repeats grey, to fit ``channels``."""
     if x.shape[-1] == channels:
         return x
     grey = x if x.shape[-1] == 1 else np.round(x @ np.array(LUMINANCE))[..., np.newaxis]

@@ -1,7 +1,7 @@
-"""The contract of a data source: a seeded stream to train on, and fixed splits to measure on."""
+"""Defines data sources: a seeded stream for training, and fixed splits for evaluation."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,11 +20,11 @@ class Examples(NamedTuple):
 
 
 class Source:
-    """A data set as training sees it.
+    """The interface of a data set for training and evaluation.
 
-    To add a source of your own, subclass this, call ``__init__`` with the facts below, and write
+    To add your own source, subclass this, call ``__init__`` with the arguments below, and write
     `stream` and `examples`; for examples in memory, `ArraySource` has both.  Pass the object to
-    `iresnet_tf.training.train` as ``source``.  To give it a name in presets, also write `names`
+    `iresnet_tf.training.train` as ``source``.  To use its name in presets, also write `names`
     and `open`, and register the class with `iresnet_tf.data.register`.
 
     Args:
@@ -57,7 +57,7 @@ class Source:
         Args:
             batch_size: number of examples in a batch.
             seed: seed of the order and of the augmentation.
-            skip: number of batches left out at the start.
+            skip: number of batches skipped at the start.
             augmentation: see `iresnet_tf.data.augmentation.augment`; none by default.
 
         Returns:
@@ -67,14 +67,14 @@ class Source:
         raise NotImplementedError
 
     def examples(self, split: str, count: int | None = None) -> Examples:
-        """Returns the first ``count`` examples of a split, or all, in a fixed order.
+        """Returns the first ``count`` examples of a split (by default all), in a fixed order.
 
         Args:
             split: one of ``"train"``, ``"validation"`` and ``"test"``.
             count: number of examples.
 
         Returns:
-            `Examples`, float32 and int32.
+            float32 examples, and int32 classes or ``None``.
 
         Raises:
             ValueError: for a split that the source does not have.
@@ -98,12 +98,12 @@ class Source:
 
     @classmethod
     def open(cls, name: str, *, data_dir: str | None = None, **options: Any) -> "Source":
-        """Opens the source of that name.
+        """Opens the source of a name for which `has` is true.
 
         Args:
-            name: a name for which `has` is true.
+            name: name of the source.
             data_dir: folder of data sets.
-            **options: the options of `iresnet_tf.data.get` that were given.
+            **options: those options of `iresnet_tf.data.get` that were passed to it.
 
         Raises:
             ValueError: for an option that the data do not allow.
@@ -119,13 +119,15 @@ class Source:
 
 
 class StoredSource(Source):
-    """A source whose examples are stored in arrays; every pass over them has a new order.
+    """The base class of sources whose examples are stored in arrays.
 
-    A subclass writes `stored`, and `decoded` unless the stored examples are those of the model.
+    Every pass over the training examples has a new order.  A batch may contain the end of one pass
+    and the start of the next, so every batch is full.  A subclass writes `stored`, and also
+    `decoded` if the stored examples differ from those that the model receives.
     """
 
     def stored(self, split: str) -> Examples:
-        """Returns a split as it is stored, in any dtype, perhaps mapped from disk.
+        """Returns the stored arrays of a split, of any dtype, possibly mapped from disk.
 
         Raises:
             ValueError: for a split that the source does not have.
@@ -133,23 +135,42 @@ class StoredSource(Source):
         raise NotImplementedError
 
     def decoded(self, x: np.ndarray) -> np.ndarray:
-        """Returns the float32 examples that stored ones stand for."""
-        return as_float32(x)
+        """Converts stored examples to the float32 examples that the model receives."""
+        return np.asarray(x, np.float32)
 
     def stream(
         self, batch_size: int, *, seed: int, skip: int = 0, augmentation: str | None = None
     ) -> tf.data.Dataset:
         self._require_augmentable(augmentation)
         x, y = self.stored("train")
-        return shuffled(
-            *(x, y, batch_size),
-            seed=seed,
-            skip=skip,
-            augmentation=augmentation,
-            decode=self.decoded,
-        )
+        size, event_shape = len(x), self.decoded(x[:1]).shape[1:]
+
+        @functools.lru_cache(maxsize=2)
+        def order(epoch):
+            return np.random.default_rng([seed, epoch]).permutation(size)
+
+        def rows(index):
+            positions = np.arange(index * batch_size, (index + 1) * batch_size)
+            epochs, offsets = np.divmod(positions, size)
+            chosen = np.empty(batch_size, np.int64)
+            for epoch in np.unique(epochs):
+                chosen[epochs == epoch] = order(int(epoch))[offsets[epochs == epoch]]
+            classes = np.zeros(batch_size) if y is None else y[chosen]
+            return self.decoded(x[chosen]), classes.astype(np.int32)
+
+        def batch(index):
+            examples, classes = tf.numpy_function(rows, [index], [tf.float32, tf.int32])
+            examples = tf.ensure_shape(examples, [batch_size, *event_shape])
+            if augmentation is not None:
+                examples = augment(examples, augmentation, seed=seed, first=index * batch_size)
+            return examples if y is None else (examples, tf.ensure_shape(classes, [batch_size]))
+
+        indices = tf.data.Dataset.counter(start=skip)
+        return indices.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
 
     def examples(self, split: str, count: int | None = None) -> Examples:
+        if split not in SPLITS:
+            raise ValueError(f"A split is one of {SPLITS}; received {split!r}.")
         x, y = self.stored(split)
         return Examples(self.decoded(x[:count]), None if y is None else y[:count].astype(np.int32))
 
@@ -159,8 +180,8 @@ class ArraySource(StoredSource):
 
     Args:
         name: name of the data set.
-        parts: pairs ``(x, y)`` for ``"train"``, ``"test"`` and perhaps ``"validation"``: examples
-            ``[n, …event]``, and integer classes ``[n]`` or ``None``.
+        parts: pairs ``(x, y)`` for ``"train"``, ``"test"`` and optionally ``"validation"``:
+            examples ``[n, …event]``, and integer classes ``[n]`` or ``None``.
         **facts: ``levels``, ``classes`` and ``columns`` of `Source`.
 
     Example::
@@ -176,74 +197,9 @@ class ArraySource(StoredSource):
         self._parts = {split: Examples(*part) for split, part in parts.items()}
 
     def stored(self, split: str) -> Examples:
-        require_split(split)
         if split not in self._parts or not len(self._parts[split].x):
             raise ValueError(
                 f"No examples of {self.name} are held out for {split}: see "
                 "data.validation_examples."
             )
         return self._parts[split]
-
-
-def as_float32(x: np.ndarray) -> np.ndarray:
-    """Returns an array as float32."""
-    return np.asarray(x, np.float32)
-
-
-def require_split(split: str) -> None:
-    """Raises `ValueError` for a split that no source has."""
-    if split not in SPLITS:
-        raise ValueError(f"A split is one of {SPLITS}; received {split!r}.")
-
-
-def shuffled(
-    x: np.ndarray,
-    y: np.ndarray | None,
-    batch_size: int,
-    *,
-    seed: int,
-    skip: int = 0,
-    augmentation: str | None = None,
-    decode: Callable[[np.ndarray], np.ndarray] = as_float32,
-) -> tf.data.Dataset:
-    """Returns endless batches of arrays; every pass over the examples has a new order.
-
-    A batch may contain the end of one pass and the start of the next, so every batch is full.
-
-    Args:
-        x: examples ``[n, …]``.
-        y: integer classes ``[n]``, or ``None``.
-        batch_size: number of examples in a batch.
-        seed: seed of the orders and of the augmentation.
-        skip: number of batches left out at the start.
-        augmentation: see `iresnet_tf.data.augmentation.augment`; none by default.
-        decode: function from stored examples ``[batch, …]`` to float32 ``[batch, …event]``.
-
-    Returns:
-        `tf.data.Dataset` of float32 ``[batch_size, …event]``, or of pairs with int32 classes
-        ``[batch_size]``.
-    """
-    size, event_shape = len(x), decode(x[:1]).shape[1:]
-
-    @functools.lru_cache(maxsize=2)
-    def order(epoch):
-        return np.random.default_rng([seed, epoch]).permutation(size)
-
-    def rows(index):
-        positions = np.arange(index * batch_size, (index + 1) * batch_size)
-        epochs, offsets = np.divmod(positions, size)
-        chosen = np.empty(batch_size, np.int64)
-        for epoch in np.unique(epochs):
-            chosen[epochs == epoch] = order(int(epoch))[offsets[epochs == epoch]]
-        classes = np.zeros(batch_size) if y is None else y[chosen]
-        return decode(x[chosen]), classes.astype(np.int32)
-
-    def batch(index):
-        examples, classes = tf.numpy_function(rows, [index], [tf.float32, tf.int32])
-        examples = tf.ensure_shape(examples, [batch_size, *event_shape])
-        if augmentation is not None:
-            examples = augment(examples, augmentation, seed=seed, first=index * batch_size)
-        return examples if y is None else (examples, tf.ensure_shape(classes, [batch_size]))
-
-    indices = tf.data.Dataset.counter(start=skip)
-    return indices.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)

@@ -1,4 +1,4 @@
-"""Data sources by name."""
+"""Finds data sources by name."""
 
 import os
 from typing import Any
@@ -15,14 +15,14 @@ def register(kind: type[Source]) -> type[Source]:
     """Lets `get`, and so every preset, find the sources of a class by their names.
 
     Use it as a decorator of a subclass of `Source` that has `Source.names` and `Source.open`.
-    A class registered later comes first.
+    If classes share a name, the class that was registered last is used.
     """
     _KINDS.insert(0, kind)
     return kind
 
 
 def names() -> tuple[str, ...]:
-    """Returns the name of every source; in addition, ``tfds:NAME`` is any TFDS set of images."""
+    """Returns the names of all sources, to which ``tfds:NAME`` adds any TFDS set of images."""
     return tuple(name for kind in _KINDS for name in kind.names())
 
 
@@ -42,12 +42,11 @@ def get(
     Args:
         name: one of `names`, or ``tfds:NAME``.
         data_dir: folder of the TFDS data sets; ``None`` is the default folder of TFDS.
-        validation_examples: number of examples at the end of the training split that the stream
-            leaves out.
-        size: the central square of every image is resized to ``size × size``.
+        validation_examples: number of examples at the end of the training split that are held out.
+        size: side to which the central square of every image is resized.
         pad_to: side of the grid on which smaller images are centred, with zeros around them.
         bits: number of bits of a pixel that are kept.
-        only_class: the class whose examples alone are kept.
+        only_class: a class; only its examples are kept.
         table: for ``"table"``, the arguments of `iresnet_tf.data.table_source.TableSource`.
 
     Raises:
@@ -58,16 +57,11 @@ def get(
     kind = next((kind for kind in _KINDS if kind.has(name)), None)
     if kind is None:
         raise ValueError(
-            f"The data set is one of {list(names())}, or tfds:NAME; received {name!r}. Pass a "
-            "source of your own as training.train(…, source=source), or register its class with "
+            f"The data set is one of {list(names())}, or tfds:NAME; received {name!r}. Pass your "
+            "own source as training.train(…, source=source), or register its class with "
             "iresnet_tf.data.register."
         )
-    options: dict[str, Any] = {
-        "size": size,
-        "pad_to": pad_to,
-        "bits": bits,
-        "only_class": only_class,
-    }
-    options |= {"table": table, "validation_examples": validation_examples or None}
+    options: dict[str, Any] = {"size": size, "pad_to": pad_to, "bits": bits, "table": table}
+    options |= {"only_class": only_class, "validation_examples": validation_examples or None}
     given = {option: value for option, value in options.items() if value is not None}
     return kind.open(name, data_dir=None if data_dir is None else os.fspath(data_dir), **given)

@@ -1,4 +1,4 @@
-"""A table of numbers as a data source."""
+"""Makes a table of numbers a data source."""
 
 import os
 from typing import Any
@@ -10,19 +10,19 @@ from iresnet_tf.data.source import ArraySource
 
 
 class TableSource(ArraySource):
-    """The rows of a table, ``[columns]`` each, in an order drawn once.
+    """The source of the rows of a table, ``[columns]`` each, in a random order that is fixed.
 
     Args:
         file: a CSV or ``.npy`` file, see `iresnet_tf.data.tables.load`.
-        sha256: the SHA-256 that the file must have; any if ``None``.
-        test_fraction: fraction of the rows that is held out for the test, the first in the order.
+        sha256: the SHA-256 that the file must have, or ``None``.
+        test_fraction: fraction of the rows, at the start of the order, that is held out for tests.
         split_seed: seed of the order.
-        validation_examples: number of rows at the end of the order that the stream leaves out.
+        validation_examples: number of rows, at the end of the order, held out for validation.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: without a file; for a file that has changed or is no table of numbers; for a
-            split that leaves a part empty.
+        ValueError: without a file; for a file that has changed or is not a table of numbers; for
+            a split with an empty part.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class TableSource(ArraySource):
                 f"{validation_examples} validation examples, and rows to train on."
             )
         parts = {"test": order[:test], "train": order[test:last], "validation": order[last:]}
-        # A column may be constant in one part, for example an indicator of something rare.
+        # A column may be constant in one part only, for example an indicator of a rare property.
         for name, values in zip(table.columns, table.values[parts["train"]].T):
             if values.std() == 0.0:
                 raise ValueError(

@@ -1,4 +1,4 @@
-"""Tables of numbers: CSV files and NumPy arrays, checked column by column."""
+"""Reads tables of numbers from CSV files and NumPy arrays, and checks every column."""
 
 import csv
 import hashlib
@@ -13,29 +13,26 @@ import numpy as np
 from iresnet_tf.files import written_whole
 
 RESOLUTION = 1e-4
-"""Smallest standard deviation of a column, relative to its mean, that float32 still resolves."""
+"""Smallest standard deviation of a column, relative to its mean, that float32 resolves."""
 
 
 class Table(NamedTuple):
-    """The names of the columns, and their values: float32 ``[rows, columns]``."""
+    """A table: the names of its columns, and its values, float32 ``[rows, columns]``."""
 
     columns: tuple[str, ...]
     values: np.ndarray
 
 
 def load(path: str | os.PathLike[str]) -> Table:
-    """Reads the table in a ``.npy`` file, or in a CSV file of any other name.
+    """Reads a table from a ``.npy`` file, or from a CSV file with any other suffix.
 
-    The first row of a CSV file is its header if it contains a word that is no number.  Without
-    a header, and in an array, the columns are ``x1, x2, …``.
-
-    Args:
-        path: the file.
+    The first row of a CSV file is its header if any of its cells is not a number.  Without a
+    header, and in an array, the columns are ``x1, x2, …``.
 
     Raises:
         FileNotFoundError: if there is no file.
-        ValueError: for fewer than two rows, rows of different lengths, or a column that has an
-            empty cell, is not numeric, infinite or constant; the message names column and row.
+        ValueError: for fewer than two rows, rows of different lengths, an empty cell, a value
+            that is not a finite number, or a constant column; the message names the place.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -59,7 +56,7 @@ def load(path: str | os.PathLike[str]) -> Table:
 
 
 def digest(path: str | os.PathLike[str]) -> str:
-    """Returns the SHA-256 of a file, hexadecimal."""
+    """Returns the SHA-256 of a file as hexadecimal digits."""
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
@@ -94,7 +91,7 @@ def _read_array(path):
 def _read_text(path):
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
-        # A row is named by its line in the file.
+        # Error messages name a row by its line in the file.
         lines = [(reader.line_num, row) for row in reader if row]
     if not lines:
         raise ValueError(f"{path} is empty.")

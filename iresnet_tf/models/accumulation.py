@@ -1,9 +1,9 @@
-"""The gradient of a batch as a sum over its parts, with the memory of one part at a time.
+"""Computes the gradient of a batch as a sum over its parts, with the memory of one part.
 
     ∇ (Σ_i w_i l_i / W) = Σ_parts ∇ (Σ_{i ∈ part} w_i l_i / W)
 
-The noise and probes of an example are keyed by its place in the batch, so the sum is the
-gradient of the whole batch to rounding.
+The place of an example in the batch decides its noise and probes, so the sum equals the gradient
+of the whole batch to rounding.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,24 +28,21 @@ def accumulated(
     """Returns ``differentiate(batch, seed)``, computed as a sum over parts of the batch.
 
     Args:
-        differentiate: ``(part, seed) → (loss, figures, gradients)``: the part's share of the
-            loss, a dict of per-sample tensors, and the gradients of that share.
+        differentiate: function ``(part, seed) → (loss, figures, gradients)``: the contribution of
+            the part to the loss, a dict of per-sample tensors, and the gradients of the loss.
         batch: ``(x, y, sample_weight)``, tensors ``[batch, …]`` or ``None``.
-        seed: stateless seed of the batch, perhaps placed in a larger one.
-        parts: number of parts, of about equal size and none empty: at most one an example.
-        variables: variables that the gradients are with respect to.
+        seed: stateless seed of the batch.
+        parts: number of parts, of about equal size; at most one for each example.
+        variables: the variables that the loss is differentiated by.
         names: names of the per-sample figures.
         dtype: dtype of the loss and the figures.
-
-    Returns:
-        ``(loss, figures, gradients)`` of the whole batch.
     """
     examples = tf.shape(batch[0])[0]
     count = tf.minimum(parts, examples)
 
     def body(index, loss, rows, gradients):
         start, stop = examples * index // count, examples * (index + 1) // count
-        part = tuple(None if each is None else each[start:stop] for each in batch)
+        part = tuple(None if tensor is None else tensor[start:stop] for tensor in batch)
         part_seed = random.within(seed, start, examples)
         part_loss, figures, part_gradients = differentiate(part, part_seed)
         rows = {name: rows[name].write(index, figures[name]) for name in names}
@@ -55,17 +52,13 @@ def accumulated(
         ]
         return index + 1, loss + part_loss, rows, gradients
 
-    rows = {
-        name: tf.TensorArray(dtype, count, infer_shape=False, element_shape=[None])
-        for name in names
-    }
-    start = (
-        tf.constant(0),
-        tf.zeros([], dtype),
-        rows,
-        [tf.zeros(v.shape, v.dtype) for v in variables],
-    )
+    options = {"infer_shape": False, "element_shape": [None]}
+    rows = {name: tf.TensorArray(dtype, count, **options) for name in names}
+    gradients = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
     _, loss, rows, gradients = tf.while_loop(
-        lambda index, *_: index < count, body, start, parallel_iterations=1
+        lambda index, *_: index < count,
+        body,
+        (tf.constant(0), tf.zeros([], dtype), rows, gradients),
+        parallel_iterations=1,
     )
     return loss, {name: row.concat() for name, row in rows.items()}, gradients

@@ -1,4 +1,4 @@
-"""Ready-made lists of invertible layers, for vectors and for images."""
+"""Makes lists of invertible layers for vectors and for images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +29,7 @@ def vector_flow(
     p: float = 2,
     recompute: bool = False,
 ) -> list[Invertible]:
-    """Returns ``blocks`` × (ActNorm, residual MLP block) and a last ActNorm, for ``[batch, D]``.
+    """Returns the layers ``blocks`` × (ActNorm, residual MLP block), ActNorm, for ``[batch, D]``.
 
     Args:
         blocks: number of residual blocks.
@@ -37,9 +37,6 @@ def vector_flow(
         depth: number of hidden layers of a block.
         activation, coeff, p: options of each block's `Contraction.mlp`.
         log_det, solver, recompute: options of each `ResidualBlock`.
-
-    Returns:
-        list of layers, data side first.
     """
     layers: list[Invertible] = []
     for _ in range(blocks):
@@ -70,31 +67,30 @@ def image_flow(
     p: float = 2,
     recompute: bool = False,
 ) -> list[Invertible]:
-    """Returns scales of (squeeze, blocks × (ActNorm, residual block)), from images to vectors.
+    """Returns the layers of scales of (squeeze, blocks × (ActNorm, residual block)) for images.
+
+    The layers map images to vectors.  Options of one value for each scale also take one value for
+    all of them.
 
     Args:
         blocks: number of residual blocks of each scale.
-        width: hidden channels, one number or one for each scale; for dense nets, the growth.
+        width: hidden channels of each scale; for dense nets, the growth.
         activation, coeff, power_iterations, p: options of each block's `Contraction`.
         log_det, solver, recompute: options of each `ResidualBlock`.
         branch: ``"residual"`` (3×3, 1×1, 3×3 convolutions with activations between) or
             ``"dense-net"`` (three concatenations of 3×3 convolutions, then a 1×1 one).
-        squeeze: whether each scale begins with a `Squeeze`; all do by default.
-        factor_out: whether half of the channels leave after every scale but the last.
+        squeeze: whether each scale begins with a `Squeeze`.
+        factor_out: whether half of the channels leave after every scale except the last.
         padding: channels of zeros appended before the first scale (classification only).
-        preactivation: whether an activation comes first in every residual branch but the
-            very first.
+        preactivation: whether every residual branch except the first begins with an activation.
         act_norm: whether an ActNorm precedes each block.
         last_act_norm: whether an ActNorm ends the stack.
         dense_blocks: number of residual MLP blocks on the flat latent at the end.
         dense_width: units of their two hidden layers.
 
-    Returns:
-        list of layers, data side first.
-
     Raises:
         ValueError: if ``width`` or ``squeeze`` does not have one entry for each scale; for
-            another branch; for dense nets in another norm than the 2-norm.
+            another branch; for dense nets in a norm other than the 2-norm.
 
     Sources: Behrmann et al. 2019 (arXiv:1811.00995), appendix C and D; Dinh et al. 2017
     (arXiv:1605.08803), §3.6, for the scales; Chen et al. 2019 (arXiv:1906.02735),
@@ -105,13 +101,10 @@ def image_flow(
         raise ValueError(f"branch is 'residual' or 'dense-net'; received {branch!r}.")
     if branch == "dense-net" and p != 2:
         raise ValueError(f"Dense nets are known to contract in the 2-norm alone; received p={p!r}.")
-    widths = _one_a_scale("width", width, blocks)
-    squeezes = _one_a_scale("squeeze", squeeze, blocks)
-    options: dict[str, Any] = {
-        "activation": activation,
-        "coeff": coeff,
-        "power_iterations": power_iterations,
-    }
+    widths = _one_per_scale("width", width, blocks)
+    squeezes = _one_per_scale("squeeze", squeeze, blocks)
+    options: dict[str, Any] = {"activation": activation, "coeff": coeff}
+    options["power_iterations"] = power_iterations
     chain = {**options, "p": p}
 
     def block(g):
@@ -146,14 +139,13 @@ def image_flow(
     return [InjectivePadding(padding), *last] if padding else last
 
 
-def _one_a_scale(name: str, value: int | Sequence[int], blocks: Sequence[int]) -> tuple[int, ...]:
+def _one_per_scale(name: str, value: int | Sequence[int], blocks: Sequence[int]) -> tuple[int, ...]:
     """Returns one value for each scale; a single value is repeated."""
-    if isinstance(value, (bool, int)):
-        return (value,) * len(blocks)
-    if len(value) == 1:
-        return tuple(value) * len(blocks)
-    if len(value) != len(blocks):
+    values = (value,) if isinstance(value, (bool, int)) else tuple(value)
+    if len(values) == 1:
+        return values * len(blocks)
+    if len(values) != len(blocks):
         raise ValueError(
             f"{name} is one value or one for each of the {len(blocks)} scales; received {value!r}."
         )
-    return tuple(value)
+    return values

@@ -1,4 +1,4 @@
-"""The table of a model's blocks, printed below the summary of Keras."""
+"""Prints the table of a model's blocks below the summary of Keras."""
 
 import math
 import shutil
@@ -11,7 +11,7 @@ import rich.table
 from iresnet_tf.layers import residual_blocks, spectral_layers
 
 WIDTH = 88
-"""Largest width in columns, that of Keras's own summary."""
+"""Largest width of the table in columns: the width of Keras's summary."""
 
 
 def print_blocks(
@@ -22,11 +22,8 @@ def print_blocks(
 ) -> None:
     """Prints a row for every residual block: its branch ``g``, parameters and certified bound.
 
-    Args:
-        model: a built model with a ``flow``.
-        line_length, print_fn: see `keras.Model.summary`.
-        expand_nested: whether every constrained layer has a row of its own, with its certified
-            norm.
+    With ``expand_nested``, every constrained layer has a row too, with its certified norm.  For the
+    other arguments see `keras.Model.summary`.
     """
     width = line_length or min(WIDTH, shutil.get_terminal_size().columns - 4)
     table = rich.table.Table(width=width)
@@ -54,11 +51,11 @@ def print_blocks(
 
 
 def _branch(block: Any, inner: list) -> str:
-    """Returns the event shape and the channels of each layer: ``8×8×1 → 64 → 64 → 1``."""
+    """Returns the event shape and the channels of each layer, such as ``8×8×1 → 64 → 64 → 1``."""
     event = "×".join(map(str, block.event_shape))
     return " → ".join([event, *(str(layer.kernel.shape[-1]) for layer in inner)])
 
 
 def _count(layer: Any) -> str:
-    """Returns the number of trainable parameters, with separators."""
+    """Returns the number of trainable parameters, with a comma between thousands."""
     return f"{sum(math.prod(weight.shape) for weight in layer.trainable_weights):,}"

@@ -1,4 +1,4 @@
-"""Classification with an invertible trunk."""
+"""Classifies by a head on the latent of an invertible network."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,15 +15,13 @@ from iresnet_tf.numerics.execution import replicas
 class Classifier(ClassifyingModel):
     """``p(y | x) = softmax(H(F(x)))``: a head ``H`` on the latent of an invertible trunk ``F``.
 
-    ``compile(optimizer=…)`` suffices: the loss is the cross-entropy of the logits unless
-    another is given.  ``encode`` and ``decode`` are the trunk and its inverse.
+    The methods ``encode`` and ``decode`` are ``F`` and its inverse.
 
     Args:
-        layers: invertible layers, data side first; `InjectivePadding` may be among them.
+        layers: invertible layers, data side first, possibly with an `InjectivePadding`.
         classes: number of classes.
-        dropout: fraction dropped before the last dense layer.
-        preprocessing: fixed invertible layers before the others.
-        seed: see `FlowModel`.
+        dropout: fraction of the features dropped before the dense layer of the head.
+        preprocessing, seed: see `FlowModel`.
 
     Shapes: ``[batch, …event] → [batch, classes]``, logits.
 
@@ -42,12 +40,10 @@ class Classifier(ClassifyingModel):
         accumulation_steps: int = 1,
         **kwargs: Any,
     ) -> None:
-        """Compiles like `keras.Model.compile`, for integer labels by default.
-
-        The default loss is the cross-entropy, the default metric the accuracy.
+        """Compiles like `keras.Model.compile`, by default with cross-entropy and accuracy.
 
         Raises:
-            ValueError: for ``accumulation_steps`` above 1: the model takes whole batches.
+            ValueError: for ``accumulation_steps`` above 1, because the head needs whole batches.
         """
         require_whole_batches(accumulation_steps)
         kwargs = {"jit_compile": False, **kwargs}
@@ -59,7 +55,7 @@ class Classifier(ClassifyingModel):
         """Fits like `FlowModel.fit`, to classes ``y`` (or a dataset of pairs).
 
         Raises:
-            ValueError: as `FlowModel.fit` does; without classes; for classes out of range.
+            ValueError: as in `FlowModel.fit`; without classes; for classes out of range.
         """
         if y is None and hasattr(x, "shape"):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The class scores of a flow: what classifier and hybrid model have in common."""
+"""The base class of models that score classes: the classifier and the hybrid model."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,14 +14,8 @@ from iresnet_tf.models.serving import as_signatures
 class ClassifyingModel(FlowModel):
     """``H(F(x))``: a head ``H`` that scores classes, on the latent of an invertible ``F``.
 
-    Args:
-        layers: invertible layers, data side first.
-        classes: number of classes.
-        dropout: fraction dropped before the last dense layer.
-        **kwargs: options of the model that it is mixed into.
-
-    Raises:
-        ValueError: for fewer than two classes, or a dropout outside [0, 1).
+    ``classes`` and ``dropout`` are those of `ClassifierHead`; the other options are those of the
+    model that this class is combined with.
     """
 
     def __init__(
@@ -47,7 +41,7 @@ class ClassifyingModel(FlowModel):
         x = tf.TensorSpec([None, *self.flow.event_shape], self.compute_dtype)
 
         def classify(x):
-            """Logits of the classes at points x of data space, as `encode` takes them."""
+            """Returns the logits of the classes at points x of data space."""
             return {"logits": self.classify(x)}
 
         return {**super().signatures(), **as_signatures((classify, x))}

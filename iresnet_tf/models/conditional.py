@@ -1,4 +1,4 @@
-"""Conditional density estimation: amortised posteriors."""
+"""Estimates conditional densities, for example amortised posteriors."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from iresnet_tf.layers.inputs import as_tensor
 from iresnet_tf.models import inputs
@@ -18,13 +17,13 @@ from iresnet_tf.models.inference_mode import require_inference_mode
 class ConditionalDensityModel(DensityModel):
     """``log p(x | c) = log p_Z(F(x; c)) + log |det ∂F/∂x|`` in nats, for every context ``c``.
 
-    Fitted to pairs of parameters ``x`` and data ``c`` from a joint distribution, by
-    ``fit(x, c)`` or on a dataset of ``(x, c)``, it is the posterior of ``x`` for any ``c``:
-    amortised inference.
+    Fitted to pairs of parameters ``x`` and data ``c`` from a joint distribution, it estimates the
+    posterior of ``x`` for any ``c`` (amortised inference).  ``fit`` takes ``(x, c)`` or a dataset
+    of such pairs.
 
     Args:
         layers: invertible layers, data side first; at least one block whose contraction has a
-            ``context_shape``.  Conditioners are called in inference mode, also in ``fit``.
+            ``context_shape``.  Conditioners are called in inference mode, even in ``fit``.
         prior, preprocessing, seed: see `DensityModel`.
 
     Shapes: ``x [batch, …event]`` and ``context [batch, …context_shape]`` (or
@@ -32,9 +31,9 @@ class ConditionalDensityModel(DensityModel):
     ``log p(x | c)``, ``[batch]``.
 
     Raises:
-        ValueError: as for `DensityModel`; for layers none of which takes a context; in ``fit``,
-            for a conditioner with dropout, noise, batch normalization or regularizers that are
-            not frozen: they would have no effect.
+        ValueError: as for `DensityModel`; if no layer takes a context; in ``fit``, for trainable
+            dropout, noise, batch normalization or regularizers in a conditioner, because they
+            would have no effect.
 
     Example:
         >>> def block():
@@ -62,16 +61,14 @@ class ConditionalDensityModel(DensityModel):
         tolerance: float | None = None,
         context: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """``F⁻¹(z; c)`` for ``z`` from the prior with its scale times ``temperature``.
+        """Draws ``count`` samples for each context: see `DensityModel.sample`.
 
         Args:
-            count: number of samples for each context.
-            temperature, seed, tolerance: see `DensityModel.sample`.
+            count, temperature, seed, tolerance: see `DensityModel.sample`.
             context: ``[batch, …context_shape]``; required.
 
         Returns:
-            ``[batch, count, …event]``, or ``[batch, count, temperatures, …event]``; levels, for
-            discrete data.
+            ``[batch, count, …event]``, or ``[batch, count, temperatures, …event]``.
 
         Raises:
             ValueError: without a context.
@@ -94,8 +91,7 @@ class ConditionalDensityModel(DensityModel):
         Args:
             x: array of points of data space, ``[examples, …event]``.
             context: array ``[examples, …context_shape]``, or ``[1, …context_shape]``; required.
-            batch_size: number of examples in a batch.
-            **kwargs: options of `keras.Model.predict`.
+            batch_size, **kwargs: options of `keras.Model.predict`.
         """
         x = as_tensor(x, self.compute_dtype)
         context = self.flow._condition(context, x)
@@ -107,13 +103,6 @@ class ConditionalDensityModel(DensityModel):
         x, context, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self(x, context=context)
 
-    def distribution(self) -> tfp.distributions.Distribution:
-        """Returns ``p(x | c)`` as a TFP distribution.
-
-        Its methods take the context by ``bijector_kwargs={"context": c}``.
-        """
-        return super().distribution()
-
     def make_train_function(self, force: bool = False) -> None:
         require_inference_mode(self.flow)
         super().make_train_function(force)
@@ -122,7 +111,7 @@ class ConditionalDensityModel(DensityModel):
         if not inputs.are_pairs(x, y):
             raise ValueError(
                 "A conditional density is fitted to pairs: fit(x, context), or a dataset of "
-                "(x, context); received no contexts. Use DensityModel for data without them."
+                "(x, context); received no contexts. Use DensityModel for data without contexts."
             )
         return inputs.first_pairs(x, y, wanted, held_out)
 

@@ -1,4 +1,4 @@
-"""Density estimation with an invertible network."""
+"""Estimates densities with an invertible network."""
 
 import warnings
 from collections.abc import Sequence
@@ -20,21 +20,18 @@ from iresnet_tf.numerics import random
 class DensityModel(LikelihoodModel):
     """``log p(x) = log p_Z(F(x)) + log |det ∂F/∂x|`` in nats, ``F`` an invertible stack.
 
-    The model builds itself from the data and brings its own loss, the mean of
-    ``−log p(x)``: ``compile(optimizer=…)`` and ``fit(x)`` suffice.  With a
-    `Dequantize` layer first in ``preprocessing`` the data are levels
-    ``{0, …, n−1}``; ``fit`` and ``evaluate`` add uniform noise ``u`` and report
-    ``bits_per_dim = −log p(x + u) / (D ln 2)`` along with the loss.
+    The model builds itself from the data and has its own loss, the mean of ``−log p(x)``:
+    ``compile(optimizer=…)`` and ``fit(x)`` suffice.  If ``preprocessing`` begins with a
+    `Dequantize` layer, the data are levels ``{0, …, n−1}``; ``fit`` and ``evaluate`` then add
+    uniform noise ``u`` and also report ``bits_per_dim = −log p(x + u) / (D ln 2)``.
 
     Args:
         layers: invertible layers, data side first.
         prior: ``"learned"`` (diagonal normal with trained mean and scale), ``"fixed"`` (standard
             normal), or a `Prior`.
-        preprocessing: fixed invertible layers before them, for example
+        preprocessing: fixed invertible layers before the others, for example
             ``(Dequantize(256), Logit(0.05))``.
-        seed: seed of the noise and the probes that ``fit`` and ``evaluate`` draw; by default a
-            fresh one, which follows `keras.utils.set_random_seed`.
-        **kwargs: options of `keras.Model`.
+        seed, **kwargs: see `FlowModel`.
 
     Shapes: ``[batch, …event]``; ``call`` and ``predict`` return ``log p(x)``, ``[batch]``.
 
@@ -55,8 +52,8 @@ class DensityModel(LikelihoodModel):
         """``log p(x)``, or ``log p(x | context)`` for a model that takes a context.
 
         Args:
-            x: points of data space, ``[batch, …event]``; for discrete data levels with noise.
-            seed: integer or stateless seed of the log-determinant's probes; fresh by default.
+            x: points of data space, ``[batch, …event]``; for discrete data, levels with noise.
+            seed: integer or stateless seed of the log-determinant's probes; random by default.
             context: ``[batch, …context_shape]``, for a model that takes one.
 
         Returns:
@@ -73,8 +70,9 @@ class DensityModel(LikelihoodModel):
     def distribution(self) -> tfp.distributions.Distribution:
         """Returns the density over data space as a TFP distribution.
 
-        For discrete data it is the continuous density on ``[0, n)^D``, preprocessing included.
-        ``log_prob(x, bijector_kwargs={"seed": s})`` seeds its estimator.
+        For discrete data it is the continuous density of levels with noise, on ``[0, n)^D``.
+        ``log_prob(x, bijector_kwargs={"seed": s})`` seeds the estimator of the log-determinant;
+        all methods take the context of a conditional model by ``bijector_kwargs={"context": c}``.
         """
         self._require_built()
         return FlowDistribution(
@@ -89,23 +87,23 @@ class DensityModel(LikelihoodModel):
         seed: int | tf.Tensor | None = None,
         tolerance: float | None = None,
     ) -> tf.Tensor:
-        """``F⁻¹(z)`` for ``z`` from the prior with its scale times ``temperature``.
+        """Returns ``F⁻¹(z)`` for ``z`` from the prior with its scale times ``temperature``.
 
         Args:
             count: number of samples.
-            temperature: positive number; 1 samples the model itself.  If a sequence, every
-                sample is drawn at each temperature, with the same noise: see `decode_paths`.
-            seed: integer or stateless seed; fresh by default.
+            temperature: positive number; 1 samples the model itself.  For a sequence, the same
+                noise is drawn once and scaled by each temperature: see `decode_paths`.
+            seed: integer or stateless seed; random by default.
             tolerance: see `decode`.
 
         Returns:
-            ``[count, …event]``, or ``[count, temperatures, …event]``; levels, for discrete data.
+            ``[count, …event]``, or ``[count, temperatures, …event]``; levels for discrete data.
         """
         self._require_sampling(count, temperature)
         return self._sampled(int(count), temperature, seed, tolerance)
 
     def _sampled(self, count, temperature, seed, tolerance=None, context=None, **condition):
-        """Samples with a context ``[count, …]`` for the map, or a condition for the prior."""
+        """Draws samples, given a context ``[count, …]`` of the map or a condition of the prior."""
         seed = self.flow._next_seed() if seed is None else random.as_seed(seed)
         options = {"seed": seed, **condition}
         if np.ndim(temperature):
@@ -128,12 +126,11 @@ class DensityModel(LikelihoodModel):
             )
 
     def predict(self, x: Any, **kwargs: Any) -> Any:
-        """Predicts like `keras.Model.predict`: ``log p(x)`` in nats, and all else of `call`.
+        """Predicts like `keras.Model.predict`: returns what `call` returns, in batches.
 
         Args:
-            x: points of data space; for discrete data levels with noise,
-                ``model.dequantized(x, seed)``, which `fit` and `evaluate` add themselves.
-                Integers are taken as they are, with a warning.
+            x: points of data space.  For discrete data these are levels with noise,
+                ``model.dequantized(x, seed)``; integers give a warning and get no noise.
             **kwargs: options of `keras.Model.predict`.
         """
         dtype = str(getattr(x, "dtype", ""))
@@ -151,13 +148,13 @@ class DensityModel(LikelihoodModel):
         number, integer = tf.TensorSpec([], self.compute_dtype), tf.TensorSpec([], tf.int32)
 
         def log_prob(x, seed):
-            """log p(x), nats, at points x of data space; for discrete data levels plus noise drawn
-            uniformly on [0, 1). The seed decides the probes of the log-determinant."""
+            """Returns log p(x) in nats at points x of data space (for discrete data, levels plus
+            noise uniform on [0, 1)). The seed decides the probes of the log-determinant."""
             return {"log_prob": self.log_prob(x, seed=seed)}
 
         def sample(count, temperature, seed):
-            """Samples x of the model, levels for discrete data; the latent deviation is multiplied
-            by the temperature."""
+            """Returns samples x of the model, levels for discrete data. The temperature multiplies
+            the standard deviation of the latents."""
             return self._served_samples(count, temperature, seed)
 
         functions = as_signatures((log_prob, x, integer), (sample, integer, number, integer))

@@ -9,7 +9,7 @@ from iresnet_tf.internals import split_kwargs
 class FlowDistribution(tfp.distributions.TransformedDistribution):
     """``log p(x) = log p_Z(F(x)) + log |det ∂F/∂x|`` for ``bijector = Invert(F)``.
 
-    The log-determinant is taken at ``x``.  The distribution of TFP takes it at ``F⁻¹(F(x))``,
+    It evaluates the log-determinant at ``x``.  TFP's base class evaluates it at ``F⁻¹(F(x))``,
     which costs an inversion whenever nothing is cached.
     """
 

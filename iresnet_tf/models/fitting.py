@@ -1,4 +1,4 @@
-"""How a model around an invertible map is fitted, evaluated and applied to data sets."""
+"""Fits and evaluates a model around an invertible map, and applies it to data sets."""
 
 import contextlib
 import re
@@ -21,12 +21,11 @@ from iresnet_tf.numerics.execution import replicas
 class FittedModel(ReplicatedModel):
     """Fits a model around the invertible map ``flow``.
 
-    ``fit`` begins with the data-dependent initialisation and ends with refined spectral vectors;
-    ``evaluate`` begins with them.  A step is traced anew once a block has been given another
-    estimator or solver.  A step that meets NaN or Inf fails with the name of the layer.
+    ``fit`` starts with the data-dependent initialisation and ends by refining the spectral vectors;
+    ``evaluate`` starts by refining them.  A step is traced again after a block has received another
+    estimator or solver.  A step in which NaN or Inf occurs fails with the name of the layer.
 
-    A subclass has the map ``flow``, and ``dequantized``, which adds the noise of discrete data:
-    see `FlowModel`.
+    A subclass has ``flow``, and ``dequantized``, which adds the noise of discrete data.
     """
 
     flow: Stack
@@ -34,10 +33,8 @@ class FittedModel(ReplicatedModel):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._made_for: dict[str, list[str]] = {}
-        # Mean over the steps of an epoch of the largest |∂loss/∂w| of a step.
+        # The largest |∂loss/∂w| of each step, averaged over the steps of an epoch.
         self.max_gradient = keras.metrics.Mean(name="max_gradient")
-
-    # Steps.
 
     def make_train_function(self, force: bool = False) -> None:
         super().make_train_function(self._is_outdated("train") or force)
@@ -49,7 +46,7 @@ class FittedModel(ReplicatedModel):
         super().make_predict_function(self._is_outdated("predict") or force)
 
     def _is_outdated(self, step: str) -> bool:
-        """Tells whether a step was made for other estimators or solvers; notes those of now."""
+        """Returns whether a step was made for other estimators or solvers; records the new ones."""
         now = [repr((block.log_det, block.solver)) for block in residual_blocks(self.flow)]
         before, self._made_for[step] = self._made_for.get(step, now), now
         return before != now
@@ -57,33 +54,29 @@ class FittedModel(ReplicatedModel):
     def _descend(self, gradients: Sequence[tf.Tensor | None]) -> None:
         """Takes one step of the optimizer, down the sum of the gradients of all replicas."""
         gradients = replicas.all_reduce_sum(gradients)
-        # The optimizer clips the gradients of each replica, and then adds them up: only the
-        # first replica gives it the sum.
-        given = replicas.keep_on_first(gradients)
-        self.optimizer.apply_gradients(zip(given, self.trainable_variables))
-        largest = [tf.reduce_max(tf.abs(each)) for each in gradients if each is not None]
+        # The optimizer clips the gradients of each replica, and then adds them up, so only the
+        # first replica passes the sum on.
+        on_first = replicas.keep_on_first(gradients)
+        self.optimizer.apply_gradients(zip(on_first, self.trainable_variables))
+        largest = [tf.reduce_max(tf.abs(g)) for g in gradients if g is not None]
         self.max_gradient.update_state(tf.reduce_max(largest))
 
     @contextlib.contextmanager
     def _named_failures(self) -> Iterator[None]:
-        """Reduces the error of a step that met NaN or Inf to the name of the layer."""
+        """Shortens the error of a step in which NaN or Inf occurred to the name of the layer."""
         try:
             yield
         except tf.errors.InvalidArgumentError as error:
-            named = r"\S+ (received|returned) NaN or Inf.*?" + re.escape(REMEDY)
-            found = re.search(named, error.message)
-            if found is None:
+            pattern = r"\S+ (received|returned) NaN or Inf.*?" + re.escape(REMEDY)
+            match = re.search(pattern, error.message)
+            if match is None:
                 raise
-            spoiled = layers_not_finite(self)
-            weights = f" Weights that are not finite: of {', '.join(spoiled)}." if spoiled else ""
-            raise tf.errors.InvalidArgumentError(None, None, found[0] + weights) from None
-
-    # Fitting and applying.
+            names = ", ".join(layers_not_finite(self))
+            weights = f" The weights of {names} are not finite." if names else ""
+            raise tf.errors.InvalidArgumentError(None, None, match[0] + weights) from None
 
     def initialize(self, x: tf.Tensor, *, context: tf.Tensor | None = None) -> None:
-        """Initialises the layers that depend on the first data (`ActNorm`).
-
-        It does so once in the life of a model; later calls change nothing.
+        """Initialises the layers that depend on the first data (`ActNorm`), if that is still to do.
 
         Args:
             x: a batch of data, ``[batch, …event]``.
@@ -97,17 +90,17 @@ class FittedModel(ReplicatedModel):
             self.flow.initialize(noisy, context=self.flow._condition(context, x))
 
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
-        """Fits like `keras.Model.fit`; begins with `initialize`, ends with refined vectors.
+        """Fits like `keras.Model.fit`; starts with `initialize`, ends by refining the vectors.
 
         Args:
             x: array or tensor ``[examples, …event]``, or a batched `tf.data.Dataset`
                 (of ``x``, ``(x, y)`` or ``(x, y, sample_weight)``).
-            y: targets, for a model that takes any.
-            **kwargs: options of `keras.Model.fit`.  A ``sample_weight`` counts relative to the
-                others of its batch.
+            y: targets, for a model that needs targets.
+            **kwargs: options of `keras.Model.fit`.  A ``sample_weight`` is relative to the other
+                weights of its batch.
 
         Raises:
-            ValueError: for other data, or none.
+            ValueError: for other data, or an empty array or dataset.
         """
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)
@@ -118,9 +111,8 @@ class FittedModel(ReplicatedModel):
             self.initialize(examples, context=context)
         validation = kwargs.get("validation_data")
         if isinstance(validation, tuple) and len(validation) == 3:
-            validation_x, targets, weights = validation
-            targets = inputs.targets_or_zeros(targets, weights)
-            kwargs["validation_data"] = validation_x, targets, weights
+            held_x, held_y, weights = validation
+            kwargs["validation_data"] = held_x, inputs.targets_or_zeros(held_y, weights), weights
         targets = inputs.targets_or_zeros(y, kwargs.get("sample_weight"))
         with self._named_failures():
             history = super().fit(x, targets, **kwargs)
@@ -130,14 +122,13 @@ class FittedModel(ReplicatedModel):
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any
     ) -> Any:
-        """Trains like `keras.Model.train_on_batch`; begins with `initialize`."""
+        """Trains like `keras.Model.train_on_batch`; starts with `initialize`."""
         if not (self.built and self.flow.is_initialized()):
             examples, context = self._first_examples(x, y, len(x))
             self.initialize(examples, context=context)
         self._require_event_shape(x)
-        return super().train_on_batch(
-            x, inputs.targets_or_zeros(y, sample_weight), sample_weight, **kwargs
-        )
+        targets = inputs.targets_or_zeros(y, sample_weight)
+        return super().train_on_batch(x, targets, sample_weight, **kwargs)
 
     def _first_examples(
         self, x, y, wanted: int, held_out: float = 0.0
@@ -147,15 +138,14 @@ class FittedModel(ReplicatedModel):
         return inputs.first_examples(x, wanted, held_out), None
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
-        """Evaluates like `keras.Model.evaluate`; begins with refined spectral vectors."""
+        """Evaluates like `keras.Model.evaluate`; starts by refining the spectral vectors."""
         self._build_for(x)
         refresh(self)
-        return super().evaluate(
-            x, inputs.targets_or_zeros(y, kwargs.get("sample_weight")), **kwargs
-        )
+        targets = inputs.targets_or_zeros(y, kwargs.get("sample_weight"))
+        return super().evaluate(x, targets, **kwargs)
 
     def predict(self, x: Any, **kwargs: Any) -> Any:
-        """Predicts like `keras.Model.predict`; builds the model if it is new."""
+        """Predicts like `keras.Model.predict`; builds the model if it is not built."""
         self._build_for(x)
         return super().predict(x, **kwargs)
 
@@ -166,7 +156,7 @@ class FittedModel(ReplicatedModel):
         self._require_event_shape(x)
 
     def _require_event_shape(self, x) -> None:
-        """Refuses data of another shape here, where it is known: a traced step may not know it."""
+        """Refuses data of another shape; inside a traced step the shape may be unknown."""
         shape = inputs.static_shape(x)
         if self.built and not shape[1:].is_compatible_with(self.flow.event_shape):
             if shape.is_compatible_with(self.flow.event_shape):
@@ -181,11 +171,7 @@ class FittedModel(ReplicatedModel):
 
 
 def seed_value(seed: int | None) -> int:
-    """Returns ``seed`` if it is valid, and a fresh seed for ``None``.
-
-    Raises:
-        ValueError: for anything else than an integer from 0 to 2³¹ − 1.
-    """
+    """Returns ``seed``, or a random seed for ``None``; requires an integer from 0 to 2³¹ − 1."""
     if seed is None:
         return int(np.random.randint(0, 2**31 - 1))
     if seed != int(seed) or not 0 <= seed < 2**31:

@@ -1,4 +1,4 @@
-"""The invertible map of a model: how it is built, its two directions, and its facts."""
+"""Wraps an invertible map in a Keras model: builds it, applies it, inverts it, describes it."""
 
 import copy
 import dataclasses
@@ -19,28 +19,25 @@ from iresnet_tf.models.serving import ServedModel, as_signatures
 
 
 class FlowModel(FittedModel, ServedModel):
-    """``z = F(x)``: a `keras.Model` around an invertible ``F``.
-
-    The model builds itself from its data.  `FittedModel` has its training, `ServedModel` its
-    files.
+    """``z = F(x)``: a `keras.Model` around an invertible ``F``, which builds itself from its data.
 
     Args:
         layers: invertible layers, data side first.
-        preprocessing: fixed invertible layers before them.
-        seed: seed of the noise and the probes that ``fit`` and ``evaluate`` draw; by default a
-            fresh one, which follows `keras.utils.set_random_seed`.
+        preprocessing: fixed invertible layers before the others.
+        seed: seed of the noise and the probes that ``fit`` and ``evaluate`` draw; by default
+            random, as `keras.utils.set_random_seed` decides.
         **kwargs: options of `keras.Model`.
 
     Raises:
         ValueError: for layers that are not invertible; for conditional layers if
-            ``takes_context`` is False, or for none if it is True.
+            ``takes_context`` is False; without a conditional layer if it is True.
     """
 
     takes_context: bool = False
     """Whether the map depends on a context in addition to the data."""
 
     has_density: bool = False
-    """Whether the model has a ``prior``, and with it ``log_prob`` and ``sample``."""
+    """Whether the model has a ``prior``, ``log_prob`` and ``sample``."""
 
     _object_fields: tuple[str, ...] = ("layers", "preprocessing")
     """The fields of the configuration that hold serialised Keras objects."""
@@ -65,8 +62,6 @@ class FlowModel(FittedModel, ServedModel):
         self.preprocessing_depth = len(preprocessing)
         self.noise_seed = seed_value(seed)
 
-    # Building.
-
     def build(self, input_shape: Sequence[int | None]) -> None:
         if len(input_shape) < 2 or None in tuple(input_shape[1:]):
             raise ValueError(
@@ -76,7 +71,7 @@ class FlowModel(FittedModel, ServedModel):
             )
         if not self.flow.built:
             self.flow.build(tuple(input_shape))
-        # Made here, eagerly: a bijector made inside a traced step would not survive a retrace.
+        # A bijector that is made inside a traced step could not be used by a later trace.
         self._bijector = from_layer(self.flow, name="flow")
 
     def _require_built(self) -> None:
@@ -85,8 +80,6 @@ class FlowModel(FittedModel, ServedModel):
                 f"{self.name} does not know the shape of its data yet. Fit it, call it on a "
                 "batch, or build((None, …event)) it first."
             )
-
-    # The map.
 
     def encode(self, x: tf.Tensor, *, context: tf.Tensor | None = None) -> tf.Tensor:
         """``z = F(x)``, or ``F(x; context)`` for a model that takes a context.
@@ -109,10 +102,10 @@ class FlowModel(FittedModel, ServedModel):
 
         Args:
             z: ``[batch, …latent]``.
-            tolerance: largest root mean square error of a sample, in the units of ``x`` (levels,
-                for images).  By default every block keeps to the tolerance of its own solver,
-                1e-6 in the units of the block.  `Stack.inverse` takes the same tolerance, and
-                also reports the error that was reached.
+            tolerance: largest root mean square error of a sample, in the units of ``x`` (levels
+                for images).  By default every block meets the tolerance of its own solver, 1e-6
+                in the units of the block.  `Stack.inverse` takes the same tolerance, and also
+                reports a bound on the error.
             context: ``[batch, …context_shape]``, for a model that takes one.
 
         Returns:
@@ -125,18 +118,17 @@ class FlowModel(FittedModel, ServedModel):
     def decode_paths(
         self, z: tf.Tensor, *, tolerance: float | None = None, context: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """``x = F⁻¹(z)`` for points along paths, in fewer evaluations than `decode` takes.
+        """``x = F⁻¹(z)`` for points along paths, in fewer evaluations than `decode` needs.
 
         In every block, some points start from the solutions of their neighbours, so a path whose
         points lie close together needs few evaluations: see
-        `iresnet_tf.numerics.solvers.paths`.  The result equals that of `decode`, to the
-        tolerance.
+        `iresnet_tf.numerics.solvers.paths`.  The result equals that of `decode` to the tolerance.
 
         Args:
             z: ``[paths, steps, …latent]``, the points of each path in order.
             tolerance: see `decode`.
-            context: ``[paths, …context_shape]``, one context for all points of a path, or
-                ``[1, …context_shape]``, for a model that takes one.
+            context: ``[paths, …context_shape]``, or ``[1, …context_shape]`` for all paths, for a
+                model that takes one.
 
         Returns:
             ``[paths, steps, …event]``.
@@ -164,22 +156,18 @@ class FlowModel(FittedModel, ServedModel):
         return tf.reshape(x, [-1, steps, *self.flow.event_shape])
 
     def bijector(self) -> tfp.bijectors.Bijector:
-        """Returns ``F`` as a TFP bijector, data → latent."""
+        """Returns ``F`` as a TFP bijector from data to latents."""
         self._require_built()
         return self._bijector
 
-    # Discrete data.
-
     @property
     def dequantize(self) -> Dequantize | None:
-        """The `Dequantize` layer that the data pass first, or ``None`` for continuous data."""
+        """The `Dequantize` layer at the start of the flow, or ``None`` for continuous data."""
         first = self.flow.parts[0] if self.flow.parts else None
         return first if isinstance(first, Dequantize) else None
 
     def dequantized(self, x: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
-        """Returns points of data space: levels plus uniform noise on [0, 1).
-
-        Continuous data are returned unchanged.
+        """Returns levels plus uniform noise on [0, 1), or continuous data unchanged.
 
         Args:
             x: data ``[batch, …event]``.
@@ -189,13 +177,8 @@ class FlowModel(FittedModel, ServedModel):
         return x if self.dequantize is None else self.dequantize.add_noise(x, seed)
 
     def to_levels(self, x: tf.Tensor) -> tf.Tensor:
-        """Returns the levels that points of data space belong to.
-
-        For continuous data it returns the points unchanged.
-        """
+        """Returns the levels that points of data space belong to, or continuous data unchanged."""
         return x if self.dequantize is None else self.dequantize.to_levels(x)
-
-    # Facts.
 
     @property
     def dimension(self) -> int:
@@ -205,14 +188,11 @@ class FlowModel(FittedModel, ServedModel):
 
     @property
     def classes(self) -> int | None:
-        """``K``, the number of classes that the model tells apart, or ``None``."""
+        """``K``, the number of classes that the model distinguishes, or ``None``."""
         return None
 
     def lipschitz_bounds(self) -> dict[str, float]:
-        """Returns the certified ``Lip(g)`` of every block, by the block's name.
-
-        See `iresnet_tf.layers.lipschitz_bounds`.
-        """
+        """Returns the certified ``Lip(g)`` of every block: see `layers.lipschitz_bounds`."""
         self._require_built()
         return lipschitz_bounds(self.flow)
 
@@ -228,7 +208,7 @@ class FlowModel(FittedModel, ServedModel):
 
         A row has the event shape of the block and the channels of ``g``, the number of trainable
         parameters, and the certified bound on ``Lip(g)``.  With ``expand_nested``, every
-        constrained layer has a row too.
+        constrained layer has a row as well.
         """
         super().summary(line_length, positions, print_fn, expand_nested, **kwargs)
         if self.built:
@@ -237,22 +217,20 @@ class FlowModel(FittedModel, ServedModel):
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that `export` writes, by name.
 
-        A subclass adds its own: ``{**super().signatures(), **as_signatures(…)}``.
+        A subclass adds functions: ``{**super().signatures(), **as_signatures(…)}``.
         """
         x = tf.TensorSpec([None, *self.flow.event_shape], self.compute_dtype)
         z = tf.TensorSpec([None, *self.flow.latent_shape], self.compute_dtype)
 
         def encode(x):
-            """Latents z = F(x) of points x of data space (levels plus noise, for discrete data)."""
+            """Returns latents z = F(x) of points x of data space (if discrete, levels + noise)."""
             return {"z": self.encode(x)}
 
         def decode(z):
-            """Points x = F⁻¹(z) of data space (for discrete data floor(x) is the level)."""
+            """Returns points x = F⁻¹(z) of data space (if discrete, floor(x) is the level)."""
             return {"x": self.decode(z)}
 
         return as_signatures((encode, x), (decode, z))
-
-    # Configuration.
 
     def get_config(self) -> dict[str, Any]:
         parts = [keras.saving.serialize_keras_object(part) for part in self.flow.parts]
@@ -271,7 +249,7 @@ class FlowModel(FittedModel, ServedModel):
         return cls(**config)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles a loaded model; Keras skips this for a model with a `compile` of its own."""
+        """Compiles a loaded model; Keras does not do this for a model that overrides `compile`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)

@@ -1,4 +1,4 @@
-"""The head that turns latents into class scores, and the checks of its data."""
+"""Turns latents into class scores, and checks the data of a classifier."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class ClassifierHead(keras.layers.Layer):
 
     Args:
         classes: number of classes.
-        dropout: fraction dropped before the dense layer.
+        dropout: fraction of the features dropped before the dense layer.
 
     Shapes: ``[batch, …, channels] → [batch, classes]``, logits.
 
@@ -44,8 +44,8 @@ class ClassifierHead(keras.layers.Layer):
     def build(self, input_shape: tuple) -> None:
         self.norm.build(input_shape)
         self.dense.build((None, input_shape[-1]))
-        # Saved, unlike the state of Keras's own dropout, so that a resumed run draws the same
-        # numbers as one that was not interrupted.
+        # Keras's dropout does not save its state; with this one, a resumed run draws the same
+        # numbers as a run that was not interrupted.
         self.seed_state = self.add_weight(
             name="seed_state",
             shape=(2,),
@@ -70,33 +70,21 @@ class ClassifierHead(keras.layers.Layer):
 
 
 def require_classes(y: np.ndarray | tf.Tensor, classes: int) -> None:
-    """Refuses integer classes out of range; targets of other kinds pass.
-
-    Args:
-        y: targets, of which integers count as classes.
-        classes: number of classes.
-
-    Raises:
-        ValueError: for a class below 0, or not below ``classes``.
-    """
+    """Raises `ValueError` for integer targets outside 0, …, classes − 1; accepts other dtypes."""
     y = np.asarray(y)
     if y.dtype.kind in "iu" and y.size and not (y.min() >= 0 and y.max() < classes):
         raise ValueError(
             f"The classes are integers from 0 to {classes - 1}; received some from {y.min()} to "
-            f"{y.max()}. Number them from 0, or build the model for as many classes as there are."
+            f"{y.max()}. Number them from 0, or build the model for that number of classes."
         )
 
 
 def require_whole_batches(accumulation_steps: int) -> None:
-    """Refuses a batch in parts: the head normalises by the statistics of the whole batch.
-
-    Raises:
-        ValueError: for ``accumulation_steps`` other than 1.
-    """
+    """Raises `ValueError` for ``accumulation_steps`` other than 1: the head needs whole batches."""
     if accumulation_steps != 1:
         raise ValueError(
             "The head of a classifier or hybrid model normalises by the statistics of the whole "
-            f"batch, so it is not trained in parts; received accumulation_steps="
-            f"{accumulation_steps!r}. DensityModel and ConditionalDensityModel are; to save memory "
-            "here, build the blocks with recompute=True."
+            f"batch, so a batch is not divided; received accumulation_steps="
+            f"{accumulation_steps!r}. To save memory, build the blocks with recompute=True, or "
+            "train a DensityModel or ConditionalDensityModel."
         )

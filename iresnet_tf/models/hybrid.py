@@ -1,4 +1,4 @@
-"""One invertible network that classifies, gives a likelihood and generates."""
+"""Trains one invertible network to classify, to give a likelihood and to generate."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from iresnet_tf.layers import Invertible
 from iresnet_tf.layers.inputs import as_tensor
 from iresnet_tf.models.classifying import ClassifyingModel
 from iresnet_tf.models.density import DensityModel
-from iresnet_tf.models.head import require_classes, require_whole_batches
+from iresnet_tf.models.head import require_classes
 from iresnet_tf.models.likelihood import weighted_mean
 from iresnet_tf.models.prior import ConditionalNormal, Prior
 from iresnet_tf.models.serving import as_signatures
@@ -21,7 +21,7 @@ class HybridModel(ClassifyingModel, DensityModel):
     """``loss = −λ log p(x) − log p(y | x)`` in nats, from one invertible trunk.
 
     With a prior that takes labels, the likelihood in the loss is ``p(x | y)``, ``log_prob`` is
-    that of ``p(x) = Σ_y p(x | y) / K``, and ``sample`` takes classes.
+    ``log p(x)`` of the mixture ``p(x) = Σ_y p(x | y) / K``, and ``sample`` takes classes.
 
     Args:
         layers: invertible layers, data side first.
@@ -35,7 +35,7 @@ class HybridModel(ClassifyingModel, DensityModel):
     ``logits`` ``[batch, classes]``, by name.
 
     Raises:
-        ValueError: as for `DensityModel` and `Classifier`, or for a negative weight.
+        ValueError: as for `DensityModel` and `Classifier`; for a negative weight.
 
     Source: Nalisnick et al. 2019 (arXiv:1902.02767); Chen et al. 2019 (arXiv:1906.02735), §5.3.
     """
@@ -75,14 +75,11 @@ class HybridModel(ClassifyingModel, DensityModel):
         tolerance: float | None = None,
         labels: Sequence[int] | tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """``F⁻¹(z)`` for ``z`` from the prior, of given classes if there are ``labels``.
+        """Draws samples as `DensityModel.sample` does, of given classes if there are ``labels``.
 
         Args:
             count, temperature, seed, tolerance: see `DensityModel.sample`.
             labels: integer classes ``[count]``, for a prior that takes labels.
-
-        Returns:
-            as `DensityModel.sample`.
         """
         if labels is None:
             return super().sample(count, temperature=temperature, seed=seed, tolerance=tolerance)
@@ -92,22 +89,21 @@ class HybridModel(ClassifyingModel, DensityModel):
                 "Samples of given classes need prior='conditional', or another prior that takes "
                 f"labels; this model's is {type(self.prior).__name__}. Leave labels out."
             )
-        given = tf.cast(tf.convert_to_tensor(labels), tf.int32)
-        if given.shape != (count,) or not bool(
-            tf.reduce_all((given >= 0) & (given < self.classes))
-        ):
+        drawn = tf.cast(tf.convert_to_tensor(labels), tf.int32)
+        in_range = tf.reduce_all((drawn >= 0) & (drawn < self.classes))
+        if drawn.shape != (count,) or not bool(in_range):
             raise ValueError(
                 f"labels are {count} classes from 0 to {self.classes - 1}; received "
-                f"{given.numpy()!r}."
+                f"{drawn.numpy()!r}."
             )
-        return self._sampled(int(count), temperature, seed, tolerance, labels=given)
+        return self._sampled(int(count), temperature, seed, tolerance, labels=drawn)
 
     def signatures(self) -> dict[str, Any]:
         labels = tf.TensorSpec([None], tf.int32)
         number, integer = tf.TensorSpec([], self.compute_dtype), tf.TensorSpec([], tf.int32)
 
         def sample_given_labels(labels, temperature, seed):
-            """A sample x of each of the given classes."""
+            """Returns a sample x of each of the given classes."""
             return self._served_samples(tf.size(labels), temperature, seed, labels=labels)
 
         functions = super().signatures()
@@ -115,23 +111,8 @@ class HybridModel(ClassifyingModel, DensityModel):
             functions |= as_signatures((sample_given_labels, labels, number, integer))
         return functions
 
-    def compile(
-        self,
-        optimizer: keras.optimizers.Optimizer | str = "adam",
-        jit_compile: bool = False,
-        accumulation_steps: int = 1,
-        **kwargs: Any,
-    ) -> None:
-        """Compiles like `DensityModel.compile`, but with whole batches.
-
-        Raises:
-            ValueError: for ``accumulation_steps`` above 1.
-        """
-        require_whole_batches(accumulation_steps)
-        super().compile(optimizer, jit_compile, **kwargs)
-
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
-        """Fits like `DensityModel.fit`, to integer classes ``y`` (or a dataset of pairs)."""
+        """Fits like `DensityModel.fit`, to integer classes ``y`` or a dataset of pairs."""
         if y is None and not isinstance(x, tf.data.Dataset):
             raise ValueError(
                 "A hybrid model classifies, so it needs the classes of the examples: fit(x, y), "
@@ -153,12 +134,8 @@ class HybridModel(ClassifyingModel, DensityModel):
         right = tf.cast(tf.argmax(logits, -1, tf.int32) == y, self.compute_dtype)
         weight = 1.0 / self.dimension if self.likelihood_weight is None else self.likelihood_weight
         loss = weighted_mean(cross_entropy - weight * (log_prior + log_det), sample_weight)
-        return loss, {
-            "log_prior": log_prior,
-            "log_det": log_det,
-            "cross_entropy": cross_entropy,
-            "accuracy": right,
-        }
+        figures = {"log_prior": log_prior, "log_det": log_det}
+        return loss, {**figures, "cross_entropy": cross_entropy, "accuracy": right}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "likelihood_weight": self.likelihood_weight}

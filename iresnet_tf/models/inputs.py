@@ -1,4 +1,4 @@
-"""The data that a model accepts: their first examples, their shape, and their checks."""
+"""Checks the data that a model receives, and returns their shape and first examples."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def first_examples(x: Any, wanted: int = 1, held_out: float = 0.0) -> np.ndarray
     Args:
         x: array, tensor or `tf.data.Dataset`.
         wanted: number of examples; a dataset gives whole batches, so perhaps more.
-        held_out: fraction at the end of an array that is not for training.
+        held_out: fraction at the end of an array that is held out for validation.
 
     Raises:
         ValueError: if the data are not real numbers, or there are none.
@@ -32,15 +32,9 @@ def first_examples(x: Any, wanted: int = 1, held_out: float = 0.0) -> np.ndarray
 def first_pairs(
     x: Any, y: Any, wanted: int = 1, held_out: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns about ``wanted`` training examples and their partners.
+    """Returns about ``wanted`` training pairs of ``x`` and ``y``, or of a dataset ``x`` of pairs.
 
-    Args:
-        x: array, tensor or `tf.data.Dataset` of ``(x, y)``.
-        y: the partners of an array or tensor ``x``; ``None`` for a dataset.
-        wanted, held_out: see `first_examples`.
-
-    Raises:
-        ValueError: if the data are not real numbers, or there are none.
+    For the other arguments and errors see `first_examples`.
     """
     if not isinstance(x, tf.data.Dataset):
         return first_examples(x, wanted, held_out), first_examples(y, wanted, held_out)
@@ -49,14 +43,14 @@ def first_pairs(
 
 
 def are_pairs(x: Any, y: Any) -> bool:
-    """Tells whether the examples have partners: ``y``, or the second of a dataset's elements."""
+    """Returns whether the data are pairs: ``y`` is given, or the dataset has pairs."""
     if isinstance(x, tf.data.Dataset):
         y = keras.utils.unpack_x_y_sample_weight(x.element_spec)[1]
     return y is not None
 
 
 def _first_batches(dataset: tf.data.Dataset, wanted: int) -> list[tuple]:
-    """Returns pairs (batch, second of the element), of about ``wanted`` examples in total."""
+    """Returns the first batches as pairs ``(x, y)``, of about ``wanted`` examples in total."""
     collected, count = [], 0
     for element in dataset:
         x, y, _ = keras.utils.unpack_x_y_sample_weight(element)
@@ -84,7 +78,7 @@ def targets_or_zeros(y: Any, sample_weight: Any) -> Any:
 
 
 def _numbers(x: Any) -> np.ndarray:
-    """Returns ``x`` as an array, checked to be real numbers with at least one example."""
+    """Returns ``x`` as an array; raises `ValueError` unless it has real numbers and examples."""
     array = None if isinstance(x, (dict, list, tuple)) else np.asarray(x)
     if array is None or array.dtype.kind not in "buif":
         kind = type(x).__name__ if array is None else array.dtype

@@ -1,4 +1,4 @@
-"""Training by maximum likelihood: the objective, its steps and the figures they report."""
+"""Trains by maximum likelihood: defines the objective, the steps and their metrics."""
 
 import math
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from iresnet_tf.layers import Invertible
 from iresnet_tf.models.accumulation import accumulated
 from iresnet_tf.models.fitting import seed_value
 from iresnet_tf.models.flow import FlowModel
+from iresnet_tf.models.head import require_whole_batches
 from iresnet_tf.models.prior import Prior, as_prior
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.execution import replicas
@@ -19,9 +20,7 @@ from iresnet_tf.numerics.execution import replicas
 class LikelihoodModel(FlowModel):
     """Fits a flow and its prior by the mean of ``−log p_Z(F(x)) − log |det ∂F/∂x|``, in nats.
 
-    Args:
-        layers, prior, preprocessing, seed: see `DensityModel`.
-        **kwargs: options of `keras.Model`.
+    For the arguments see `DensityModel`.
     """
 
     _object_fields = ("layers", "preprocessing", "prior")
@@ -37,9 +36,8 @@ class LikelihoodModel(FlowModel):
     ) -> None:
         super().__init__(layers, preprocessing=preprocessing, seed=seed, **kwargs)
         self.prior = as_prior(prior, self.dtype_policy)
-        self._trackers = {
-            name: keras.metrics.Mean(name=name) for name in ("loss", *self._reported())
-        }
+        names = ("loss", *self._reported())
+        self._trackers = {name: keras.metrics.Mean(name=name) for name in names}
 
     def _reported(self) -> tuple[str, ...]:
         """Returns the names of the per-sample figures that `_objective` returns."""
@@ -65,24 +63,27 @@ class LikelihoodModel(FlowModel):
         accumulation_steps: int = 1,
         **kwargs: Any,
     ) -> None:
-        """Compiles like `keras.Model.compile`, without a loss: the model has its own.
+        """Compiles like `keras.Model.compile`, but takes no loss, because the model has one.
 
         Args:
             optimizer: optimizer of Keras, or its name.
             jit_compile: whether XLA compiles a step; on a CPU it makes a step slower.
-            accumulation_steps: number of parts of a batch whose gradients are computed one after
-                the other and added up before the one step of the optimizer.  The step equals
-                that of the whole batch to rounding, and takes the memory of a part.
+            accumulation_steps: number of parts of a batch.  Their gradients are computed one
+                after the other and added up, and the optimizer takes one step: to rounding, the
+                step of the whole batch, with the memory of one part.
             **kwargs: options of `keras.Model.compile`.
 
         Raises:
             ValueError: for a loss or metrics; for ``accumulation_steps`` below 1, or above 1
-                with ``jit_compile``, because XLA has no loop over parts.
+                with ``jit_compile``, because XLA has no loop over parts, or with classes, because
+                their head needs whole batches.
         """
+        if self.classes is not None:
+            require_whole_batches(accumulation_steps)
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.get(name) is not None:
                 raise ValueError(
-                    f"{type(self).__name__} brings its own loss (the mean negative "
+                    f"{type(self).__name__} has its own loss (the mean negative "
                     f"log-likelihood) and metrics; received {name}={kwargs[name]!r}. Leave it out."
                 )
         if accumulation_steps != int(accumulation_steps) or accumulation_steps < 1:
@@ -105,19 +106,17 @@ class LikelihoodModel(FlowModel):
     def metrics(self) -> list[keras.metrics.Metric]:
         return [*self._trackers.values(), self.max_gradient]
 
-    # Steps.
-
     def evaluate(
         self, x: Any = None, y: Any = None, *, seed: int | None = None, **kwargs: Any
     ) -> Any:
-        """Evaluates like `keras.Model.evaluate`; begins with refined spectral vectors.
+        """Evaluates like `keras.Model.evaluate`; starts by refining the spectral vectors.
 
-        Every evaluation draws the same noise and probes, so the figures of two evaluations
-        differ by the weights and the data alone.
+        Every evaluation draws the same noise and probes, so the results of two evaluations differ
+        only if the weights or the data do.
 
         Args:
             x, y: data as for `fit`.
-            seed: integer that decides the noise and probes; the model's own by default.
+            seed: integer that decides the noise and probes; by default the seed of the model.
             **kwargs: options of `keras.Model.evaluate`.
         """
         self._build_for(x)
@@ -165,12 +164,10 @@ class LikelihoodModel(FlowModel):
         loss, figures = self._objective(x, y, sample_weight, seed, training=False)
         return self._report(x, loss, figures, sample_weight)
 
-    # The objective.
-
     def _objective(
         self, x, y, sample_weight, seed: tf.Tensor, training: bool
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Returns the loss of a batch, and the per-sample figures that are reported with it."""
+        """Returns the loss of a batch, and the per-sample figures to report with it."""
         del y, training
         return self._likelihood(x, sample_weight, seed)
 
@@ -181,12 +178,12 @@ class LikelihoodModel(FlowModel):
         return loss, {"log_prior": log_prior, "log_det": log_det}
 
     def _latent(self, x, seed: tf.Tensor, context: tf.Tensor | None = None):
-        """``(F(x), log |det ∂F/∂x|)`` at ``x`` with its noise."""
+        """Returns ``F`` and ``log |det ∂F/∂x|`` at ``x`` plus its noise."""
         noisy = self.dequantized(x, random.fold_in(seed, 0))
         return self.flow.forward_and_log_det(noisy, seed=random.fold_in(seed, 1), context=context)
 
     def _weight(self, x: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
-        """Returns the total weight of a batch, its number of examples unless they are weighted."""
+        """Returns the sum of the weights of a batch; by default the weights are 1."""
         if sample_weight is None:
             return tf.cast(tf.shape(x)[0], self.compute_dtype)
         return tf.reduce_sum(tf.cast(sample_weight, self.compute_dtype))

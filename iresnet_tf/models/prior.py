@@ -1,4 +1,4 @@
-"""The latent distributions of a flow."""
+"""Defines the latent distributions of a flow."""
 
 import math
 from typing import Any
@@ -13,19 +13,19 @@ tfd = tfp.distributions
 
 
 class Prior(keras.layers.Layer):
-    """``p_Z``: the distribution that a flow maps its data to, a layer with weights.
+    """``p_Z``: a layer with weights, the distribution to which a flow maps its data.
 
-    To write a prior of your own, subclass this and
+    To write your own prior, subclass this and
 
     1. register it with `keras.saving.register_keras_serializable`, and return the arguments of
-       ``__init__`` from ``get_config``: a model is saved with its prior;
+       ``__init__`` from ``get_config``, because a model is saved with its prior;
     2. add its weights in ``build(input_shape)``; ``input_shape`` is ``(None, …latent)``;
-    3. give `sample` and `distribution`, and `log_prob` if there is a shorter way than through
-       the distribution.
+    3. write `sample` and `distribution`, and also `log_prob` if it can be computed in fewer steps
+       than the distribution needs.
 
-    A prior with a distribution for each class sets ``takes_labels = True``; its `log_prob` and
-    `sample` take another keyword, ``labels=None``: integer classes ``[batch]``, and without them
-    they are of the mixture over the classes.
+    A prior with a distribution for each class sets ``takes_labels = True``.  Its `log_prob` and
+    `sample` have another keyword, ``labels=None``, for integer classes ``[batch]``; without labels
+    they refer to the mixture over the classes.
     """
 
     takes_labels: bool = False
@@ -40,26 +40,41 @@ class Prior(keras.layers.Layer):
 
         Args:
             count: number of samples, an integer or an int32 scalar.
-            temperature: positive factor; 1 samples the distribution itself.
+            temperature: positive factor; 1 gives samples of the distribution itself.
             seed: stateless seed ``[2]``.
         """
         raise NotImplementedError
 
     def distribution(self) -> tfp.distributions.Distribution:
-        """Returns ``p_Z`` as a TFP distribution that follows the weights."""
+        """Returns ``p_Z`` as a TFP distribution that uses the current weights."""
         raise NotImplementedError
 
     def summaries(self) -> dict[str, tf.Tensor]:
-        """Returns tensors whose histograms are worth watching in training, by name."""
+        """Returns tensors by name, whose histograms TensorBoard shows during training."""
         return {}
 
 
+class _Normal(Prior):
+    """The base class of normals whose weights are ``mean`` (``μ``) and ``log_scale`` (``s``)."""
+
+    def _draw(self, mean, log_scale, shape, temperature: float, seed: tf.Tensor) -> tf.Tensor:
+        """Draws ``μ + temperature exp(s) ε``, ``ε ~ N(0, I)``."""
+        noise = tf.random.stateless_normal(shape, seed, dtype=self.compute_dtype)
+        return mean + temperature * tf.exp(log_scale) * noise
+
+    def _parameters(self) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.convert_to_tensor(self.mean), tf.convert_to_tensor(self.log_scale)
+
+    def summaries(self) -> dict[str, tf.Tensor]:
+        return {"scale": tf.exp(self.log_scale.value)}
+
+
 @keras.saving.register_keras_serializable("iresnet_tf")
-class DiagonalNormal(Prior):
+class DiagonalNormal(_Normal):
     """``p_Z(z) = Π N(z_i; μ_i, exp(2 s_i))`` with learned ``μ`` and ``s``, or with both 0.
 
     Args:
-        learned: whether ``μ`` and ``s`` are trained; if not, it is the standard normal.
+        learned: whether ``μ`` and ``s`` are trained; if not, the prior is the standard normal.
     """
 
     def __init__(self, learned: bool = True, **kwargs: Any) -> None:
@@ -68,38 +83,27 @@ class DiagonalNormal(Prior):
 
     def build(self, input_shape: tuple) -> None:
         shape = tuple(input_shape[1:])
-        self.mean = self.add_weight(
-            name="mean", shape=shape, initializer="zeros", trainable=self.learned
-        )
-        self.log_scale = self.add_weight(
-            name="log_scale", shape=shape, initializer="zeros", trainable=self.learned
-        )
+        options = {"shape": shape, "initializer": "zeros", "trainable": self.learned}
+        self.mean = self.add_weight(name="mean", **options)
+        self.log_scale = self.add_weight(name="log_scale", **options)
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
-        z = tf.convert_to_tensor(z, self.compute_dtype)
-        mean, log_scale = tf.convert_to_tensor(self.mean), tf.convert_to_tensor(self.log_scale)
-        return _log_normal(z, mean, log_scale)
+        return _log_normal(tf.convert_to_tensor(z, self.compute_dtype), *self._parameters())
 
     def sample(self, count: int | tf.Tensor, *, temperature: float, seed: tf.Tensor) -> tf.Tensor:
-        shape = (count, *self.mean.shape)
-        noise = tf.random.stateless_normal(shape, seed, dtype=self.compute_dtype)
-        scale = temperature * tf.exp(tf.convert_to_tensor(self.log_scale))
-        return tf.convert_to_tensor(self.mean) + scale * noise
+        return self._draw(*self._parameters(), (count, *self.mean.shape), temperature, seed)
 
     def distribution(self) -> tfp.distributions.Distribution:
         scale = tfp.util.DeferredTensor(self.log_scale.value, tf.exp)
         normal = tfd.Normal(self.mean.value, scale)
         return tfd.Independent(normal, len(self.mean.shape), name="prior")
 
-    def summaries(self) -> dict[str, tf.Tensor]:
-        return {"scale": tf.exp(self.log_scale.value)}
-
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "learned": self.learned}
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
-class ConditionalNormal(Prior):
+class ConditionalNormal(_Normal):
     """``p_Z(z | y) = Π N(z_i; μ_{y,i}, exp(2 s_{y,i}))``, learned.
 
     Without a class it is the mixture ``p_Z(z) = Σ_y p_Z(z | y) / K``.
@@ -116,7 +120,7 @@ class ConditionalNormal(Prior):
 
     def build(self, input_shape: tuple) -> None:
         shape = (self.classes, *input_shape[1:])
-        # Different from the start, so that the classes can separate.
+        # The means differ from the start, so that the classes can separate.
         self.mean = self.add_weight(
             name="mean", shape=shape, initializer=keras.initializers.RandomNormal(stddev=0.05)
         )
@@ -130,7 +134,7 @@ class ConditionalNormal(Prior):
             labels: integer classes ``[batch]``.
         """
         z = tf.convert_to_tensor(z, self.compute_dtype)
-        mean, log_scale = tf.convert_to_tensor(self.mean), tf.convert_to_tensor(self.log_scale)
+        mean, log_scale = self._parameters()
         if labels is not None:
             labels = tf.cast(tf.reshape(labels, [-1]), tf.int32)
             return _log_normal(z, tf.gather(mean, labels), tf.gather(log_scale, labels))
@@ -154,31 +158,22 @@ class ConditionalNormal(Prior):
         class_seed, noise_seed = random.fold_in(seed, 0), random.fold_in(seed, 1)
         if labels is None:
             labels = tf.random.stateless_uniform([count], class_seed, 0, self.classes, tf.int32)
-        mean = tf.gather(tf.convert_to_tensor(self.mean), labels)
-        scale = temperature * tf.exp(tf.gather(tf.convert_to_tensor(self.log_scale), labels))
-        noise = tf.random.stateless_normal(tf.shape(mean), noise_seed, dtype=self.compute_dtype)
-        return mean + scale * noise
+        mean, log_scale = (tf.gather(weight, labels) for weight in self._parameters())
+        return self._draw(mean, log_scale, tf.shape(mean), temperature, noise_seed)
 
     def distribution(self) -> tfp.distributions.Distribution:
-        """Returns the mixture ``p_Z(z)`` as a TFP distribution that follows the weights."""
+        """Returns the mixture ``p_Z(z)`` as a TFP distribution that uses the current weights."""
         scale = tfp.util.DeferredTensor(self.log_scale.value, tf.exp)
         normal = tfd.Independent(tfd.Normal(self.mean.value, scale), len(self.mean.shape) - 1)
-        even = tfd.Categorical(logits=tf.zeros([self.classes], self.compute_dtype))
-        return tfd.MixtureSameFamily(even, normal, name="prior")
-
-    def summaries(self) -> dict[str, tf.Tensor]:
-        return {"scale": tf.exp(self.log_scale.value)}
+        uniform = tfd.Categorical(logits=tf.zeros([self.classes], self.compute_dtype))
+        return tfd.MixtureSameFamily(uniform, normal, name="prior")
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "classes": self.classes}
 
 
 def as_prior(prior: Prior | str, dtype: Any) -> Prior:
-    """Returns the prior that a model was given, by its name or as an object.
-
-    Args:
-        prior: ``"learned"`` or ``"fixed"``, for a `DiagonalNormal`, or a `Prior`.
-        dtype: dtype policy of a prior given by its name.
+    """Returns a `Prior` unchanged, and a `DiagonalNormal` for ``"learned"`` or ``"fixed"``.
 
     Raises:
         ValueError: for anything else.

@@ -1,4 +1,4 @@
-"""Fitting and evaluating on several replicas, in one process or many, with one device's results."""
+"""Fits and evaluates on several replicas, with the results of a single device."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,10 +11,11 @@ from iresnet_tf.internals import CACHED_EVALUATION, BuiltFromPart
 
 
 class ReplicatedModel(BuiltFromPart):
-    """A `keras.Model` whose steps are those of the global batch under any distribution strategy.
+    """A `keras.Model` that takes the step of the global batch under any distribution strategy.
 
-    Every replica takes its part of each batch, in order, whether or not the number of replicas
-    divides the batch; metrics are over all replicas.  With one replica everything is Keras's own.
+    The replicas may be in one process or in several.  Every replica takes its part of each batch,
+    in order; the number of replicas need not divide the batch.  Metrics are over all replicas.
+    With one replica, the methods of Keras are used unchanged.
     """
 
     train_function: Callable | None
@@ -40,7 +41,7 @@ class ReplicatedModel(BuiltFromPart):
     def _on_replicas(self, step: Callable) -> Callable:
         """Returns a function that runs a step on the replicas' parts of the next batch.
 
-        The one that Keras makes fails on several workers.
+        The function that Keras makes fails on several workers.
         """
         strategy = self.distribute_strategy
         if self.steps_per_execution != 1:
@@ -51,7 +52,7 @@ class ReplicatedModel(BuiltFromPart):
 
         def on_batch(batch):
             names = strategy.run(step, args=(batch,))
-            # Read outside the replicas, a metric is over all of them.
+            # Outside the replicas, the result of a metric is over all of them.
             results = self.get_metrics_result()
             return {name: results[name] for name in names}
 
@@ -62,8 +63,8 @@ class ReplicatedModel(BuiltFromPart):
         def on_next(iterator):
             return on_batch(next(iterator))
 
-        # Taken from the iterator inside the function, a part has an unknown size on every
-        # replica.  So all replicas trace the same gradients, with equally many sums over them.
+        # A part that is taken from the iterator inside the function has an unknown size on every
+        # replica, so all replicas trace the same gradients and equally many sums over replicas.
         on_next_part = on_next if self.run_eagerly else tf.function(on_next, autograph=False)
 
         def function(iterator):
@@ -73,10 +74,7 @@ class ReplicatedModel(BuiltFromPart):
         return function
 
     def _train_on_part(self, batch: Any) -> dict[str, tf.Tensor]:
-        """Takes a step on a part of a batch; refuses a part without examples.
-
-        Such a part would have no gradients to add to the sums over the replicas.
-        """
+        """Takes a step on a part of a batch; a part without examples, and so gradients, fails."""
         some = tf.debugging.assert_positive(
             _size(batch),
             f"A batch has fewer examples than there are replicas, {self.replicas}. Choose another "
@@ -86,16 +84,15 @@ class ReplicatedModel(BuiltFromPart):
             return self.train_step(_mapped(tf.identity, batch))
 
     def _test_on_part(self, batch: Any) -> dict[str, tf.Tensor]:
-        """Evaluates a part of a batch, which may have no examples if the batch is a small last one.
+        """Evaluates a part of a batch; the part of a small last batch may have no examples.
 
-        A replica without examples evaluates zeros, and then resets its metrics to their values
-        before.
+        A replica without examples evaluates zeros, and then restores its metrics.
         """
         empty = _size(batch) == 0
         variables = [variable for metric in self.metrics for variable in metric.variables]
         before = [tf.identity(variable.value) for variable in variables]
         zeros = tf.cast(empty, tf.int32)
-        results = self.test_step(_mapped(lambda each: _padded(each, zeros), batch))
+        results = self.test_step(_mapped(lambda tensor: _padded(tensor, zeros), batch))
         for variable, value in zip(variables, before):
             variable.assign(tf.where(empty, value, variable.value))
         return results
@@ -114,7 +111,7 @@ class ReplicatedModel(BuiltFromPart):
         if self.replicas > 1:
             raise ValueError(
                 f"{method} would give each of the {self.replicas} replicas the whole batch. Use "
-                f"{instead}, which gives each of them its part."
+                f"{instead}, which divides the batch among them."
             )
 
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
@@ -130,12 +127,11 @@ class ReplicatedModel(BuiltFromPart):
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         if self.replicas > 1:
-            # In fit, Keras keeps its own division of the validation data, whose parts are in
-            # another order.
+            # In fit, Keras caches validation data that it has divided in another order.
             kwargs.pop(CACHED_EVALUATION, None)
             if not isinstance(x, tf.data.Dataset):
-                given = (x, y, kwargs.pop("sample_weight", None))
-                arrays = tuple(np.asarray(each) for each in given if each is not None)
+                data = (x, y, kwargs.pop("sample_weight", None))
+                arrays = tuple(np.asarray(array) for array in data if array is not None)
                 batch_size = kwargs.pop("batch_size", None) or 32
                 x = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size)
                 y = None
@@ -148,13 +144,13 @@ def parted(
 ) -> tuple[Iterator, int]:
     """Divides every batch of a dataset among the replicas, in order.
 
-    Of a batch of ``n`` examples each of ``R`` replicas takes ``⌊n/R⌋``, and the first ``n mod R``
-    replicas take one more.  Every worker reads the whole dataset, which must be the same on all.
+    Each of ``R`` replicas takes ``⌊n/R⌋`` of the ``n`` examples of a batch, and the first
+    ``n mod R`` replicas take one more.  Every worker reads the whole, identical dataset.
 
     Args:
         dataset: batched dataset.
         strategy: strategy of the replicas.
-        steps: number of batches of an epoch; by default as many as the dataset has.
+        steps: number of batches of an epoch; by default that of the dataset.
 
     Returns:
         the endless `tf.distribute.DistributedDataset`, and ``steps``.
@@ -182,7 +178,7 @@ def parted(
             def part(replica):
                 start = replica * size + tf.minimum(replica, remainder)
                 stop = start + size + tf.cast(replica < remainder, tf.int64)
-                return tuple(each[start:stop] for each in batch)
+                return tuple(tensor[start:stop] for tensor in batch)
 
             return tf.data.Dataset.from_tensor_slices(mine).map(part)
 
@@ -200,8 +196,8 @@ def _size(batch: Any) -> tf.Tensor:
 
 
 def _mapped(function: Callable, batch: Any) -> Any:
-    """Applies a function to every tensor of a batch; ``None`` stays."""
-    return tf.nest.map_structure(lambda each: None if each is None else function(each), batch)
+    """Applies a function to every tensor of a batch and leaves ``None`` unchanged."""
+    return tf.nest.map_structure(lambda leaf: None if leaf is None else function(leaf), batch)
 
 
 def _padded(tensor: tf.Tensor, count: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""The files of a model: a ``.keras`` file, and a SavedModel that runs without this package."""
+"""Writes a model as a ``.keras`` file, or as a SavedModel that runs without this package."""
 
 import math
 import os
@@ -17,11 +17,11 @@ class ServedModel(keras.Model):
     """Writes a model to files; a subclass has the ``flow`` and its ``signatures``."""
 
     def save(self, filepath: str | os.PathLike, **kwargs: Any) -> None:
-        """Saves like `keras.Model.save`, to a ``.keras`` file; begins with refined vectors.
+        """Refines the spectral vectors, then saves like `keras.Model.save` to a ``.keras`` file.
 
         Raises:
-            ValueError: for another suffix, unless ``zipped=False`` asks for a folder: HDF5 does
-                not keep what the layers are made of.
+            ValueError: for another suffix, unless ``zipped=False`` asks for a folder, because
+                HDF5 does not keep the configuration of nested objects.
         """
         if kwargs.get("zipped") is not False and not str(filepath).endswith(".keras"):
             raise ValueError(
@@ -35,13 +35,10 @@ class ServedModel(keras.Model):
     def export(self, filepath: str | os.PathLike) -> None:
         """Writes a SavedModel that runs without this package, into a new folder.
 
-        It has the `signatures` of the model, for batches of any size.  ``signatures.json`` in the
-        same folder says what each of them takes and returns, and has the shapes, the number of
-        levels, the estimator and the certified Lipschitz constant.  The spectral vectors are
-        refined first.  The folder is written whole or not at all.
-
-        Args:
-            filepath: path of the folder.
+        It refines the spectral vectors, then writes the `signatures` of the model for batches of
+        any size, and a ``signatures.json`` that describes them, the shapes, the number of levels,
+        the estimator and the certified Lipschitz constant.  The folder is written whole or not at
+        all.
 
         Raises:
             FileExistsError: if the path exists; nothing is changed then.
@@ -61,12 +58,14 @@ class ServedModel(keras.Model):
             )
         refresh(self)
         module = tf.Module()
-        # The variables that the functions read, tracked by TensorFlow.
+        # TensorFlow saves the variables that the functions read only if it tracks them.
         module.variables_of_the_model = [weight.value for weight in self.weights]
         functions = self.signatures()
         for name, function in functions.items():
             setattr(module, name, function)
-        signatures = {name: each.get_concrete_function() for name, each in functions.items()}
+        signatures = {
+            name: function.get_concrete_function() for name, function in functions.items()
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as partial:
             # Custom gradients would be traced anew, and nobody trains a served model.
@@ -85,17 +84,17 @@ class ServedModel(keras.Model):
             "levels": None if self.dequantize is None else self.dequantize.levels,
             "classes": self.classes,
             "log_det": sorted(estimators) if self.has_density else None,
-            # If it is not known to be below 1, `decode` may not be the inverse of `encode`.
+            # Unless this is below 1, `decode` may not be the inverse of `encode`.
             "certified_lipschitz": bound if math.isfinite(bound) else None,
         }
 
 
 def as_signatures(*functions: tuple) -> dict[str, Any]:
-    """Returns functions as `tf.function`s, by name.
+    """Converts functions to `tf.function`s and returns them by their names.
 
     Args:
-        *functions: tuples ``(function, *specs)``: a function that returns a dict of tensors, with
-            a docstring for the people who call it, and the `tf.TensorSpec` of each argument.
+        *functions: tuples ``(function, *specs)``: a function that returns a dict of tensors, whose
+            docstring becomes its description, and the `tf.TensorSpec` of each argument.
     """
     return {
         function.__name__: tf.function(function, autograph=False, input_signature=specs)
@@ -104,6 +103,8 @@ def as_signatures(*functions: tuple) -> dict[str, Any]:
 
 
 def _described(functions: dict[str, Any], signatures: dict[str, Any]) -> dict[str, Any]:
+    """Returns the description, inputs and outputs of every function as plain data."""
+
     def specs(named):
         return {
             name: {"shape": spec.shape.as_list(), "dtype": spec.dtype.name}

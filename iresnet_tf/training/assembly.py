@@ -1,4 +1,4 @@
-"""From a preset to its model and optimizer."""
+"""Builds the model and the optimizer that a preset describes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +14,10 @@ from iresnet_tf.training import configuration, optimizers, schedules
 
 
 def build_model(preset: configuration.Preset, source: Source, *, seed: int) -> FlowModel:
-    """Returns the model of a preset, built for the examples of a source, not compiled.
+    """Returns the model of a preset, built for the examples of a source, but not compiled.
 
     Raises:
-        ValueError: for a task that the data do not allow.
+        ValueError: for a task that needs classes, if the data have none.
     """
     task = preset.task
     options: dict[str, Any] = {
@@ -44,7 +44,7 @@ _MODELS: dict[str, Callable[..., FlowModel]] = {
     "classifier": Classifier,
     "hybrid": HybridModel,
 }
-"""The model of each task; its options are the fields of the task."""
+"""The class of the model for each task; its options are the fields of the task."""
 
 
 def build_layers(
@@ -52,11 +52,10 @@ def build_layers(
 ) -> list[Invertible]:
     """Returns the invertible layers that the configuration of a model describes."""
     fields = dict(options)
-    architecture = fields.pop("architecture")
     fields["log_det"] = build_log_det(options.log_det)
-    fields["solver"] = build_solver(options)
-    del fields["tolerance"]
-    if architecture == "vector":
+    solver = {"anderson": solvers.Anderson, "picard": solvers.Picard}[options.solver]
+    fields["solver"] = solver(tolerance=fields.pop("tolerance"))
+    if fields.pop("architecture") == "vector":
         return architectures.vector_flow(**fields)
     return architectures.image_flow(**fields)
 
@@ -64,9 +63,9 @@ def build_layers(
 def build_preprocessing(
     preset: configuration.Preset, source: Source, *, seed: int
 ) -> list[Invertible]:
-    """Returns the fixed layers from the data of a source to the space of the model.
+    """Returns the fixed layers from the data of a source to the inputs of the trained layers.
 
-    Continuous data are standardized by their training examples, or left as they are.
+    Continuous data are either standardized by their training examples or not processed.
     """
     options = preset.data
     if source.levels is None:
@@ -77,8 +76,8 @@ def build_preprocessing(
     if options.preprocessing == "standardize":
         if preset.task.has_density:
             raise ValueError(
-                "data.preprocessing=standardize leaves levels as they are, and levels have no "
-                f"density; a {preset.task.kind} model takes center or logit."
+                "data.preprocessing=standardize adds no noise to levels, and without noise they "
+                f"have no density; a {preset.task.kind} model takes center or logit."
             )
         x = np.asarray(source.initial_examples(4096, seed=seed))
         axes = tuple(range(x.ndim - 1))
@@ -92,22 +91,10 @@ def build_log_det(options: configuration.LogDet) -> log_det.LogDet:
     """Returns the estimator of the log-determinant that a configuration describes."""
     if options.estimator == "exact":
         return log_det.Exact()
-    shared: dict[str, Any] = {
-        "probes": options.probes,
-        "distribution": options.distribution,
-        "series_dtype": options.series_dtype,
-    }
+    shared = options.model_dump(include={"probes", "distribution", "series_dtype"})
     if options.estimator == "power-series":
         return log_det.PowerSeries(options.terms, truncation=options.truncation, **shared)
     return log_det.RussianRoulette(options.law, options.parameter, options.exact_terms, **shared)
-
-
-def build_solver(
-    options: configuration.VectorModel | configuration.ImageModel,
-) -> solvers.Solver:
-    """Returns the solver that the configuration of a model names."""
-    kind = {"anderson": solvers.Anderson, "picard": solvers.Picard}[options.solver]
-    return kind(tolerance=options.tolerance)
 
 
 def build_optimizer(preset: configuration.Preset) -> keras.optimizers.Optimizer:
@@ -128,13 +115,6 @@ def build_optimizer(preset: configuration.Preset) -> keras.optimizers.Optimizer:
         ema_momentum=options.ema or 0.99,
         **specific,
     )
-
-
-def compile_options(preset: configuration.Preset) -> dict[str, Any]:
-    """Returns the options of ``compile`` for the model of a preset, besides the optimizer."""
-    if preset.task.takes_classes:
-        return {}
-    return {"accumulation_steps": preset.optimizer.accumulation_steps}
 
 
 def build_schedule(options: configuration.Optimizer, steps: int) -> schedules.WarmUp:

@@ -1,4 +1,4 @@
-"""The moving average of the weights that an optimizer keeps."""
+"""Exchanges the weights of a model for the moving average that its optimizer keeps."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,13 +11,10 @@ from iresnet_tf.layers import refresh
 
 @contextlib.contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Gives the model the optimizer's moving average of its weights while the block runs.
+    """Gives the model the moving average of its weights within a ``with`` statement.
 
     The spectral vectors are refined for the averages.  Afterwards every weight and vector is
-    restored to the bit.  If the optimizer keeps no average, nothing changes.
-
-    Args:
-        model: a Keras model, compiled with an optimizer of ``use_ema=True``.
+    restored to the bit.  Nothing changes unless the optimizer has ``use_ema=True``.
 
     Example::
 

@@ -1,9 +1,9 @@
-"""Adam and Adamax with one operation for each variable.
+"""Provides Adam and Adamax with one operation for each variable.
 
-They take the steps of Keras's optimizers, up to rounding, by TensorFlow's fused kernels.  The
-graph of a training step then has about twenty nodes fewer for each variable, half of the graph of
-a network of many layers.  A sparse gradient counts as the dense one that it stands for: if it
-names a row twice, the two values are added before they are squared.
+TensorFlow's fused kernels take the steps of Keras's optimizers, up to rounding.  The graph of a
+training step then has about twenty fewer nodes for each variable, which halves the graph of a
+network of many layers.  A sparse gradient is converted to a dense one: if it contains a row twice,
+the two values are added before they are squared.
 
 Source: Kingma and Ba 2015 (arXiv:1412.6980), algorithms 1 and 2.
 """
@@ -18,18 +18,19 @@ from iresnet_tf.internals import PreparedOptimizer, adam_moments, adamax_moments
 
 
 class _Fused(PreparedOptimizer):
-    """The step of both optimizers, with scalars that are in the graph once for all variables.
+    """The base class of both optimizers, which adds scalars to the graph once for all variables.
+
+    Attributes:
+        KERNEL: the operation of TensorFlow.
+        POWERS: names of the kernel's arguments ``βᵗ``.
 
     Raises:
-        ValueError: in a step, for variables of half precision, in which the kernels would round
-            the steps away.
+        ValueError: in a step, for variables of half precision, which would round small steps to
+            zero.
     """
 
     KERNEL: Callable
-    """The operation of TensorFlow."""
-
     POWERS: tuple[str, ...]
-    """Names of the kernel's arguments ``βᵗ``."""
 
     def prepare_step(
         self, variables: Sequence[keras.Variable], learning_rate: tf.Tensor
@@ -37,7 +38,7 @@ class _Fused(PreparedOptimizer):
         step = tf.cast(self.iterations + 1, tf.float64)
         rate = self._corrected(tf.cast(learning_rate, tf.float64), step)
         scalars = {"lr": rate, "beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
-        # The rate contains the corrections, so the kernel gets 0 for each βᵗ.
+        # The learning rate includes the bias corrections, so the kernel gets 0 for each βᵗ.
         scalars |= {power: 0.0 for power in self.POWERS}
         dtypes = {keras.backend.standardize_dtype(variable.dtype) for variable in variables}
         if not dtypes <= {"float32", "float64"}:
@@ -60,7 +61,7 @@ class _Fused(PreparedOptimizer):
         self.KERNEL(var=variable.handle, m=m, v=v, grad=gradient, **shared[variable.dtype.name])
 
     def _corrected(self, rate: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        """Returns the rate ``ηₜ`` by which ``m`` is multiplied."""
+        """Returns the rate ``ηₜ`` that multiplies ``m``."""
         raise NotImplementedError
 
     def _moments(self) -> tuple[list, list]:
@@ -75,7 +76,7 @@ class Adam(_Fused, keras.optimizers.Adam):
     with ``ηₜ = η √(1 − β₂ᵗ) / (1 − β₁ᵗ)``: the steps of `keras.optimizers.Adam`.
 
     Raises:
-        ValueError: for ``amsgrad``, for which there is no such kernel.
+        ValueError: for ``amsgrad``, for which there is no kernel.
     """
 
     KERNEL = staticmethod(tf.raw_ops.ResourceApplyAdam)

@@ -1,4 +1,4 @@
-"""Presets: named configurations, published ones and small ones of this package."""
+"""Defines the presets: named configurations, published ones and small ones of this package."""
 
 from collections.abc import Iterable
 
@@ -82,11 +82,11 @@ def _digits():
 
 
 def _published_density(name, data, blocks, examples, note=""):
-    """Returns the density configuration of the original, with three changes.
+    """Returns the density configuration of Behrmann et al., with three changes.
 
-    The code of the original warms up to twice the rate that it states (an error of one epoch);
-    here the rate is the stated one.  Its random crops change the density that is modelled; there
-    are none here.  Validation examples are held out of the training split.
+    Their code warms up to twice the stated rate (an error of one epoch); this preset uses the
+    stated rate.  It has no random crops, because these would change the density to be learned.
+    Validation examples are held out of the training split.
     """
     epoch = (examples - 1000) // 128
     return Preset(
@@ -114,11 +114,11 @@ def _published_density(name, data, blocks, examples, note=""):
 
 
 def _published_classifier(name, data, channels, examples, augmentation):
-    """Returns the classifier of the original, with two changes.
+    """Returns the classifier of Behrmann et al., with two changes.
 
-    The warm-up of the original, over ten epochs, peaks at 0.11; here it peaks at the stated 0.1.
-    Its weight decay of 5e-4 enters the momentum, so its effect is 1/(1 − 0.9) times that of a
-    decoupled decay; here the decoupled decay is 5e-3.
+    Their warm-up over ten epochs peaks at 0.11; this one peaks at the stated rate, 0.1.  Their
+    weight decay of 5e-4 enters the momentum, so its effect is 1/(1 − 0.9) times that of a
+    decoupled decay; this decoupled decay is 5e-3.
     """
     epoch = (examples - 1000) // 128
     return Preset(
@@ -175,8 +175,8 @@ def _residual_flow(
 ):
     """Returns an image model of Residual Flows, with two changes.
 
-    The stopping probability follows the Lipschitz constant, because a fixed 1/2 has infinite
-    variance at coefficient 0.98.  The number of epochs is that of this package.
+    The stopping probability depends on the Lipschitz constant, because a constant 1/2 gives an
+    infinite variance at coefficient 0.98.  This package chooses the number of epochs.
     """
     epoch = (examples - 1000) // 64
     return Preset(
@@ -245,10 +245,10 @@ def names() -> tuple[str, ...]:
 
 
 def register(preset: Preset) -> Preset:
-    """Adds a preset of your own to the catalogue, for `get` and for the command.
+    """Adds your preset to the catalogue, for `get` and for the command.
 
     Raises:
-        ValueError: if there is another preset of that name.
+        ValueError: if there is a different preset of that name.
     """
     if _BY_NAME.get(preset.name, preset) != preset:
         raise ValueError(f"There is a preset {preset.name!r} already. Choose another name.")
@@ -257,12 +257,12 @@ def register(preset: Preset) -> Preset:
 
 
 def get(name: str, overrides: Iterable[str] = ()) -> Preset:
-    """Returns the preset of that name, with fields replaced.
+    """Returns the preset named ``name``, with some fields replaced.
 
     Args:
         name: one of `names`.
-        overrides: strings ``"field=value"``, or a single one; a dot leads to the field of a
-            part, for example ``"model.log_det.terms=10"``.
+        overrides: one or several strings ``"field=value"``; dots separate the parts of the path
+            to a nested field, for example ``"model.log_det.terms=10"``.
 
     Raises:
         ValueError: for an unknown name or field, or a value out of range; the message names it.

@@ -1,4 +1,4 @@
-"""Trained models by name, run folder or file."""
+"""Loads trained models by name, run folder or file."""
 
 import importlib.resources
 import os
@@ -25,11 +25,11 @@ def load(source: str | os.PathLike[str]) -> keras.Model:
             A path that exists is preferred to a name.
 
     Returns:
-        The model as it was saved: loading initialises and refines nothing.
+        the model exactly as it was saved: loading initialises and refines nothing.
 
     Raises:
-        FileNotFoundError: if there is nothing of that name or at that path.
-        ValueError: if the file is truncated, damaged, or no model.
+        FileNotFoundError: if nothing has that name or path.
+        ValueError: if the file is truncated, damaged, or not a model.
     """
     path = pathlib.Path(source)
     if path.is_dir():

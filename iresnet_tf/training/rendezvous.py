@@ -1,4 +1,4 @@
-"""The workers of a cluster wait for each other before TensorFlow does, which waits an hour."""
+"""Lets the workers of a cluster wait for each other, because TensorFlow would wait an hour."""
 
 import contextlib
 import re
@@ -12,11 +12,7 @@ ADDRESS = re.compile(r"(\[[^][]+\]|[^][:]+):([0-9]+)")
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """Splits ``"host:port"``; an IPv6 host is in brackets, for example ``"[::1]:4000"``.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """Splits ``"host:port"`` or, for IPv6, ``"[::1]:4000"``; raises `ValueError` for other text."""
     match = ADDRESS.fullmatch(address)
     if not match or int(match[2]) > 65535:
         raise ValueError(f"An address is host:port, for IPv6 [host]:port; received {address!r}.")
@@ -24,16 +20,17 @@ def host_and_port(address: str) -> tuple[str, int]:
 
 
 def meet(addresses: Sequence[str], index: int, timeout: float) -> None:
-    """Waits until every worker has reached every other.
+    """Waits until every worker has called every other worker.
 
     Args:
         addresses: the address of every worker, in the form of `host_and_port`.
-        index: index of this process among them; it listens at its own port meanwhile.
+        index: index of this process, which listens at its port while it waits.
         timeout: seconds to wait.
 
     Raises:
-        ValueError: if this process cannot listen at its own port.
-        ConnectionError: if workers were not reached, or did not call, in time; it names them.
+        ValueError: if this process cannot listen at its port.
+        ConnectionError: if some workers, which the message names, were not reached or did not
+            call in time.
     """
     _, port = host_and_port(addresses[index])
     both = socket.has_dualstack_ipv6()
@@ -60,7 +57,7 @@ def meet(addresses: Sequence[str], index: int, timeout: float) -> None:
 
 
 def _call(address, index):
-    """Greets the worker at the address; returns whether it accepted the greeting."""
+    """Sends a greeting to the worker at an address; returns whether it was accepted."""
     try:
         with socket.create_connection(host_and_port(address), timeout=1.0) as connection:
             connection.sendall(GREETING % index)
@@ -70,7 +67,7 @@ def _call(address, index):
 
 
 def _listen(server):
-    """Returns the index of the worker that calls now, if one does."""
+    """Returns the index of a worker that is calling, or ``None``."""
     with contextlib.suppress(OSError, ValueError):
         connection, _ = server.accept()
         with connection:
@@ -81,13 +78,8 @@ def _listen(server):
 
 
 def _missed(addresses, index, timeout, unreached, unheard):
-    faults = [
-        f"worker {other} ({addresses[other]}) cannot be reached" for other in sorted(unreached)
-    ]
-    faults += [
-        f"worker {other} ({addresses[other]}) has not called"
-        for other in sorted(unheard - unreached)
-    ]
+    faults = [f"worker {i} ({addresses[i]}) cannot be reached" for i in sorted(unreached)]
+    faults += [f"worker {i} ({addresses[i]}) has not called" for i in sorted(unheard - unreached)]
     return (
         f"Worker {index} ({addresses[index]}) has waited {timeout:g} s for the others: "
         f"{', '.join(faults)}. Start the same command on every worker, each with its own index, "

@@ -1,4 +1,4 @@
-"""The files of a run, written whole or not at all."""
+"""Reads and writes the files of a run; each is written whole or not at all."""
 
 import json
 import os
@@ -15,18 +15,14 @@ from iresnet_tf.layers import spectral_layers
 from iresnet_tf.training import configuration, optimizers, schedules
 
 SAVED_WITH_THE_OPTIMIZER = (optimizers.Adam, optimizers.Adamax, schedules.WarmUp)
-"""Classes that the file of a model names; this import registers them with Keras."""
+"""Classes to which the file of a model refers; importing them registers them with Keras."""
 
 
 class RunFolder:
     """The folder of a run and the paths in it.
 
-    It holds ``config.json``, ``history.jsonl``, ``checkpoints/``, ``tensorboard/``, ``images/``,
-    ``model.keras`` and, written last, ``result.json``.  If there is validation,
-    ``checkpoints/best.keras`` is the model of the best one.
-
-    Args:
-        path: the folder.
+    The last file of a run to be written is ``result.json``.  ``checkpoints/best.keras``, the model
+    with the best validation metric, exists only for runs with validation examples.
     """
 
     is_kept = True
@@ -44,7 +40,7 @@ class RunFolder:
         self.result = self.path / "result.json"
 
     def require_new(self) -> None:
-        """Raises `FileExistsError` if the path exists and is not an empty folder."""
+        """Raises `FileExistsError` if the path exists, unless it is an empty folder."""
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise FileExistsError(
                 f"{self.path} exists already; nothing was changed. Choose another --out, remove "
@@ -52,7 +48,7 @@ class RunFolder:
             )
 
     def create(self, config: dict[str, Any]) -> None:
-        """Makes the folder and writes the configuration, from which the run can be resumed."""
+        """Creates the folder and writes the configuration, from which a run can be resumed."""
         self.require_new()
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.config, config)
@@ -63,15 +59,15 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
 
     def read_config(self) -> dict[str, Any]:
-        """Returns ``config.json`` as plain data, with its preset parsed.
+        """Returns ``config.json`` as plain data with the preset parsed.
 
         Raises:
-            FileNotFoundError: if there is no run here.
+            FileNotFoundError: if the folder contains no run.
             ValueError: if the file is damaged.
         """
         if not self.config.is_file():
             raise FileNotFoundError(
-                f"{self.path} is no run folder: it has no config.json. Train one with "
+                f"{self.path} is not a run folder: it has no config.json. Train a preset with "
                 "`iresnet train PRESET --out RUN`."
             )
         try:
@@ -100,23 +96,23 @@ class RunFolder:
         return self.checkpoints / f"step-{step:08d}.keras"
 
     def reopen(self, history: Iterable[dict[str, Any]]) -> None:
-        """Makes missing folders, and replaces the history of the epochs so far."""
+        """Creates missing folders, and replaces the history."""
         self._make_folders()
         with written_whole(self.history) as partial:
             partial.write_text("".join(json.dumps(line) + "\n" for line in history))
 
     def read_history(self) -> list[dict[str, Any]]:
-        """Returns the metrics of every epoch so far, without a line that a kill has cut off."""
+        """Returns the metrics of every epoch so far, without a last line that is incomplete."""
         text = self.history.read_text() if self.history.is_file() else ""
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def latest_checkpoints(self) -> list[pathlib.Path]:
-        """Returns the paths of the whole checkpoints, newest first."""
+        """Returns the paths of the checkpoints, newest first."""
         return sorted(self.checkpoints.glob("step-*.keras"), reverse=True)
 
 
 class ScratchFolder(RunFolder):
-    """The run folder of a worker that is not the chief; it is removed with the process."""
+    """A temporary run folder, for a worker that is not the chief; it is removed at exit."""
 
     is_kept = False
 
@@ -126,14 +122,14 @@ class ScratchFolder(RunFolder):
 
 
 def load_model(path: str | os.PathLike[str]) -> keras.Model:
-    """Returns the Keras model in a file, as it was saved.
+    """Returns the Keras model in a file, exactly as it was saved.
 
-    If spectral vectors do not fit their kernels, it warns and leaves them: their layers exceed
-    the coefficient until `iresnet_tf.layers.refresh` is called.
+    This warns of spectral vectors that do not fit their kernels: their layers exceed the
+    coefficient until `iresnet_tf.layers.refresh` is called.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is truncated, damaged, or no model.
+        ValueError: if the file is truncated, damaged, or not a model.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -143,7 +139,7 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     except Exception as error:
         raise ValueError(
             f"{path} ({path.stat().st_size} bytes) could not be read as a model of this package; "
-            f"it may be truncated. It was left as it is. ({type(error).__name__}: {error})"
+            f"it may be truncated. It was not changed. ({type(error).__name__}: {error})"
         ) from error
     stale = [layer.name for layer in spectral_layers(model) if layer.is_stale()]
     if stale:

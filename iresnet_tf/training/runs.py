@@ -1,4 +1,4 @@
-"""From a preset to a trained and evaluated run folder."""
+"""Trains a preset in a run folder and evaluates the result."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from iresnet_tf.data import Source, tables
 from iresnet_tf.files import write_json
 from iresnet_tf.models import FlowModel
 from iresnet_tf.training import callbacks, strategies
-from iresnet_tf.training.assembly import build_model, build_optimizer, compile_options
+from iresnet_tf.training.assembly import build_model, build_optimizer
 from iresnet_tf.training.configuration import Preset
 from iresnet_tf.training.run_folder import RunFolder, load_model, save_model
 
@@ -33,26 +33,26 @@ def train(
     data_dir: str | os.PathLike[str] | None = None,
     strategy: tf.distribute.Strategy | None = None,
 ) -> dict[str, Any] | None:
-    """Trains a preset in a new folder and evaluates it; the folder keeps the run.
+    """Trains a preset in a new run folder and evaluates the model.
 
     If there are several workers, only the chief writes and evaluates.
 
     Args:
         preset: the configuration, for example from `iresnet_tf.presets.get`.
-        out: the folder; it must not exist yet, or be empty.
-        source: a data source of your own; by default the one that ``preset.data`` describes.
-            The run then notes its name, and `resume` needs it again.
+        out: path of the folder, which is new or empty.
+        source: your own data source, which `resume` needs again; by default the source that
+            ``preset.data`` describes.
         seed: seed of initial weights, data order, noise and probes.
         data_dir: folder of the TFDS data sets.
         strategy: a strategy from `iresnet_tf.training.strategies.get`; one device by default.
 
     Returns:
-        The content of ``result.json``; ``None`` for a worker that is not the chief.
+        the content of ``result.json``; ``None`` for a worker that is not the chief.
 
     Raises:
         FileExistsError: if ``out`` exists and is not an empty folder.
         ValueError: for a configuration that makes no model; nothing is written then.
-        WorkerLostError: if another worker is gone.
+        WorkerLostError: if another worker has stopped.
 
     Example::
 
@@ -86,22 +86,20 @@ def resume(
     data_dir: str | os.PathLike[str] | None = None,
     strategy: tf.distribute.Strategy | None = None,
 ) -> dict[str, Any] | None:
-    """Continues an interrupted run from its newest whole checkpoint, or from its start.
+    """Continues an interrupted run from its newest checkpoint, or from its start if it has none.
 
     Args:
-        out: the folder of the run; if there are several workers, one that all of them see.
-        source: the data source, if the run was given one.
-        data_dir: folder of the TFDS data sets.
-        strategy: a strategy from `iresnet_tf.training.strategies.get`, perhaps another than
-            before; one device by default.
+        out: the folder of the run; several workers must share it.
+        source, data_dir: see `train`.
+        strategy: see `train`; it may differ from the strategy of the interrupted run.
 
     Returns:
-        The content of ``result.json``; ``None`` for a worker that is not the chief.
+        see `train`.
 
     Raises:
         FileNotFoundError: if there is no run.
-        ValueError: if there are checkpoints and none can be read.
-        WorkerLostError: if another worker is gone.
+        ValueError: if there are checkpoints, but none of them can be read.
+        WorkerLostError: if another worker has stopped.
     """
     started = time.time()
     strategy = strategy or strategies.get("one")
@@ -125,21 +123,13 @@ def resume(
 
 def open_source(preset: Preset, *, data_dir: str | os.PathLike[str] | None = None) -> Source:
     """Opens the data source that a preset describes; see `iresnet_tf.data.get`."""
-    options = preset.data
-    return data.get(
-        options.name,
-        data_dir=data_dir,
-        validation_examples=options.validation_examples,
-        size=options.size,
-        pad_to=options.pad_to,
-        bits=options.bits,
-        only_class=options.only_class,
-        table=None if options.table is None else options.table.model_dump(),
-    )
+    names = {"validation_examples", "size", "pad_to", "bits", "only_class", "table"}
+    options = preset.data.model_dump(include=names)
+    return data.get(preset.data.name, data_dir=data_dir, **options)
 
 
 def _with_data(preset, source):
-    """Returns the preset with the name of the source, or the digest of its table, noted."""
+    """Returns the preset with the name of a given source, or the digest of its table, added."""
     update = {}
     table = preset.data.table
     if source is not None:
@@ -161,10 +151,10 @@ def _fit_and_evaluate(model, preset, source, run, seed, started):
         every=max(1, preset.epochs // PICTURES_PER_RUN),
         names=source.columns,
     )
+    augmentation = preset.data.augmentation
+    batches = source.stream(preset.batch_size, seed=seed, skip=done, augmentation=augmentation)
     model.fit(
-        source.stream(
-            preset.batch_size, seed=seed, skip=done, augmentation=preset.data.augmentation
-        ),
+        batches,
         initial_epoch=done // preset.steps_per_epoch,
         epochs=preset.epochs,
         steps_per_epoch=preset.steps_per_epoch,
@@ -175,7 +165,7 @@ def _fit_and_evaluate(model, preset, source, run, seed, started):
             callbacks.Spectra(writer),
             callbacks.History(run.history),
             callbacks.Scalars(writer),
-            # The checkpoint comes last: it keeps the state of the generator after the pictures.
+            # The checkpoint comes last, so that it saves the generator's state after the pictures.
             pictures,
             callbacks.Checkpoints(run, save_model),
         ],
@@ -183,7 +173,7 @@ def _fit_and_evaluate(model, preset, source, run, seed, started):
     save_model(model, run.model)
     result = None
     if run.is_kept:
-        # The evaluation runs on one device, so it does not wait for another worker.
+        # The evaluation runs on one device, so it does not wait for the other workers.
         trained = load_model(run.model)
         result = {
             "preset": preset.name,
@@ -192,7 +182,7 @@ def _fit_and_evaluate(model, preset, source, run, seed, started):
             **evaluate(trained, test, classes, seed=seed).as_dict(),
             "parameters": int(sum(tf.size(weight) for weight in trained.trainable_variables)),
             "wall_seconds": round(time.time() - started, 1),
-            # This is the time of the process, imports and tracing included.
+            # The time of the process includes imports and tracing.
             "cpu_seconds": round(time.process_time(), 1),
         }
         pictures.set_model(trained)
@@ -214,7 +204,7 @@ def _require_examples(preset, strategy):
 
 
 def _validation(preset, source, run):
-    """Returns the callbacks of a run that holds out validation examples."""
+    """Returns the callbacks that evaluate held-out examples, if the preset holds out any."""
     if not preset.data.validation_examples:
         return []
     monitor = "val_loss" if preset.task.has_density else "val_accuracy"
@@ -225,19 +215,20 @@ def _validation(preset, source, run):
 
 
 def _initialized(preset: Preset, source: Source, seed: int) -> FlowModel:
-    """Returns the model before its first step."""
+    """Returns the compiled and initialised model before its first step."""
     model = build_model(preset, source, seed=seed)
-    model.compile(build_optimizer(preset), **compile_options(preset))
+    steps = preset.optimizer.accumulation_steps
+    model.compile(build_optimizer(preset), accumulation_steps=steps)
     model.initialize(source.initial_examples(seed=seed))
     return model
 
 
 def _newest(run: RunFolder) -> FlowModel:
     """Returns the model of the newest checkpoint that can be read."""
-    paths = run.latest_checkpoints()
-    for path in paths[:-1]:
+    *newer, oldest = run.latest_checkpoints()
+    for path in newer:
         try:
             return load_model(path)
         except ValueError as error:
             warnings.warn(f"{error} Trying the checkpoint before it.", stacklevel=2)
-    return load_model(paths[-1])
+    return load_model(oldest)

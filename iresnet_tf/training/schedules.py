@@ -1,4 +1,4 @@
-"""Learning rates over a run."""
+"""Changes the learning rate over a run."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         schedule: ``r``, a Keras schedule.
-        steps: ``n``; 0 for no warm-up.
+        steps: ``n``; 0 means no warm-up.
     """
 
     def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, steps: int):

@@ -1,4 +1,4 @@
-"""The devices and machines that a run trains on: strategies of `tf.distribute`."""
+"""Chooses the devices and machines of a run: strategies of `tf.distribute`."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ START_TIMEOUT = 600
 
 
 class WorkerLostError(RuntimeError):
-    """Another worker is gone, so this one cannot continue."""
+    """Raised when another worker has stopped, so that this one cannot continue."""
 
 
 def get(
@@ -34,9 +34,9 @@ def get(
 
     Args:
         name: ``"one"``: a single device; ``"mirrored"``: all GPUs of this machine, or its logical
-            CPUs if it has no GPU; ``"multi-worker"``: all GPUs of several machines, of each the
-            same number, or a CPU of each; ``"auto"``: mirrored if this machine has several GPUs,
-            else one.
+            CPUs if it has no GPU; ``"multi-worker"``: all GPUs of several machines, an equal
+            number on each, or one CPU on each; ``"auto"``: mirrored if this machine has several
+            GPUs, else one.
         workers: for ``"multi-worker"``, ``"host:port"`` of every worker (for IPv6
             ``"[::1]:4000"``), the chief first; by default those of ``TF_CONFIG`` in the
             environment.
@@ -72,11 +72,15 @@ def get(
 
 
 class Cluster(NamedTuple):
-    """All workers by their jobs, in the form of ``TF_CONFIG``, and the job of this process."""
+    """The workers of each job, in the form of ``TF_CONFIG``, and the place of this process."""
 
     jobs: dict[str, list[str]]
     job: str
     place: int
+
+    def addresses(self) -> list[str]:
+        """Returns the addresses of all workers, the chief first."""
+        return [*self.jobs.get("chief", []), *self.jobs.get("worker", [])]
 
 
 def _cluster(workers, worker):
@@ -108,7 +112,7 @@ def _from_environment(described):
         cluster = Cluster(dict(fields["cluster"]), task["type"], int(task["index"]))
         known = set(cluster.jobs) <= {"chief", "worker"} and cluster.job in cluster.jobs
         if not known or not 0 <= cluster.place < len(cluster.jobs[cluster.job]):
-            raise ValueError("the task is none of the cluster's workers, or it has other jobs")
+            raise ValueError("the task is not one of the workers, or the cluster has other jobs")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"TF_CONFIG describes no cluster of workers ({type(error).__name__}: {error}). "
@@ -119,7 +123,7 @@ def _from_environment(described):
 
 
 def _checked(cluster, origin):
-    addresses = _addresses(cluster)
+    addresses = cluster.addresses()
     try:
         distinct = {host_and_port(address) for address in addresses}
     except (TypeError, ValueError):
@@ -132,14 +136,9 @@ def _checked(cluster, origin):
     return cluster
 
 
-def _addresses(cluster):
-    """Returns the addresses of all workers, the chief first."""
-    return [*cluster.jobs.get("chief", []), *cluster.jobs.get("worker", [])]
-
-
 def _multi_worker(cluster, timeout):
     before = len(cluster.jobs.get("chief", [])) if cluster.job == "worker" else 0
-    meet(_addresses(cluster), before + cluster.place, timeout)
+    meet(cluster.addresses(), before + cluster.place, timeout)
     gpus = len(tf.config.list_physical_devices("GPU"))
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec(cluster.jobs),
@@ -150,30 +149,30 @@ def _multi_worker(cluster, timeout):
     )
     strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
     if threading.current_thread() is threading.main_thread():
-        # TensorFlow would take the signal for a notice of preemption and continue.
+        # TensorFlow would treat the signal as a notice of preemption and continue.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     return strategy
 
 
 def folder(strategy: tf.distribute.Strategy, run: RunFolder) -> RunFolder:
-    """Returns the folder for the files of this process: a scratch folder unless it is the chief.
+    """Returns the run folder to the chief, and a temporary folder to every other worker.
 
-    So all workers run the same code, and the steps that need all of them take place in all.
+    So all workers run the same code, including the operations that need all of them.
     """
     return run if strategy.extended.should_checkpoint else ScratchFolder()
 
 
 def require_agreement(strategy: tf.distribute.Strategy, subject: str, number: int) -> None:
-    """Raises `ValueError` unless all workers call it with equal numbers."""
+    """Raises `ValueError` unless all workers call this function with equal numbers."""
     if _mean(strategy, number) != number:
         raise ValueError(
-            f"The workers differ in {subject}. Start the same command on every one of them, and to "
-            "resume, let --out be one folder that all of them see."
+            f"The workers differ in {subject}. Start the same command on all of them; to resume, "
+            "give --out a folder that they share."
         )
 
 
 def wait(strategy: tf.distribute.Strategy) -> None:
-    """Waits until all workers have called it."""
+    """Waits until all workers have called this function."""
     _mean(strategy, 0)
 
 
@@ -194,7 +193,7 @@ def lost_workers_explained(strategy: tf.distribute.Strategy, run: RunFolder) -> 
         reason = " ".join(error.message.split("Collective ops is aborted by:")[-1].split())
         raise WorkerLostError(
             f"Another worker of this run is gone, so {resolver.task_type} {resolver.task_id} stops "
-            f"too. Read the messages of that worker; then start the same command with --resume on "
+            "too. Read the messages of that worker; then start the same command with --resume on "
             f"every worker: the run continues from the newest checkpoint in {run.checkpoints}. "
             f"(TensorFlow: {reason[:500]})"
         ) from error

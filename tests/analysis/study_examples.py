@@ -1,4 +1,4 @@
-"""Small models and data for the tests of the studies."""
+"""Provides small models and data for the tests of the studies."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def images(count=4, grid=(8, 8), channels=1):
 
 
 def linear_model(matrix):
-    """A single block ``x + x K`` with the given matrix, whose norm is below the coefficient."""
+    """Returns a model of one block ``x + x K``; the norm of ``K`` is below the coefficient."""
     g = layers.Contraction([layers.SpectralDense(len(matrix), coeff=0.95, use_bias=False)])
     model = irn.models.DensityModel([layers.ResidualBlock(g)], seed=0)
     model.build((None, len(matrix)))

@@ -1,4 +1,4 @@
-"""The commands that draw and study a run."""
+"""Tests the commands that draw and study a run."""
 
 import json
 
@@ -14,7 +14,7 @@ from iresnet_tf.cli import main
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Small runs: points, and digits classified."""
+    """Makes two small runs: a density of points, and a classifier of digits."""
     folder = tmp_path_factory.mktemp("runs")
     points = ["model.blocks=2", "model.width=8", "model.depth=1", "intra_op_threads=none"]
     toy = irn.presets.get("toy-moons", points).with_length(steps=2)

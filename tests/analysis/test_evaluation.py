@@ -1,4 +1,4 @@
-"""Likelihood and accuracy of test data."""
+"""Tests the likelihood and the accuracy of test data."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ def test_without_a_certificate_the_truncation_is_not_bounded():
     g = layers.Contraction([keras.layers.Dense(300)], lipschitz=1.5)
     model = models.DensityModel([layers.ResidualBlock(g)])
     model.build((None, 300))
-    with pytest.warns(UserWarning, match="not certified a contraction"):
+    with pytest.warns(UserWarning, match="not certified as a contraction"):
         estimator = likelihood.choose_estimator(model)
     assert estimator.terms == likelihood.UNCERTIFIED_TERMS
     constants = likelihood.block_constants(model.flow)
@@ -23,7 +23,7 @@ def test_without_a_certificate_the_truncation_is_not_bounded():
 
 
 def test_levels_are_classified_with_their_noise():
-    """With a steep logit a bare level lies far from where training has seen it."""
+    """With a steep logit, a level without noise is far from the training data."""
     random = np.random.default_rng(0)
     y = random.integers(0, 2, 256).astype(np.int32)
     x = (y[:, None] * random.integers(0, 2, (256, 8))).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Paths in latent space."""
+"""Tests paths in latent space."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_the_middle_of_a_path_is_that_of_the_latents(spherical):
     model = linear_model([[c, 0.0], [0.0, c]])
     first, second = np.array([[2.0, 0.0]]), np.array([[0.0, 2.0]])
     paths = irn.analysis.interpolate(model, first, second, steps=3, spherical=spherical)
-    # Latent and data differ by a factor here, and the latents are at a right angle.
+    # The latents are multiples of the data, and at a right angle.
     middle = np.sqrt(2.0) if spherical else 1.0
     expected = [[[2.0, 0.0], [middle, middle], [0.0, 2.0]]]
     np.testing.assert_allclose(paths.points, expected, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The error of the inverse, against closed forms."""
+"""Compares the error of the inverse with closed forms."""
 
 import json
 
@@ -24,7 +24,7 @@ def test_the_error_of_a_scaled_rotation_falls_by_its_coefficient(monkeypatch):
     for name, rate in {"trained, Picard": c, "c = 0.5": 0.5, "c = 0.97": 0.97}.items():
         expected = [rate**n * np.median(size) for n in (1, 2, 5, 9)]
         np.testing.assert_allclose(curves[name], expected, rtol=1e-3)
-    # At norm 2 every step makes it twice as large: the first iterate remains the best.
+    # At norm 2 every step doubles the error, so the first iterate remains the best.
     assert curves["no constraint (norm 2)"][-1] == pytest.approx(2.0 * np.median(size), rel=1e-3)
     picard = study.block.curves[0]
     np.testing.assert_allclose(picard.error, [c**n * size.max() for n in (1, 2, 5, 9)], rtol=1e-3)

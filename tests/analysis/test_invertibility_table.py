@@ -1,4 +1,4 @@
-"""The script that compares constraints, on small digits."""
+"""Runs the script that compares constraints, with small models of the digits."""
 
 import json
 import pathlib
@@ -23,10 +23,10 @@ def test_the_table_has_a_row_for_each_constraint_and_one_without(tmp_path):
     free, *held = rows
     assert free["certified_max"] > 1.0
     for row in held:
-        # A thousandth in each layer for the power iteration, and one for the bracket.
+        # The power iteration allows 0.1 % for each layer, and the bracket another 0.1 %.
         assert row["certified_max"] <= (row["coeff"] * 1.002) ** 3
         assert row["max_abs_error"] < 1e-2
-    # A table that is there is made again without training.
+    # If the results exist, the table is made again without training.
     times = [row["cpu_seconds"] for row in rows]
     CliRunner().invoke(main, [str(each) for each in arguments])
     again = json.loads((tmp_path / "table" / "table.json").read_text())

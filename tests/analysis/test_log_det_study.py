@@ -1,4 +1,4 @@
-"""Bias and noise of the power series, against closed forms and draws."""
+"""Compares bias and noise of the power series with closed forms and with draws."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_blocks_receive_what_passes_the_layers_before_them():
     assert [block for block, _ in block_inputs(flow, tf.constant(x))] == layers.residual_blocks(
         flow
     )
-    # ActNorms that were not initialised are identities.
+    # ActNorms are identities before they are initialised.
     np.testing.assert_allclose(total, expected, atol=1e-3)
 
 
@@ -83,7 +83,7 @@ def test_dense_blocks_are_left_out_of_the_crops(monkeypatch):
     monkeypatch.setattr(log_det_study, "TERMS", (1, 2))
     grid = (16, 20)
     study = irn.analysis.study_log_det(image_model(grid, dense_blocks=1), images(2, grid))
-    # The same kernels, drawn in the same order, without the dense block.
+    # This flow draws equal kernels in the same order, but has no dense block.
     alone = irn.analysis.study_log_det(image_model(grid), images(2, grid))
     assert (study.blocks, study.blocks_left_out) == (2, 1)
     assert (alone.blocks, alone.blocks_left_out) == (2, 0)

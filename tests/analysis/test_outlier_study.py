@@ -1,4 +1,4 @@
-"""Scores of outliers, against closed forms."""
+"""Compares the scores of outliers with closed forms."""
 
 import json
 
@@ -17,7 +17,7 @@ from iresnet_tf.data.outliers import with_channels, with_levels
 
 
 def standard_normal(dimension):
-    """A model that is known: a fixed prior on an identity."""
+    """Returns a model of a known density: a fixed prior and an identity map."""
     model = irn.models.DensityModel([layers.ActNorm()], prior="fixed", seed=0)
     model.build((None, dimension))
     return model
@@ -28,7 +28,7 @@ def normal(count, dimension, scale=1.0, seed=0):
 
 
 def chance_above(inside, outside):
-    """The area under a ROC curve by its meaning, ties counted half."""
+    """Returns the probability that the ROC area means; a tie counts as one half."""
     above = outside[:, np.newaxis] > inside
     return np.mean(above + 0.5 * (outside[:, np.newaxis] == inside))
 
@@ -52,12 +52,12 @@ def test_the_area_is_the_chance_that_an_outlier_scores_higher():
             return np.abs(nats(x) - entropy) if typicality else nats(x)
 
         expected = chance_above(score(x), score(others[curve.against]))
-        # In float32 a few pairs may change places.
+        # In float32 the order of a few pairs may change.
         assert curve.auc == pytest.approx(expected, abs=1e-3)
         area = integrate.trapezoid(curve.true_positive_rate, curve.false_positive_rate)
         assert area == pytest.approx(curve.auc)
     areas = {(curve.score, curve.against): curve.auc for curve in study.curves}
-    # Nearer to the mode than the data are: likelier, and atypical.
+    # These points are nearer to the mode than the data: more likely, but atypical.
     assert areas["likelihood", "narrow"] < 0.4 < 0.6 < areas["typicality", "narrow"]
     assert areas["likelihood", "wide"] > 0.6
     assert {axes.get_title() for axes in plots.outliers(study).axes} == {"likelihood", "typicality"}

@@ -1,4 +1,4 @@
-"""Singular values, against those of the operators' matrices."""
+"""Compares singular values with those of the operators' matrices."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The ``iresnet`` command, on real runs made small."""
+"""Tests the command ``iresnet`` on small runs."""
 
 import json
 import shutil
@@ -115,7 +115,7 @@ def test_evaluate_prints_the_contract_s_keys_and_repeats_exactly(digits_run, dat
 
 
 def test_evaluate_s_bits_per_dim_is_that_of_exact_log_probabilities(digits_run, data_dir):
-    """Independently: average `log_prob` over fresh noise, in its own unit."""
+    """The independent value is the average of `log_prob` over other noise, in bits/dim."""
     output = invoke("evaluate", digits_run, "--passes", 20, "--data-dir", data_dir).output
     figure = json.loads(output)["bits_per_dim"]
     model = irn.load(digits_run)
@@ -128,7 +128,7 @@ def test_evaluate_s_bits_per_dim_is_that_of_exact_log_probabilities(digits_run, 
         noisy = images + generator.uniform(size=images.shape).astype(np.float32) * (1 - 1e-6)
         passes.append(-np.mean(model.log_prob(noisy)) / (64 * np.log(2.0)))
     spread = np.std(passes, ddof=1) / np.sqrt(20)
-    # Two independent means, each with its standard error.
+    # The difference of two independent means has both standard errors.
     assert abs(figure["mean"] - np.mean(passes)) < 4.0 * np.hypot(spread, figure["standard_error"])
 
 
@@ -177,11 +177,11 @@ def test_certify_fails_where_a_block_is_no_contraction(digits_run, tmp_path):
     model = irn.load(digits_run)
     run = RunFolder(tmp_path / "loose")
     run.create(json.loads((digits_run / "config.json").read_text()))
-    # Vectors that do not fit the kernel: nothing is divided by the norm.
+    # These vectors do not fit the kernel, so it is not divided by its norm.
     for layer in irn.layers.spectral_layers(model):
         layer.kernel.assign(layer.kernel * 10.0)
         layer.left_vector.assign(layer.left_vector * 0.0)
-    keras.Model.save(model, run.model)  # our own `save` would refine them
+    keras.Model.save(model, run.model)  # The method of the model would refine them.
     with pytest.warns(UserWarning, match="refresh"):
         assert invoke("certify", run.path).exit_code == 1
 
@@ -223,7 +223,7 @@ def test_a_folder_without_a_run_says_what_to_do(tmp_path):
 
 @pytest.mark.parametrize("epochs", [0, 1, 2])
 def test_resuming_gives_the_weights_of_an_uninterrupted_run(epochs, tmp_path):
-    """Interrupted after none, one or all of its epochs, a run ends the same, to the bit."""
+    """A run that is interrupted after none, one or all of its epochs ends equal to the bit."""
     preset = presets.get("toy-moons", [*SMALL_TOY, "optimizer.ema=0.9"]).with_length(steps=6)
     preset = preset.model_copy(update={"steps_per_epoch": 3, "batch_size": 32})
     whole = training.train(preset, tmp_path / "whole", seed=5)
@@ -259,7 +259,7 @@ def test_a_resumed_run_skips_a_truncated_checkpoint(toy_run, tmp_path):
 
 
 def test_the_pretrained_digits_model_is_what_it_claims(data_dir):
-    """At most 2.31 bits/dim, with the exact log-determinant; small enough to ship."""
+    """It has at most 2.31 bits/dim by the exact log-determinant, and is small enough to ship."""
     model = irn.load("digits-density")
     images = digits.load("test", data_dir)[0].astype(np.float32)
     measured = likelihood(model, images, passes=1)

@@ -1,4 +1,4 @@
-"""Every command on the smallest data: one image a batch, one class, a last partial batch."""
+"""Runs every command on small data: batches of one image, one class, a partial last batch."""
 
 import json
 
@@ -14,7 +14,7 @@ TINY = ["data.only_class=1", "data.validation_examples=3", "--batch-size", 1, "-
 
 
 class Colours(tfds.core.GeneratorBasedBuilder):
-    """8×8 colour images of three classes."""
+    """A TFDS set of 8×8 colour images of three classes."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -54,7 +54,7 @@ def invoke(*arguments):
 def test_every_mode_takes_the_smallest_data(kind, data, tmp_path, data_dir):
     run, where = tmp_path / "run", ["--data-dir", data_dir]
     invoke("train", f"digits-{kind}", "--out", run, f"data.name={data}", *SMALL, *TINY, *where)
-    # The test split has 130 colours of one class, and fewer digits: 128 and the rest, or one.
+    # 130 colours are a batch of 128 and a partial one; there are fewer digits.
     for examples in (130, 1):
         result = json.loads(invoke("evaluate", run, "--examples", examples, "--passes", 1, *where))
         for figure in ("accuracy", "bits_per_dim"):
@@ -68,7 +68,7 @@ def test_every_mode_takes_the_smallest_data(kind, data, tmp_path, data_dir):
     for command, options in pictures.items():
         invoke(command, run, *options, "--out", tmp_path / f"{command}.png", *where)
         assert (tmp_path / f"{command}.png").is_file()
-    # A padded classifier has no log-determinant to study.
+    # A classifier with padding has no log-determinant to study.
     studies = (
         ("spectrum", "inverse") if kind == "classifier" else ("spectrum", "inverse", "log-det")
     )

@@ -1,4 +1,4 @@
-"""Modules that the command imports before it runs."""
+"""Tests modules that the command imports before it runs."""
 
 import runpy
 import sys
@@ -26,7 +26,7 @@ def invoke(*arguments):
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    """A file that registers a layer, which is forgotten after the test."""
+    """Yields a file that registers a layer, and removes the registration after the test."""
     monkeypatch.syspath_prepend(tmp_path)
     file = tmp_path / "plugin_of_a_user.py"
     file.write_text(PLUGIN)
@@ -44,7 +44,7 @@ def test_a_command_knows_the_layers_that_a_plugin_registers(as_path, plugin, tmp
     keras.saving.get_custom_objects().pop("plugin>Renamed")
     assert invoke("certify", tmp_path / "model.keras").exit_code != 0
     module = plugin if as_path else plugin.stem
-    # A plugin that is given twice is imported once.
+    # A plugin that is named twice is imported once.
     result = invoke("--plugin", module, "--plugin", module, "certify", tmp_path / "model.keras")
     assert result.exit_code == 0, result.output
     assert '"certified": true' in result.output

@@ -1,4 +1,4 @@
-"""The threads that a run asks for."""
+"""Tests the number of threads that a run asks for."""
 
 import pytest
 import tensorflow as tf
@@ -15,7 +15,7 @@ from iresnet_tf.numerics.execution import threads
         ("auto", 2, ["/GPU:0"], []),
         (None, 2, [], []),
         (3, 2, [], [3]),
-        # What they are already.
+        # This is the current number.
         (7, 2, [], []),
     ],
 )

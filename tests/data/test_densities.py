@@ -1,4 +1,4 @@
-"""The two-dimensional densities: seeds, streams, and each against its definition."""
+"""Tests the seeds and streams of the two-dimensional densities, and each density's definition."""
 
 import math
 
@@ -71,7 +71,7 @@ def test_no_point_is_drawn_twice_in_training_samples_and_test_set(name):
     for seed in (0, 1, 2, 2**32, 2**32 + 1):
         draws += batches(3, name, 100, seed=seed)
     points = np.concatenate(draws)
-    # float32 has so few values on a line that a rare tie is no repetition of the generator
+    # float32 has few values on a line, so a rare tie does not mean that the generator repeats.
     assert len(np.unique(points, axis=0)) >= len(points) - 2
 
 
@@ -131,7 +131,7 @@ def draw(name):
 
 
 def assert_mean(values, expected):
-    """The mean lies within four standard errors of its expectation."""
+    """Asserts that the mean lies within four standard errors of its expectation."""
     assert abs(np.mean(values) - expected) < 4 * np.std(values) / math.sqrt(len(values))
 
 
@@ -211,7 +211,7 @@ def test_pinwheel_unwinds_into_five_equal_arms():
     angle = unwound(x, y)
     assert_mean(x**2 + y**2, 1 + 0.3**2 + 0.1**2)
     assert_equally_likely(np.round(angle * 5 / (2 * math.pi)).astype(int) % 5, 5)
-    # the mean direction of 5 angles against its integral over one straight arm (f_0, f_1)
+    # The mean direction of an arm equals its integral over one straight arm (f_0, f_1).
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     along, across = np.meshgrid(1 + 0.3 * nodes, 0.1 * nodes, indexing="ij")
     straight = unwound(along, across) - 0.25 * np.exp(along)
@@ -225,7 +225,7 @@ def test_2spirals_follow_two_opposite_arms():
     angle = np.linspace(0, 3 * math.pi, 4000)[:, None]
     arm = angle * np.concatenate([-np.cos(angle), np.sin(angle)], axis=1) + 0.25
     distance, nearest = spatial.cKDTree(np.concatenate([arm, -arm])).query(points)
-    # off the curve: uniform (variance 1/48) and Gaussian (0.3²), along one direction
+    # The distance from the curve is uniform (variance 1/48) plus Gaussian (0.3²).
     assert np.sqrt(np.mean(distance**2)) == pytest.approx(math.sqrt(1 / 48 + 0.09), rel=0.07)
     assert np.mean(nearest < 4000) == pytest.approx(0.5, abs=0.01)
 

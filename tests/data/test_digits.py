@@ -1,4 +1,4 @@
-"""The embedded digits: their splits, their builder, and how they are prepared."""
+"""Tests the splits, the builder and the preparation of the digits."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Image sets of TensorFlow Datasets: real ones where they are prepared, else none."""
+"""Tests image sets of TensorFlow Datasets; real ones only if they are prepared."""
 
 import os
 import pathlib
@@ -18,7 +18,7 @@ def prepared(name):
 
 
 def raw(name, split):
-    """The first examples, one by one, as TFDS gives them."""
+    """Returns the first examples of a set, which it reads from TFDS one by one."""
     dataset = tfds.load(name, split=split, data_dir=DATA_DIR, shuffle_files=False)
     return list(tfds.as_numpy(dataset.take(20)))
 
@@ -79,7 +79,7 @@ def test_a_set_that_tfds_does_not_have(tmp_path):
 
 
 class Pictures(tfds.core.GeneratorBasedBuilder):
-    """Colour pictures of many shapes: a column of each is its number, so orders can be told."""
+    """Colour pictures of several shapes; a column of each has its number, to show the order."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -92,7 +92,7 @@ class Pictures(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, count):
         for number in range(count):
-            # A bright square in the middle of a dark and longer picture.
+            # A bright square is in the middle of a dark, longer picture.
             image = np.zeros((8 + number, 8, 3), np.uint8)
             top = (len(image) - 8) // 2
             image[top : top + 8] = 5 * number
@@ -108,7 +108,7 @@ def test_a_set_that_is_missing_is_prepared(tmp_path):
 def test_the_central_square_is_resized(tmp_path):
     x, y = sources.get("tfds:pictures", data_dir=tmp_path, size=4).examples("train")
     assert y is None and x.shape == (40, 4, 4, 3)
-    # Constant squares stay what they are: the dark parts are cut off.
+    # The dark parts are cut off, and the constant squares do not change.
     numbers = x[:, 0, 0, 0] / 5
     np.testing.assert_array_equal(np.sort(numbers), np.arange(40))
     np.testing.assert_array_equal(x, np.broadcast_to(x[:, :1, :1, :1], x.shape))
@@ -117,7 +117,7 @@ def test_the_central_square_is_resized(tmp_path):
 
 
 class Faces(tfds.core.GeneratorBasedBuilder):
-    """One picture of CelebA's shape."""
+    """A set with one picture that has the shape of CelebA's."""
 
     VERSION = tfds.core.Version("1.0.0")
     PICTURE = np.random.default_rng(0).integers(0, 256, (218, 178, 3)).astype(np.uint8)
@@ -130,7 +130,7 @@ class Faces(tfds.core.GeneratorBasedBuilder):
         return {"train": [(0, {"image": self.PICTURE})]}
 
     def _generate_examples(self):
-        """Nothing beside what the split itself gives."""
+        """Yields the examples of the split."""
 
 
 def test_celeb_a_is_cropped_to_the_face_and_shrunk(tmp_path, monkeypatch):
@@ -141,7 +141,7 @@ def test_celeb_a_is_cropped_to_the_face_and_shrunk(tmp_path, monkeypatch):
     source = sources.get("celeb_a", data_dir=tmp_path)
     assert (source.event_shape, source.levels) == ((64, 64, 3), 256)
     x, _ = source.examples("train")
-    # 148 × 148 about the centre of 218 × 178; shrinking with antialiasing keeps the mean.
+    # The crop is the central 148 × 148 of 218 × 178; antialiasing preserves the mean.
     face = Faces.PICTURE[35 : 35 + 148, 15 : 15 + 148]
     np.testing.assert_allclose(x[0].mean((0, 1)), face.mean((0, 1)), atol=0.5)
     assert x[0].std() < 0.5 * face.std()
@@ -153,7 +153,7 @@ def test_a_large_split_is_mapped_from_disk_and_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "IN_MEMORY", 1000)
     loaded = images.ImageSet("tfds:pictures", tmp_path, size=4).load("train")
     assert isinstance(loaded.x, np.memmap)
-    # Written once: the second time it is only mapped.
+    # The file is written the first time, and only mapped the second time.
     monkeypatch.setattr(images.ImageSet, "_write", None)
     mapped = sources.get("tfds:pictures", data_dir=tmp_path, validation_examples=4, size=4)
     for batch, again in zip(expected, mapped.stream(8, seed=1).take(7)):

@@ -1,4 +1,4 @@
-"""Sources of one's own, and the shuffled stream of stored examples."""
+"""Tests user-defined sources, and the shuffled stream of stored examples."""
 
 import numpy as np
 import pytest
@@ -6,16 +6,16 @@ import tensorflow as tf
 
 import iresnet_tf as irn
 from iresnet_tf.data import ArraySource, Examples, Source, sources
-from iresnet_tf.data.source import shuffled
 
 
 def test_the_shuffled_stream_visits_every_example_once_a_pass():
     examples = np.arange(10, dtype=np.float32)
-    batches = [b.numpy() for b in shuffled(examples, None, 4, seed=1).take(5)]
+    source = ArraySource("ten", {"train": (examples, None)})
+    batches = [batch.numpy() for batch in source.stream(4, seed=1).take(5)]
     flat = np.concatenate(batches)
     for one_pass in (flat[:10], flat[10:]):
         assert sorted(one_pass) == list(range(10))
-    skipped = [b.numpy() for b in shuffled(examples, None, 4, seed=1, skip=3).take(2)]
+    skipped = [batch.numpy() for batch in source.stream(4, seed=1, skip=3).take(2)]
     np.testing.assert_array_equal(skipped, batches[3:])
 
 
@@ -23,7 +23,7 @@ X = np.random.default_rng(0).normal(size=(120, 2)).astype(np.float32)
 
 
 class Diagonal(Source):
-    """A source with the least that one needs: points on a line, with a little noise."""
+    """A source with only the required methods: points on a line with a little noise."""
 
     def __init__(self):
         super().__init__("diagonal", (2,))

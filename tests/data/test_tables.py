@@ -1,4 +1,4 @@
-"""Tables as data: what is read, what is refused, and a run on one."""
+"""Tests which tables are read and refused, and a run on a table."""
 
 import hashlib
 import json
@@ -130,12 +130,12 @@ def test_the_run_notes_the_table_and_its_digest(run):
 
 
 def test_the_likelihood_is_in_the_table_s_own_units(run):
-    """The standardized density times the inverse of the scales, by numerical integration."""
+    """The density integrates to 1 in the units of the table, not of the standardized data."""
     model = irn.load(run)
     for block in irn.layers.residual_blocks(model.flow):
         block.log_det = irn.log_det.Exact()
     low, high = ROWS.mean(0) - 9.0 * ROWS.std(0), ROWS.mean(0) + 9.0 * ROWS.std(0)
-    # Quasi-random points of the box; float32, smooth, so a per cent is enough.
+    # With quasi-random points of the box and a smooth density, an error of 1 % is expected.
     points = low + (high - low) * stats.qmc.Sobol(3, seed=0).random(2**16)
     mass = np.exp(model.predict(points, batch_size=2**14, verbose=0)).mean() * np.prod(high - low)
     np.testing.assert_allclose(mass, 1.0, atol=0.03)

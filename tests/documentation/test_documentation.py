@@ -1,4 +1,4 @@
-"""What the README and the documentation's pages show: code runs, commands parse, pictures fit."""
+"""Tests the README and the documentation: code runs, commands parse, pictures are current."""
 
 import pathlib
 import re
@@ -26,7 +26,7 @@ def _with_code(pages):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Runs a page's code in a folder of its own."""
+    """Returns a function that runs a page's code in a new folder."""
     monkeypatch.chdir(tmp_path)
     return TOOL["run"]
 
@@ -83,7 +83,7 @@ def test_every_command_of_a_page_exists_as_it_is_spelt(page):
 
 
 def _commands(block):
-    """The simple commands of a shell block, each a list of words."""
+    """Yields the simple commands of a shell block, each as a list of words."""
     lexer = shlex.shlex(block.replace("\\\n", " ").replace("\n", " ; "), posix=True,
                         punctuation_chars=True)  # fmt: skip
     lexer.whitespace_split = True
@@ -98,7 +98,7 @@ def _commands(block):
 
 
 def _check(words):
-    """Raises unless the words name a script that exists, or what ``iresnet`` understands."""
+    """Raises unless the words call an existing script or a valid ``iresnet`` command."""
     while "=" in words[0]:
         words = words[1:]
     if words[0] in ("bash", "python") and words[1].startswith("scripts/"):

@@ -1,4 +1,4 @@
-"""The examples of the page on extending: each runs, is saved, and is loaded in a new process."""
+"""Tests that the examples of the page on extending run, and are loaded in a new process."""
 
 import json
 import pathlib
@@ -32,7 +32,7 @@ for folder in map(pathlib.Path, sys.argv[1:]):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """One folder for each example, for its module and its trained model."""
+    """Makes a folder for the module and the trained model of each example."""
     root = tmp_path_factory.mktemp("extending")
     for name, code in MODELS.items():
         (root / name).mkdir()

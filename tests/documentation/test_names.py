@@ -1,4 +1,4 @@
-"""Every name of the package that the documentation spells exists after ``import iresnet_tf``."""
+"""Tests that every name in the documentation exists after ``import iresnet_tf``."""
 
 import pathlib
 import re
@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "pages").glob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.py"))
 
-# A fresh process, because other tests import submodules that the package itself may not.
+# This runs in a new process, because other tests may have imported more submodules.
 RESOLVE = """
 import functools, sys
 import iresnet_tf
@@ -24,7 +24,7 @@ for name in sys.stdin.read().split():
 
 
 def missing(names):
-    """The lines that name what does not exist, of dotted names that begin with the package."""
+    """Returns the lines that report those of the dotted names that do not exist."""
     command = [sys.executable, "-c", RESOLVE]
     done = subprocess.run(command, input="\n".join(names), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -32,12 +32,12 @@ def missing(names):
 
 
 def public_names(text):
-    """The names ``irn.…`` of a text; what follows a class or a function is left to the code."""
+    """Returns the names ``irn.…`` of a text."""
     return {f"iresnet_tf.{name}" for name in re.findall(r"\birn\.(\w+(?:\.\w+)*)", text)}
 
 
 def reference_names(text):
-    """The names of the reference's entries, and of the members that an entry lists."""
+    """Returns the names of the entries of the reference, and of their members."""
     names = set()
     for name, members in re.findall(
         r"^::: (\S+)\n(?:    options:\n      members: \[(.*?)\]\n)?", text, re.M

@@ -1,4 +1,4 @@
-"""Conditional blocks and pairs of samples and contexts that two test files share."""
+"""Provides conditional blocks, and pairs of samples and contexts, for two test files."""
 
 import keras
 import numpy as np

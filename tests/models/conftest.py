@@ -1,4 +1,4 @@
-"""Fixtures that several test files of models share."""
+"""Provides the fixtures that several tests of models share."""
 
 import keras
 import pytest
@@ -7,7 +7,7 @@ from density_examples import fit, image_model, images, vector_model, vectors
 
 @pytest.fixture(scope="session")
 def trained():
-    """A vector model and an image model after some epochs, and their histories."""
+    """Returns a vector and an image model after some epochs, and their histories."""
     keras.utils.set_random_seed(0)
     vector, image = vector_model(), image_model()
     return {

@@ -1,4 +1,4 @@
-"""The density models, data and helpers that several test files share."""
+"""Provides the density models, data and helpers that several test files share."""
 
 import os
 import pathlib
@@ -29,7 +29,7 @@ PIXELS = 16
 
 @keras.saving.register_keras_serializable("iresnet_tf_tests")
 class KnownNoise(Dequantize):
-    """Noise of 1/4 in place of a draw."""
+    """Adds 1/4 to every level instead of random noise."""
 
     def add_noise(self, x, seed):
         return x + 0.25
@@ -53,7 +53,7 @@ def image_model(dequantize=Dequantize, dtype="float32", log_det=None, **kwargs):
 
 
 def vectors(count=64):
-    """Two clusters."""
+    """Returns vectors in two clusters."""
     random = np.random.default_rng(1)
     centres = random.choice([-1.0, 3.0], size=(count, 1)) * [1.0, 0.5]
     return (random.normal(size=(count, 2)) * [0.3, 0.6] + centres).astype("float32")
@@ -72,7 +72,7 @@ def fit(model, x, epochs=1, learning_rate=1e-2, optimizer=None, **kwargs):
 
 
 def build(model, shape):
-    """Built, with every weight but the vectors drawn anew."""
+    """Builds a model and randomises every weight except the spectral vectors."""
     model.build((None, *shape))
     random = np.random.default_rng(4)
     for weight in model.trainable_variables:
@@ -81,13 +81,13 @@ def build(model, shape):
 
 
 def loosen(model):
-    """Small kernels: no constraint binds, so refined vectors change nothing."""
+    """Shrinks the kernels so that no constraint binds, and refining the vectors changes nothing."""
     for layer in spectral_layers(model):
         layer.kernel.assign(0.01 * layer.kernel)
 
 
 def run(script, *arguments):
-    """A script in a new process, which sees this checkout alone."""
+    """Runs a script in a new process that imports only this checkout."""
     root = pathlib.Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "TF_CPP_MIN_LOG_LEVEL": "3"}
     finished = subprocess.run(

@@ -1,4 +1,4 @@
-"""Models of a user of stock Keras, and their data, that two test files share."""
+"""Provides models of a user of stock Keras, and their data, for two test files."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def points(count=64):
 
 
 def stock(optimizer):
-    """A user's own functional model: a block between stock layers."""
+    """Returns a functional model with a block between stock layers."""
     inputs = keras.Input((3,))
     hidden = keras.layers.Dense(4, name="before")(inputs)
     outputs = keras.layers.Dense(1, name="after")(block("inside")(hidden))
@@ -37,6 +37,6 @@ def regression(count=64):
 
 
 def spectral_norms(model):
-    """By SVD, of the kernels that the layers apply."""
+    """Returns the norms, by SVD, of the kernels that the layers apply."""
     kernels = [layer.constrained_kernel().numpy() for layer in layers.spectral_layers(model)]
     return [np.linalg.svd(kernel, compute_uv=False)[0] for kernel in kernels]

@@ -1,4 +1,4 @@
-"""The step of a batch that is taken in parts, against that of the batch as a whole."""
+"""Compares the step of a batch in parts with the step of the whole batch."""
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ def trained(accumulation_steps, estimator, **fit):
     noise = layers.Dequantize(4, dtype="float64")
     model = models.DensityModel(stack, preprocessing=[noise], seed=0, dtype="float64")
     model.compile(keras.optimizers.SGD(0.01), accumulation_steps=accumulation_steps)
-    # Batches of 8 and 6: neither divides into the 5 parts.
+    # The batches have 8 and 6 examples; neither number is a multiple of the 5 parts.
     history = model.fit(X, batch_size=8, epochs=2, shuffle=False, verbose=0, **fit).history
     return model, history
 

@@ -1,4 +1,4 @@
-"""Classifier and hybrid model."""
+"""Tests the classifier and the hybrid model."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ CLASSES = 3
 
 
 def data(count=96, seed=0):
-    """Images of 8×8 with 4 levels, whose class is where their bright stripe lies."""
+    """Returns 8×8 images with 4 levels; the position of a bright stripe is the class."""
     random = np.random.default_rng(seed)
     x = random.integers(0, 2, (count, 8, 8, 1))
     y = random.integers(0, CLASSES, count)
@@ -121,7 +121,7 @@ def test_a_hybrid_learns_both():
     history = model.fit(x, y, epochs=40, batch_size=32, verbose=0).history
     assert history["bits_per_dim"][-1] < before["bits_per_dim"][0] - 0.3
     assert history["accuracy"][-1] > 0.95
-    # Samples of a class have its stripe: bright rows of it, and of no other class.
+    # In samples of a class, the rows of its stripe are bright, and those of other classes are not.
     labels = np.repeat(np.arange(CLASSES), 8)
     samples = model.sample(24, temperature=0.5, seed=0, labels=labels).numpy()
     stripes = np.stack([samples[:, 2 * k : 2 * k + 2].mean((1, 2, 3)) for k in range(CLASSES)], 1)

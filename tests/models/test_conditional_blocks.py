@@ -1,4 +1,4 @@
-"""Conditional blocks: exact in x for every context, and in TFP."""
+"""Tests that conditional blocks are exact in x for every context, also as TFP bijectors."""
 
 import keras
 import numpy as np
@@ -45,7 +45,7 @@ def test_inverse_undoes_the_block_at_its_context_alone(case):
 
 
 def test_the_lipschitz_bound_holds_in_x_for_contexts_however_large(case, jacobian_of):
-    """Certified, with the context's weights and the contexts a hundred times what they were."""
+    """The bound holds with the context's weights, and the contexts, a hundred times as large."""
     kind, block = case
     x, context = pairs(kind)
     g, bound = block.g, block.lipschitz_bound()
@@ -65,7 +65,7 @@ def test_the_lipschitz_bound_holds_in_x_for_contexts_however_large(case, jacobia
 
 
 def test_gradients_reach_the_conditioner_through_the_inverse():
-    """By finite differences of one of its weights."""
+    """The gradients are compared with finite differences of a weight."""
     block = block_of()
     x, context = pairs()
     y = block(x, context=context)
@@ -86,7 +86,7 @@ def test_gradients_reach_the_conditioner_through_the_inverse():
 
 
 def test_a_power_series_with_several_probes_repeats_with_its_seed():
-    """Its mean over many probes is the exact log-determinant, to the bias of twenty terms."""
+    """The mean over many probes equals the exact log-determinant, to the bias of twenty terms."""
     block = block_of(log_det=PowerSeries(terms=20, probes=2000))
     x, context = pairs()
     estimate = block.forward_and_log_det(x, seed=1, context=context)[1]
@@ -185,7 +185,7 @@ def test_contexts_broadcast_to_the_samples_of_a_batch_of_distributions():
 
 
 class Moved(layers.ClosedForm):
-    """``y = 2 x + c``: a layer as a user would write it."""
+    """``y = 2 x + c``: a conditional layer that a user might write."""
 
     context_shape = (3,)
 

@@ -1,4 +1,4 @@
-"""Conditional density models: amortised posteriors."""
+"""Tests conditional density models: amortised posteriors."""
 
 import keras
 import numpy as np
@@ -154,9 +154,10 @@ def test_fitting_without_contexts_is_refused():
 
 
 def linear_gaussian(count, seed):
-    """``θ ~ N(0, I)``, ``c | θ ~ N(A θ, σ² I)``: pairs, the posterior's mean map, its covariance.
+    """Returns pairs ``(θ, c)``, and the map to the mean and the covariance of the posterior.
 
-    ``Σ = (I + AᵀA/σ²)⁻¹``, mean ``Σ Aᵀ c / σ²``.
+    For ``θ ~ N(0, I)`` and ``c | θ ~ N(A θ, σ² I)`` the covariance is ``Σ = (I + AᵀA/σ²)⁻¹``, and
+    the mean is ``Σ Aᵀ c / σ²``.
     """
     matrix, noise = np.array([[1.0, 0.5], [-0.7, 1.2], [0.3, 0.8]]), 0.5
     random = np.random.default_rng(seed)
@@ -168,7 +169,7 @@ def linear_gaussian(count, seed):
 
 @pytest.mark.slow
 def test_the_posterior_of_a_linear_gaussian_problem_is_the_closed_form():
-    """Mean and covariance within 2 %, by 100,000 samples at each of four observations."""
+    """For four observations, mean and covariance of 100,000 samples are within 2 %."""
     theta, observed, to_mean, covariance = linear_gaussian(300_000, seed=0)
 
     def block():

@@ -1,4 +1,4 @@
-"""The density of a model and its samples, against numbers computed independently."""
+"""Compares the density and the samples of a model with independently computed numbers."""
 
 import math
 
@@ -38,12 +38,12 @@ def test_bits_per_dim_equal_the_change_of_variables_written_out(jacobian_of):
     # Squeeze: each 2×2 patch, row by row, becomes the channels of one pixel.
     patches = latent.reshape(5, 2, 2, 2, 2, 1).transpose(0, 1, 3, 2, 4, 5)
     latent = patches.reshape(5, 2, 2, 4)
-    # ActNorm, with one bias and scale for the 4 pixels of a channel.
+    # ActNorm has one bias and one scale for the 4 pixels of a channel.
     act_norm, block = model.flow.parts[-2:]
     bias, log_scale = act_norm.bias.numpy(), act_norm.log_scale.numpy()
     latent = (latent + bias) * np.exp(log_scale)
     log_det += 4 * np.sum(log_scale)
-    # The block, by its whole Jacobian, and the learned prior.
+    # The block uses its whole Jacobian; then comes the learned prior.
     log_det += np.linalg.slogdet(jacobian_of(block, latent))[1]
     mean, log_sigma = model.prior.mean.numpy(), model.prior.log_scale.numpy()
     z = (block(latent).numpy() - mean) / np.exp(log_sigma)
@@ -52,7 +52,7 @@ def test_bits_per_dim_equal_the_change_of_variables_written_out(jacobian_of):
     log_prob = log_prior + log_det
     np.testing.assert_allclose(model.log_prob(x + 0.25), log_prob, rtol=1e-11)
     np.testing.assert_allclose(model.distribution().log_prob(x + 0.25), log_prob, rtol=1e-11)
-    # Metrics are kept in float32.
+    # Keras keeps metrics in float32.
     np.testing.assert_allclose(found["loss"], -np.mean(log_prob), rtol=1e-6)
     expected = -np.mean(log_prob) / (16 * math.log(2))
     np.testing.assert_allclose(found["bits_per_dim"], expected, rtol=1e-6)
@@ -60,7 +60,7 @@ def test_bits_per_dim_equal_the_change_of_variables_written_out(jacobian_of):
 
 @pytest.fixture(scope="module")
 def grid():
-    """A 2-D model, a grid with the cell's area, and the density on it."""
+    """Returns a 2-D model, a grid, the area of its cells, and the density on it."""
     keras.utils.set_random_seed(6)
     model = build(vector_model(dtype="float64"), (2,))
     axis = np.arange(-15.0, 15.0, 0.1)

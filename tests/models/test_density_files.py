@@ -1,4 +1,4 @@
-"""A density model is the same once it is saved and loaded, and goes on the same."""
+"""Tests that a density model that is saved and loaded has equal results and continues equally."""
 
 import keras
 import numpy as np
@@ -54,7 +54,7 @@ np.savez(f"{folder}/result.npz", **{name: np.array(value) for name, value in res
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A trained model, its data, and the folder where both are saved."""
+    """Returns a trained model, its data, and the folder in which both are saved."""
     keras.utils.set_random_seed(0)
     folder = tmp_path_factory.mktemp("saved")
     model, x = image_model(log_det=PowerSeries(terms=3)), images()
@@ -65,7 +65,7 @@ def saved(tmp_path_factory):
 
 
 def continued(model, x):
-    """What a copy of the model does from here on, by the name of each figure."""
+    """Continues with a copy of the model, and returns the results by name."""
     values = {
         "log_prob": model.log_prob(x + 0.5, seed=3),
         "encoded": model.encode(x + 0.5),
@@ -107,7 +107,7 @@ def test_a_model_loaded_in_a_new_process_is_the_same(saved):
 def test_the_configuration_makes_the_same_model(make):
     model = make(prior="fixed", name="flow_model")
     config = model.get_config()
-    for _ in range(2):  # the configuration is left as it is
+    for _ in range(2):  # The first call must not change the configuration.
         again = DensityModel.from_config(config)
         assert again.get_config() == config
         assert again.name == "flow_model"

@@ -1,4 +1,4 @@
-"""Fitting a density model: what it needs, what it reports, and what repeats."""
+"""Tests what fitting a density model needs and reports, and that it can be repeated."""
 
 import math
 import warnings
@@ -70,7 +70,7 @@ def test_validation_split_holds_examples_out_of_the_initialisation():
     x[16:] += 100.0
     model = vector_model()
     history = fit(model, x, learning_rate=0.0, validation_split=0.2)
-    # What ActNorm saw: the first block's values of the first 16 examples.
+    # ActNorm was initialised with the first block's outputs for the first 16 examples.
     seen = model.flow.parts[0](x[:16]).numpy()
     np.testing.assert_allclose(model.flow.parts[1].bias, -seen.mean(0), rtol=1e-3)
     assert history["val_loss"][0] > 10 * history["loss"][0]
@@ -122,7 +122,7 @@ def test_weights_of_zero_and_one_select_a_subset_in_loss_and_gradient():
         )["loss"]
         model.fit(data, sample_weight=sample_weight, batch_size=6, verbose=0)
         results.append((loss, [weight.numpy() for weight in model.trainable_variables]))
-    # Metrics are kept in float32.
+    # Keras keeps metrics in float32.
     np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-6)
     for one, other, before in zip(results[0][1], results[1][1], initial.trainable_variables):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)

@@ -1,4 +1,4 @@
-"""What a density model refuses, and what it says then."""
+"""Tests what a density model refuses, and its error messages."""
 
 import math
 
@@ -64,7 +64,7 @@ def test_fit_refuses_data(x, message):
 
 @pytest.fixture(scope="module")
 def compiled():
-    """A vector model and an image model, built, with a traced train step."""
+    """Returns a vector and an image model, built, with a traced train step."""
     vector, image = vector_model(), image_model()
     fit(vector, vectors(16))
     fit(image, images(16))

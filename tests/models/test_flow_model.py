@@ -1,4 +1,4 @@
-"""What every model around a flow has and does."""
+"""Tests what all models around a flow have in common."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Callbacks in plain `fit`: certificates, spectra, pictures, averages, NaN."""
+"""Tests callbacks in ``fit``: certificates, spectra, pictures, averages, NaN."""
 
 import json
 
@@ -20,7 +20,7 @@ def test_certificate_is_a_figure_of_the_epoch_in_any_model():
         certificate = irn.callbacks.Certificate(every=2)
         history = model.fit(*data, epochs=2, verbose=0, callbacks=[certificate]).history
         (figure,) = history["certified_lipschitz"]
-        # Two layers of 0.9; the vectors of a last step may lag.
+        # The block has two layers of 0.9; the spectral vectors may lag behind the last step.
         assert figure == pytest.approx(max(layers.lipschitz_bounds(model).values()), rel=0.05)
         assert figure < 0.9**2 * 1.05
 
@@ -125,7 +125,7 @@ def test_ema_validates_the_average_and_leaves_it_constrained(make):
 
     options = {"batch_size": 16, "verbose": 0, "validation_data": data}
     model.fit(*data, callbacks=[irn.callbacks.EMA(), Watch()], **options)
-    # Keras begins the average with the weights after the first step.
+    # Keras starts the average with the weights after the first step.
     average = seen["after"][0]
     for weights in seen["after"][1:]:
         average = [momentum * one + (1 - momentum) * two for one, two in zip(average, weights)]
@@ -135,7 +135,7 @@ def test_ema_validates_the_average_and_leaves_it_constrained(make):
     assert max(seen["norms"]) <= 0.9 * 1.001
     for one, two in zip(seen["restored"], seen["after"][-1], strict=True):
         np.testing.assert_array_equal(one, two)
-    # Keras ends with the average in the model.
+    # When fit ends, Keras leaves the average in the model.
     for one, two in zip(model.trainable_variables, average, strict=True):
         np.testing.assert_allclose(one, two, atol=1e-5)
     assert max(spectral_norms(model)) <= 0.9 * 1.001
@@ -163,7 +163,7 @@ def test_ema_puts_the_weights_back_where_an_evaluation_fails():
         np.testing.assert_array_equal(weight, value, err_msg=weight.path)
     averages = model.optimizer._model_variables_moving_average
     assert np.abs(model.trainable_variables[0] - averages[0]).max() > 1e-4
-    # The step of evaluation is Keras's own again.
+    # The evaluation step is the one of Keras again.
     step = model.test_function
     model.evaluate(x, y, verbose=0, callbacks=callbacks)
     assert model.test_function is step
@@ -178,7 +178,7 @@ def test_the_layer_that_returned_nan_is_named_by_fit_alone():
     model = density()
     model.compile(keras.optimizers.SGD(0.0))
     model.fit(points(), verbose=0)
-    # A finite weight whose exponential is not.
+    # This weight is finite, but its exponential is not.
     model.flow.parts[0].log_scale.assign([100.0, 0.0])
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
         model.fit(points(), verbose=0)
@@ -187,13 +187,14 @@ def test_the_layer_that_returned_nan_is_named_by_fit_alone():
     assert "Weights that are not finite" not in message and "\n" not in message
     model.flow.parts[1].g.parts[0].kernel.assign(np.full((2, 8), np.nan))
     model.flow.parts[0].log_scale.assign([0.0, 0.0])
-    with pytest.raises(tf.errors.InvalidArgumentError, match="not finite: of first.$"):
+    message = "The weights of first are not finite.$"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         model.fit(points(), verbose=0)
 
 
 @tf.custom_gradient
 def broken(x):
-    """A finite value with a gradient that is none."""
+    """Returns a finite value whose gradient is not finite."""
     return x, lambda upstream: upstream * np.nan
 
 

@@ -1,4 +1,4 @@
-"""A user of stock Keras finds own models, own loops, precision and the summary as expected."""
+"""Tests that user-defined models and loops, precision and the summary work as in stock Keras."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from iresnet_tf.data import digits
 
 
 def test_steps_follow_a_block_s_estimator():
-    """Compiled ones too: predict and evaluate after it was exchanged, against `Exact` by hand."""
+    """After the estimator is exchanged, predict and evaluate equal `Exact`, even compiled."""
     model = density()
     model.compile("sgd")
     model.fit(points(), epochs=1, verbose=0)
@@ -76,7 +76,7 @@ def test_a_number_stands_for_one_layer_or_axis(units, hidden):
 
 
 class Own(keras.Model):
-    """A user's subclass, its blocks in a list."""
+    """A user's subclass that has its blocks in a list."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The priors of a model: by name and as objects, a user's own among them."""
+"""Tests the priors of a model by name and as objects, including those of users."""
 
 import keras
 import numpy as np
@@ -52,7 +52,7 @@ class Laplace(Prior):
     def get_config(self):
         return {**super().get_config(), "width": self.width}
 '''
-"""A prior as a user writes it, in a module of its own."""
+"""The module of a user's prior."""
 
 LOAD = """
 import sys
@@ -101,7 +101,7 @@ def test_a_user_s_own_prior_trains_and_loads_in_a_new_process(tmp_path, monkeypa
 
 @pytest.mark.parametrize("prior, learned", [("learned", True), ("fixed", False)])
 def test_a_name_in_a_configuration_stands_for_its_prior(prior, learned):
-    """Models saved before the prior was an object have its name."""
+    """Models that were saved before priors were objects have the name of the prior."""
     config = {**DensityModel([layers.ActNorm()], seed=0).get_config(), "prior": prior}
     model = DensityModel.from_config(config)
     assert type(model.prior) is DiagonalNormal and model.prior.learned is learned

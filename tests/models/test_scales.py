@@ -1,4 +1,4 @@
-"""Layers that change the shape: factor-out, flattening, padding, and standardisation."""
+"""Tests layers that change the shape, and standardisation."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ def block():
 
 
 def scales():
-    """8×8×1 → three scales, the last of 1×1×16."""
+    """Returns a flow from 8×8×1 to three scales, the last of which is 1×1×16."""
     inner = layers.FactorOut([layers.Squeeze(**DTYPE), layers.ActNorm(**DTYPE), block()])
     outer = layers.FactorOut([layers.Squeeze(**DTYPE), block(), inner])
     return layers.Stack([layers.Squeeze(**DTYPE), block(), outer])
@@ -52,7 +52,7 @@ def test_the_first_half_of_the_channels_leaves():
     split = layers.FactorOut([layers.Squeeze(**DTYPE)])
     x = images(2, (4, 4, 3))
     y = split(x).numpy()
-    # Three channels: one leaves, two go on; a squeeze only permutes them.
+    # One of three channels leaves; a squeeze only permutes the other two.
     np.testing.assert_array_equal(y[:, :16], x.numpy()[..., 0].reshape(2, -1))
     squeezed = tf.nn.space_to_depth(x[..., 1:], 2).numpy().reshape(2, -1)
     np.testing.assert_array_equal(y[:, 16:], squeezed)

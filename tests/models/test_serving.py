@@ -1,4 +1,4 @@
-"""Exported models: in a process of bare TensorFlow, and over HTTP."""
+"""Tests exported models in a process without this package, and over HTTP."""
 
 import importlib.util
 import json
@@ -24,7 +24,7 @@ CLASSES, LEVELS = 3, 4
 
 
 def spread(model):
-    """Built, with kernels whose constraints bind and vectors that do not fit them."""
+    """Builds a model with kernels whose constraints bind and vectors that do not fit them."""
     model.build((None, 4, 4, 1))
     random = np.random.default_rng(0)
     for weight in model.trainable_variables:
@@ -55,7 +55,7 @@ def exported(hybrid, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def points():
-    """Levels plus noise."""
+    """Returns levels plus noise."""
     random = np.random.default_rng(1)
     x = random.integers(0, LEVELS, (7, 4, 4, 1)) + random.uniform(0.0, 0.99, (7, 4, 4, 1))
     return x.astype("float32")
@@ -100,7 +100,7 @@ def test_a_bare_process_computes_what_the_model_does(hybrid, exported, points, t
     found = np.load(tmp_path / "found.npz")
     expected = ["classify", "decode", "encode", "log_prob", "sample", "sample_given_labels"]
     assert list(found["names"]) == expected
-    # A few roundings of float32; figures of some tens of nats.
+    # The tolerance is a few roundings in float32 of numbers of some tens of nats.
     np.testing.assert_allclose(found["log_prob"], hybrid.log_prob(points, seed=7), rtol=2e-6)
     np.testing.assert_allclose(found["one"], found["log_prob"][:1], rtol=2e-6)
     assert np.abs(found["other"] - found["log_prob"]).max() > 1e-3
@@ -134,7 +134,7 @@ def test_the_facts_lie_beside_the_model(hybrid, exported):
 
 
 def plane():
-    """A small model of points of the plane, whose log-determinant is estimated."""
+    """Returns a small model of points of the plane, whose log-determinant is estimated."""
     g = layers.Contraction.mlp((4,))
     model = irn.models.DensityModel([layers.ResidualBlock(g, log_det=irn.log_det.PowerSeries(1))])
     model.build((None, 2))
@@ -174,7 +174,7 @@ def test_the_command_exports_a_classifier_with_what_applies(tmp_path):
 
 
 def test_the_command_exports_with_another_estimator(tmp_path):
-    """On the exact log-determinant the seed has no say."""
+    """The exact log-determinant does not depend on the seed."""
     model = plane()
     model.save(tmp_path / "model.keras")
     arguments = ["export", str(tmp_path / "model.keras"), "--out", str(tmp_path / "out")]
@@ -191,7 +191,7 @@ def test_the_command_exports_with_another_estimator(tmp_path):
 
 @pytest.fixture(scope="module")
 def address(exported):
-    """Where the example server listens, on loopback, with the exported model."""
+    """Starts the example server with the exported model, and yields its loopback address."""
     pytest.importorskip("fastapi", reason="the server needs the extra: pip install -e '.[serve]'")
     uvicorn = pytest.importorskip("uvicorn", reason="the server needs uvicorn: the extra `serve`")
     path = pathlib.Path(__file__).parents[2] / "scripts" / "serve.py"
@@ -211,7 +211,7 @@ def address(exported):
 
 
 def ask(address, name, inputs=None):
-    """Status and answer."""
+    """Returns the status and the answer of a request."""
     body = None if inputs is None else json.dumps(inputs).encode()
     request = urllib.request.Request(
         f"{address}/{name}", body, {"Content-Type": "application/json"}

@@ -1,4 +1,4 @@
-"""Trains one model of every kind under a strategy and saves what came of it, for test_strategies.
+"""Trains one model of every kind under a strategy and saves the results, for test_strategies.
 
 ``python strategies_program.py one|mirrored OUT``, or for each of two workers
 ``python strategies_program.py HOST:PORT,HOST:PORT INDEX OUT``.
@@ -17,10 +17,10 @@ KINDS = {
     "density": (models.DensityModel, {}),
     "classifier": (models.Classifier, {"classes": 3, "dropout": 0.3}),
     "hybrid": (models.HybridModel, {"classes": 3}),
-    # In parts on several replicas, against whole batches on one device.
+    # Several replicas divide a batch into parts; one device does not.
     "accumulated density": (models.DensityModel, {}),
 }
-# Batches of 8 and 7 in turn; in evaluation of 8, 8 and 1.
+# Training batches alternate between 8 and 7 examples; evaluation batches have 8, 8 and 1.
 BATCH, TRAINED, EVALUATED = 8, 15, 17
 OPTIMIZERS = {
     "sgd": (lambda: keras.optimizers.SGD(1e-3, global_clipnorm=2.0), 20),
@@ -51,7 +51,7 @@ def made(kind, strategy, optimizer):
 
 
 def trained(strategy):
-    """Name → array: weights, optimizer's state and figures of every model."""
+    """Returns weights, optimizer state and metrics of every model, as arrays by name."""
     found = {}
     for kind in KINDS:
         for name, (optimizer, steps) in OPTIMIZERS.items():

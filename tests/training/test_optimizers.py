@@ -1,4 +1,4 @@
-"""The fused optimizers against Keras's own."""
+"""Compares the fused optimizers with those of Keras."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from iresnet_tf.training import optimizers
 
 NAMES = ["Adam", "Adamax"]
 
-# Keras rounds its constants to float32 on the way: powers of two lose nothing by it.
+# Keras rounds its constants to float32, which is exact for sums of powers of two.
 EXACT = {"beta_1": 1.0 - 2.0**-3, "beta_2": 1.0 - 2.0**-10, "epsilon": 2.0**-20}
 OPTIONS = {
     "plain": EXACT,
@@ -25,7 +25,7 @@ OPTIONS = {
 
 
 def stepped(kind, dtype, options):
-    """Variables and averages after five steps down ``Σ i v_i²``, one variable without gradient."""
+    """Returns variables and averages after five steps on ``Σ i v_i²``; one gradient is ``None``."""
     variables = [
         keras.Variable(np.linspace(-1.0, 2.0, size), dtype=dtype, name=f"v{size}")
         for size in (3, 1, 7)
@@ -82,7 +82,7 @@ def test_half_precision_is_refused(name):
     variable = keras.Variable(np.ones(3), dtype="bfloat16")
     optimizer = getattr(optimizers, name)()
     optimizer.build([variable])
-    with pytest.raises(ValueError, match=f"received bfloat16. Take keras.optimizers.{name}"):
+    with pytest.raises(ValueError, match=f"received bfloat16. Use keras.optimizers.{name}"):
         optimizer.apply([tf.ones(3, tf.bfloat16)], [variable])
 
 

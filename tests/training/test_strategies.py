@@ -1,4 +1,4 @@
-"""Several devices and several workers against one device, in processes of their own."""
+"""Compares several devices and workers with one device, each in a new process."""
 
 import concurrent.futures
 import json
@@ -41,7 +41,7 @@ def start(*arguments, **environment):
 
 
 def succeed(*processes):
-    """What each printed."""
+    """Waits for the processes, asserts that they succeed, and returns their outputs."""
     ended = [(*process.communicate(timeout=900), process.returncode) for process in processes]
     for _, errors, status in ended:
         assert status == 0, errors[-4000:]
@@ -49,7 +49,7 @@ def succeed(*processes):
 
 
 def free_ports(family=socket.AF_INET, host="127.0.0.1"):
-    """Two of them."""
+    """Returns two free ports."""
     with (
         socket.create_server((host, 0), family=family) as one,
         socket.create_server((host, 0), family=family) as other,
@@ -63,7 +63,7 @@ def two_addresses():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """What `strategies_program` saved, by strategy."""
+    """Returns the results of `strategies_program` by strategy."""
     out = tmp_path_factory.mktemp("trained")
     workers = ",".join(two_addresses())
     runs = {
@@ -80,12 +80,12 @@ def trained(tmp_path_factory):
 @pytest.mark.parametrize("kind", ["density", "accumulated density", "classifier", "hybrid"])
 @pytest.mark.parametrize("strategy", ["mirrored", "worker 0", "worker 1"])
 def test_replicas_train_as_one_device_does(strategy, kind, trained):
-    """20 clipped steps of batches of 8 and 7, one step of Adamax, and an evaluation."""
+    """The program takes 20 clipped steps and one step of Adamax, and evaluates."""
     kept = {name for name in trained["one"] if name.startswith(kind)}
     assert any("weight" in name for name in kept) and any("figure" in name for name in kept)
     for name in kept:
         expected, found = trained["one"][name], trained[strategy][name]
-        # A bias before a batch norm has no gradient but rounding errors.
+        # The gradient of a bias before a batch norm consists of rounding errors.
         size = max(np.max(np.abs(expected)), 1e-3)
         assert np.max(np.abs(found.astype(float) - expected)) < 1e-8 * size, name
 
@@ -104,7 +104,7 @@ RUN = [
 
 
 def start_workers(out, data_dir, scratch, *arguments):
-    """Two workers of a command that trains the digits; the second's temporary files in scratch."""
+    """Starts two workers that train the digits; the second one's temporary files go to scratch."""
     scratch.mkdir()
     addresses = two_addresses()
     command = ["-m", "iresnet_tf", "train", "digits-density", "--out", out, *arguments]
@@ -124,13 +124,13 @@ def test_a_run_loses_nothing_when_a_worker_is_killed(tmp_path):
         time.sleep(0.01)
     other.send_signal(signal.SIGKILL)
     other.communicate()
-    # TensorFlow takes a worker for dead that has been silent for ten seconds.
+    # TensorFlow assumes that a worker has stopped after ten seconds without a message.
     _, errors = chief.communicate(timeout=120)
     assert chief.returncode == 1
     assert "Another worker of this run is gone" in errors and "--resume" in errors
     before = run.read_history()
     assert [line["epoch"] for line in before] == [1, 2, 3]
-    # The third epoch is trained once more, from the second's checkpoint.
+    # The third epoch is trained again, from the checkpoint of the second.
     third = run.checkpoint(9).rename(tmp_path / "third.keras")
     scratch = tmp_path / "second"
     printed, nothing = succeed(*start_workers(run.path, data_dir, scratch, "--resume"))
@@ -138,7 +138,7 @@ def test_a_run_loses_nothing_when_a_worker_is_killed(tmp_path):
     assert after[:3] == before and [line["epoch"] for line in after] == [1, 2, 3, 4]
     for one, other in zip(irn.load(third).weights, irn.load(run.checkpoint(9)).weights):
         np.testing.assert_array_equal(one, other, err_msg=one.path)
-    # The chief alone writes, evaluates and prints.
+    # Only the chief writes, evaluates and prints.
     assert json.loads(printed) == json.loads(run.result.read_text())
     assert nothing == ""
     assert len(list(run.tensorboard.iterdir())) == 2
@@ -172,7 +172,7 @@ def test_one_device_is_the_default_where_there_are_no_gpus():
         (
             ("multi-worker",),
             '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
-            "none of the cluster's workers",
+            "the task is not one of the workers",
         ),
         (
             ("multi-worker",),

@@ -1,4 +1,4 @@
-"""TensorBoard, started on a run as the documentation says, serves the names that it lists."""
+"""Tests that TensorBoard, started as documented, serves the names that the documentation lists."""
 
 import json
 import pathlib
@@ -19,14 +19,14 @@ SMALL = ["model.blocks=1", "model.width=4", "data.validation_examples=100"]
 
 
 def named(start, end):
-    """The names in backticks between two words of the page's paragraph."""
+    """Returns the names in backticks between two words of the page's paragraph."""
     part = PARAGRAPH.partition(start)[2].partition(end)[0]
     return set(re.findall(r"`(\w+)`", part))
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """TensorBoard over a hybrid model of digits, which has every figure of an image model."""
+    """Starts TensorBoard on a run of a hybrid model, which has every figure of image models."""
     folder = tmp_path_factory.mktemp("tensorboard")
     preset = presets.get("digits-hybrid", SMALL).with_length(steps=2)
     train(preset, folder / "run", data_dir=folder / "data")
@@ -42,7 +42,7 @@ def address(tmp_path_factory):
 
 
 def tags(address, plugin, patience=120.0):
-    """The tags that a plugin serves, once it has read the run."""
+    """Returns the tags that a plugin serves, once it has read the run."""
     end = time.monotonic() + patience
     while True:
         try:
@@ -71,5 +71,5 @@ def test_the_histograms_are_those_of_the_page(address):
 
 @pytest.mark.slow
 def test_the_images_are_those_of_the_page(address):
-    # The density is drawn of points of the plane.
+    # Only runs on points of the plane have a picture of the density.
     assert named("images", ".") - {"density"} == tags(address, "images") != set()

@@ -1,4 +1,4 @@
-"""Runs of every kind of model, their validation, averages, and resumption after a kill."""
+"""Tests runs of every kind of model: validation, averages, and resumption after a kill."""
 
 import json
 import os
@@ -69,7 +69,7 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(name, tmp_path, data
     model = irn.load(run.best)
     found = model.evaluate(x, y, batch_size=128, verbose=0, return_dict=True)
     expected = best(line[figure] for line in run.read_history())
-    # Every validation draws the same noise.
+    # Every validation uses the same noise.
     assert float(found[figure.removeprefix("val_")]) == pytest.approx(expected, rel=1e-6)
 
 
@@ -83,7 +83,7 @@ def test_averaged_weights_are_there_inside_only(data_dir):
     for x, y in source.stream(32, seed=0).take(3):
         model.train_on_batch(x.numpy(), y.numpy())
         history.append(np.concatenate([w.numpy().ravel() for w in model.trainable_variables]))
-    # The average starts where the weights stood at the optimizer's first step.
+    # The average starts with the weights at the optimizer's first step.
     average = history[0]
     for weights in history[1:]:
         average = 0.5 * average + 0.5 * weights
@@ -132,7 +132,7 @@ def test_a_killed_run_resumes_to_the_weights_of_one_never_interrupted(name, tmp_
         time.sleep(0.01)
     second.send_signal(signal.SIGKILL)
     assert second.wait() == -signal.SIGKILL
-    # As if killed while the newest checkpoint was being written.
+    # This is as if the run was killed while it wrote the newest checkpoint.
     newest = cut.latest_checkpoints()[0]
     newest.with_name(f".partial-{newest.name}").write_bytes(newest.read_bytes()[:500])
     resumed = start(cut.path, "--resume")
@@ -160,7 +160,7 @@ def test_warm_up_then_drops():
 
 
 def test_a_shortened_run_gets_past_its_warm_up():
-    """The preset warms up for ten epochs; of two, a tenth is left to it."""
+    """The preset warms up for ten epochs; a run of two epochs, for a tenth of its steps."""
     preset = presets.get("cifar10-classifier").with_length(epochs=2)
     rate = assembly.build_schedule(preset.optimizer, preset.steps)
     found = [float(rate(round(part * preset.steps))) for part in (0.05, 0.1, 0.2, 0.4, 0.7, 0.9)]
@@ -226,7 +226,7 @@ def test_augmented_images_are_windows_of_their_padding(name):
         }
         turned = np.ascontiguousarray(image[:, ::-1])
         assert image.tobytes() in windows or ("flip" in name and turned.tobytes() in windows)
-    # Not always the same window or side.
+    # Windows and sides vary.
     assert len({np.array_equal(a, b) for a, b in zip(found, images)}) == 2 or "crop" in name
 
 

@@ -1,4 +1,4 @@
-"""Pictures: of images, of points and vectors, of a model, and of the results of studies."""
+"""Draws images, points, vectors, the samples of a model, and the results of studies."""
 
 from iresnet_tf.analysis.plots.canvas import as_array
 from iresnet_tf.analysis.plots.images import image_grid, image_pairs

@@ -1,4 +1,4 @@
-"""The canvas of every picture: figures without a display, and their colours."""
+"""Makes figures that need no display, and names their colours."""
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -8,7 +8,7 @@ INK, BLUE, RED, GREY = "#222222", "#3b4cc0", "#b40426", "#888888"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Returns an empty figure of that size, inches."""
+    """Returns an empty figure of a size in inches."""
     figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
     FigureCanvasAgg(figure)
     return figure

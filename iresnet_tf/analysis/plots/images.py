@@ -1,4 +1,4 @@
-"""Pictures of images."""
+"""Draws grids of images."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -6,13 +6,13 @@ from matplotlib.figure import Figure
 from iresnet_tf.analysis.plots.canvas import INK, new_figure
 
 _TITLE = 0.25
-"""Height of the title of a grid, inches."""
+"""Height of the title of a grid in inches."""
 
 
 def image_grid(
     images: np.ndarray, levels: int, *, columns: int | None = None, title: str | None = None
 ) -> Figure:
-    """Draws a grid of images in the style of a contact sheet.
+    """Draws images in a grid.
 
     Args:
         images: ``[n, h, w, c]`` with values in ``[0, levels − 1]``; one or three channels.
@@ -44,7 +44,7 @@ def image_grid(
 
 
 def image_pairs(first: np.ndarray, second: np.ndarray, levels: int) -> Figure:
-    """Draws rows of images: those of ``first`` above their counterparts in ``second``."""
+    """Draws rows of images, each row of ``first`` above its counterparts in ``second``."""
     first, second = np.asarray(first), np.asarray(second)
     columns = min(len(first), 16)
     blank = np.full((-len(first) % columns, *first.shape[1:]), levels - 1, first.dtype)

@@ -1,4 +1,4 @@
-"""Pictures of the samples and the reconstructions of a model."""
+"""Draws the samples and the reconstructions of a model."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,15 +23,14 @@ def samples(
 ) -> Figure:
     """Draws samples of a model.
 
-    Images form a grid.  Points of the plane are drawn next to the density and the data.  Of
-    longer vectors, the first elements are drawn in pairs, together with the data.
+    Images form a grid.  Points of the plane are drawn next to the density and the data.  For
+    longer vectors, pairs of the first elements are drawn together with those of the data.
 
     Args:
         model: a built `DensityModel`.
         data: test data ``[n, …event]``, to compare vectors with.
         count: number of samples.
-        temperature: factor of the scale of the prior.
-        seed: seed of the samples.
+        temperature, seed: see `DensityModel.sample`.
         labels: classes ``[count]``, for a model whose prior takes labels.
         names: names of the elements of a vector.
     """
@@ -70,5 +69,5 @@ def reconstructions(
 
 
 def reconstructed(model: FlowModel, x: np.ndarray) -> np.ndarray:
-    """Returns ``F⁻¹(F(x))``; for discrete data the levels of the restored points."""
+    """Returns ``F⁻¹(F(x))``; for discrete data, the levels of the restored points."""
     return np.asarray(model.to_levels(model.decode(model.encode(model.dequantized(x, 0)))))

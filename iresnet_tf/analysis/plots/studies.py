@@ -1,4 +1,4 @@
-"""Pictures of the studies."""
+"""Draws the results of the studies."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ from iresnet_tf.analysis.spectrum_study import SpectrumStudy
 
 
 def spectrum(study: SpectrumStudy) -> Figure:
-    """Draws the singular values of each layer by rank, and the coefficients."""
+    """Draws the singular values of each layer by rank, and the coefficients as lines."""
     figure = new_figure(7.4, 4.3)
     axes = figure.subplots()
     depth = Normalize(1, max(2, len(study.layers)))
@@ -44,7 +44,7 @@ def spectrum(study: SpectrumStudy) -> Figure:
 
 
 def log_det(study: LogDetStudy) -> Figure:
-    """Draws bias and noise of the power series by the number of terms, with the bound."""
+    """Draws the bias of the power series with its bound, and its noise, by the number of terms."""
     figure = new_figure(10.4, 4.3)
     left, right = figure.subplots(1, 2)
     by_probes: dict[int, list[SeriesError]] = {}
@@ -87,17 +87,10 @@ def inverse(study: InverseStudy) -> Figure:
     colours = iter(colormaps["plasma"](np.linspace(0.0, 0.85, scaled)))
     for curve in study.curves:
         trained = curve.name.startswith("trained")
-        dash = ("-" if curve.name.endswith("Picard") else "--") if trained else "-"
-        panels[0].plot(
-            study.iterations,
-            _finite(curve.error),
-            dash,
-            color=INK if trained else next(colours),
-            linewidth=2.2 if trained else 1.2,
-            marker="o",
-            markersize=3,
-            label=curve.name,
-        )
+        dash = "--" if trained and not curve.name.endswith("Picard") else "-"
+        style = {"color": INK if trained else next(colours), "linewidth": 2.2 if trained else 1.2}
+        style |= {"marker": "o", "markersize": 3, "label": curve.name}
+        panels[0].plot(study.iterations, _finite(curve.error), dash, **style)
     panels[0].set(ylabel="median ‖F⁻¹(F(x)) − x‖₂, units of the data")
     panels[0].set_title("the whole flow", color=INK)
     if block is not None:
@@ -108,15 +101,8 @@ def inverse(study: InverseStudy) -> Figure:
                 # A logarithmic axis cannot show an error of zero.
                 values[values == 0.0] = np.nan
                 label = solver.name + suffix
-                panels[1].plot(
-                    study.iterations,
-                    values,
-                    dash,
-                    color=colour,
-                    marker="o",
-                    markersize=3,
-                    label=label,
-                )
+                style = {"color": colour, "marker": "o", "markersize": 3, "label": label}
+                panels[1].plot(study.iterations, values, dash, **style)
         panels[1].set(ylabel="largest ‖error‖₂, units of the block's input")
         title = f"the trained block of largest L ≤ {block.lipschitz_bound:.3f}"
         panels[1].set_title(title, color=INK)
@@ -145,7 +131,7 @@ def outliers(study: OutlierStudy) -> Figure:
 
 
 def interpolation(result: Interpolation) -> Figure:
-    """Draws paths between data points: images as rows of a grid, or paths in the plane."""
+    """Draws paths between data points: rows of a grid for images, else lines in the plane."""
     if result.levels is None:
         return paths(result.points)
     kind = "arcs" if result.spherical else "straight lines"
@@ -155,5 +141,5 @@ def interpolation(result: Interpolation) -> Figure:
 
 
 def _finite(values: Sequence[float]) -> np.ndarray:
-    """Returns an array with NaN, which is not drawn, for values that are not finite."""
+    """Returns an array in which NaN, which is not drawn, replaces values that are not finite."""
     return np.where(np.isfinite(values), values, np.nan)

@@ -1,4 +1,4 @@
-"""Pictures of points of the plane and of longer vectors."""
+"""Draws points of the plane and longer vectors."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -32,27 +32,21 @@ def density_and_samples(
     Args:
         log_prob: function ``[n, 2] → [n]``, nats.
         samples: samples of the model, ``[n, 2]``.
-        data: ``[n, 2]``; they determine the window.
+        data: data ``[n, 2]``, which determine the window.
         resolution: number of grid points on each side.
     """
     data, samples = np.asarray(data), np.asarray(samples)
     low, high = data.min(0), data.max(0)
     margin = 0.15 * (high - low)
     (left, bottom), (right, top) = low - margin, high + margin
-    grid = np.stack(
-        np.meshgrid(np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)), -1
-    )
+    sides = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
+    grid = np.stack(np.meshgrid(*sides), -1)
     density = np.exp(np.asarray(log_prob(grid.reshape(-1, 2).astype(np.float32))))
+    density = density.reshape(resolution, resolution)
     figure = new_figure(12.0, 4.3)
     panels = figure.subplots(1, 3)
     extent = (left, right, bottom, top)
-    panels[0].imshow(
-        density.reshape(resolution, resolution),
-        origin="lower",
-        extent=extent,
-        cmap="magma",
-        aspect="auto",
-    )
+    panels[0].imshow(density, origin="lower", extent=extent, cmap="magma", aspect="auto")
     panels[0].set_title("density of the model", color=INK)
     for axes, points, name in ((panels[1], samples, "its samples"), (panels[2], data, "data")):
         axes.scatter(points[:, 0], points[:, 1], s=1.5, alpha=0.5, color=BLUE, linewidths=0)
@@ -68,7 +62,7 @@ def density_and_samples(
 def columns(
     groups: Mapping[str, np.ndarray], *, names: Sequence[str] | None = None, shown: int = 5
 ) -> Figure:
-    """Draws histograms of the first columns, and every pair of columns below them.
+    """Draws a histogram of each of the first columns, and below them every pair of columns.
 
     Args:
         groups: arrays ``[n, columns]`` by their labels, drawn over one another.
@@ -101,7 +95,7 @@ def columns(
 
 
 def paths(points: np.ndarray) -> Figure:
-    """Draws paths in the plane ``[paths, steps, 2]``, each a line from a circle to a disc."""
+    """Draws paths in the plane ``[paths, steps, 2]``, each from a hollow to a filled marker."""
     figure = new_figure(5.0, 5.0)
     axes = figure.subplots()
     for index, path in enumerate(points):

@@ -1,4 +1,4 @@
-"""Keras callbacks that watch, draw and record a model while it trains.
+"""Provides Keras callbacks that check, draw and record a model while it trains.
 
 `Certificate`, `Spectra`, `EMA`, `TerminateOnNaN` and `Scalars` work with any Keras model,
 `Pictures` with any model of this package; the others write a run folder.

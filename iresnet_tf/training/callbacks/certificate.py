@@ -1,4 +1,4 @@
-"""The certificate of a model while it trains."""
+"""Certifies a model while it trains."""
 
 import warnings
 from typing import Any
@@ -9,14 +9,14 @@ from iresnet_tf.layers import lipschitz_bounds
 
 
 class Certificate(keras.callbacks.Callback):
-    """Certifies every residual block of any Keras model, ``Lip(g) < 1``, or warns.
+    """Checks ``Lip(g) < 1`` for every residual block of any Keras model, and warns if it fails.
 
-    It adds the largest certified bound to the metrics of the epoch as ``certified_lipschitz``:
-    ``inf`` if the constant of a block is not known.
+    The metrics of the epoch receive the largest certified bound as ``certified_lipschitz``, which
+    is ``inf`` if the constant of a block is unknown.
 
     Args:
         stop: whether to stop training, in addition to the warning, if a block is not certified.
-        every: number of epochs between certificates.
+        every: number of epochs between checks.
 
     Example::
 
@@ -32,9 +32,9 @@ class Certificate(keras.callbacks.Callback):
             return
         bounds = lipschitz_bounds(self.model)
         logs["certified_lipschitz"] = max(bounds.values(), default=0.0)
-        # Written so that a bound of NaN counts as loose.
+        # The comparison is negated so that a bound of NaN counts as loose.
         loose = {name: bound for name, bound in bounds.items() if not bound < 1.0}
-        if not loose:
-            return
-        warnings.warn(f"Epoch {epoch + 1}: not certified as contractions: {loose}", stacklevel=2)
-        self.model.stop_training = self.model.stop_training or self.stop
+        if loose:
+            message = f"Epoch {epoch + 1}: not certified as contractions: {loose}"
+            warnings.warn(message, stacklevel=2)
+            self.model.stop_training = self.model.stop_training or self.stop

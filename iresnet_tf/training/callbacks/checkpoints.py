@@ -1,4 +1,4 @@
-"""The models that a run keeps: the newest ones, and that of the best validation."""
+"""Saves the newest models of a run, and the model with the best validation metric."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +17,7 @@ Save = Callable[[keras.Model, Path], None]
 class Checkpoints(keras.callbacks.Callback):
     """Saves the model with its optimizer after every epoch, and keeps the last two files.
 
-    Each file is written whole or not at all, so a run that is killed at any moment leaves whole
-    checkpoints.
-
-    Args:
-        run: the run folder.
-        save: function ``(model, path)`` that writes a whole file or none.
+    ``save`` writes a file whole or not at all, so no checkpoint is damaged if the run is killed.
     """
 
     KEPT = 2
@@ -38,14 +33,9 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 class Validation(keras.callbacks.Callback):
-    """Evaluates held-out examples after every epoch, and adds ``val_…`` to the metrics.
+    """Evaluates held-out ``x`` and targets ``y`` after every epoch; adds ``val_…`` to the metrics.
 
     If the optimizer keeps an average of the weights, the average is evaluated.
-
-    Args:
-        x: the examples.
-        y: their targets, or ``None``.
-        batch_size: number of examples evaluated at once.
     """
 
     def __init__(
@@ -63,15 +53,10 @@ class Validation(keras.callbacks.Callback):
 
 
 class BestCheckpoint(keras.callbacks.Callback):
-    """Keeps the model of the best validation: highest ``val_accuracy``, or lowest ``val_loss``.
+    """Saves the model with the highest ``val_accuracy`` or the lowest ``val_loss`` so far.
 
     The best value so far is read from the history of the run, so a resumed run continues with it.
     If the optimizer keeps an average of the weights, the average is saved.
-
-    Args:
-        run: the run folder.
-        save: function ``(model, path)`` that writes a whole file or none.
-        monitor: ``"val_accuracy"`` (highest) or ``"val_loss"`` (lowest).
     """
 
     def __init__(self, run: RunFolder, save: Save, *, monitor: str = "val_loss") -> None:

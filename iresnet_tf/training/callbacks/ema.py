@@ -1,4 +1,4 @@
-"""Evaluation of the moving average of the weights."""
+"""Evaluates the moving average of the weights while a model trains."""
 
 import contextlib
 from typing import Any
@@ -13,10 +13,10 @@ from iresnet_tf.training.averaging import averaged_weights
 class EMA(keras.callbacks.Callback):
     """``θ̄ ← m θ̄ + (1 − m) θ``: validates the average ``θ̄`` of the weights in ``fit``.
 
-    The optimizer keeps the average.  This callback exchanges it for the weights during every
-    evaluation, with spectral vectors refined for it, and then restores the weights to the bit,
-    also if the evaluation fails or is interrupted.  When ``fit`` ends, Keras leaves the average
-    in the model; then the vectors are refined for it, so that the constraint holds.
+    The optimizer keeps the average.  During every evaluation, this callback replaces the weights
+    by the average and refines its spectral vectors; then it restores the weights to the bit, even
+    if the evaluation fails or is interrupted.  When ``fit`` ends, Keras leaves the average in the
+    model, and this callback refines its vectors, so that the constraint holds.
 
     Raises:
         ValueError: when training begins, if the optimizer keeps no average.
@@ -53,13 +53,13 @@ class EMA(keras.callbacks.Callback):
         refresh(self.model)
 
     def _guarded(self, step):
-        """Returns a step that ends the exchange if it fails, which Keras tells no callback."""
+        """Returns a step that restores the weights if it fails, which Keras does not report."""
 
         def guarded(iterator):
             try:
                 return step(iterator)
             except (StopIteration, tf.errors.OutOfRangeError):
-                # This is only the end of the data.
+                # These mark the end of the data.
                 raise
             except BaseException:
                 self._exchanged.close()

@@ -1,4 +1,4 @@
-"""The metrics of a run while it trains: a progress bar, a history file, TensorBoard."""
+"""Reports the metrics of a run: in a progress bar, a history file and TensorBoard."""
 
 import json
 import pathlib
@@ -12,11 +12,11 @@ from iresnet_tf.models import FlowModel
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows one progress bar over all steps of the run, with the running loss.
+    """Shows a progress bar over all steps of the run, with the running loss.
 
     Args:
         steps: number of steps of the run.
-        done: number of steps that an earlier process has done.
+        done: number of steps before the run was resumed.
     """
 
     def __init__(self, steps: int, *, done: int = 0) -> None:
@@ -29,21 +29,16 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.bar.update(1)
         if batch % 10 == 0:
-            shown = [name for name in ("bits_per_dim", "loss") if name in logs][:1]
-            self.bar.set_postfix(
-                {name: f"{float(logs[name]):.3f}" for name in shown}, refresh=False
-            )
+            names = [name for name in ("bits_per_dim", "loss") if name in logs][:1]
+            shown = {name: f"{float(logs[name]):.3f}" for name in names}
+            self.bar.set_postfix(shown, refresh=False)
 
     def on_train_end(self, logs: Any = None) -> None:
         self.bar.close()
 
 
 class History(keras.callbacks.Callback):
-    """Appends one line of JSON for each epoch: epoch, step and every metric.
-
-    Args:
-        path: the file.
-    """
+    """Appends a line of JSON to a file after each epoch: epoch, step and every metric."""
 
     def __init__(self, path: pathlib.Path) -> None:
         super().__init__()
@@ -57,14 +52,9 @@ class History(keras.callbacks.Callback):
 
 
 class Scalars(keras.callbacks.Callback):
-    """Writes the metrics of every epoch to TensorBoard.
+    """Writes the metrics and ``learning_rate`` of every epoch to TensorBoard.
 
-    The scalars are every metric of the epoch (``bits_per_dim`` or ``loss`` in nats,
-    ``log_prior``, ``log_det``, ``accuracy``, validation) and ``learning_rate``.  The histograms
-    are those of the prior, for example ``prior_scale``.
-
-    Args:
-        writer: writer of `tf.summary`.
+    It also writes histograms of the prior, for example ``prior_scale``.
     """
 
     def __init__(self, writer: tf.summary.SummaryWriter) -> None:

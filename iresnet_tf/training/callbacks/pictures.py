@@ -1,4 +1,4 @@
-"""Pictures of a model while it trains."""
+"""Draws a model while it trains."""
 
 import os
 import pathlib
@@ -18,16 +18,15 @@ from iresnet_tf.training.averaging import averaged_weights
 
 
 class Pictures(keras.callbacks.Callback):
-    """Draws pictures of a model of this package while it trains: PNG files, TensorBoard, or both.
+    """Draws a model of this package while it trains, to PNG files, to TensorBoard, or to both.
 
     For images it draws data, reconstructions and, if the model has a density, samples.  For
-    points of the plane it draws the density and samples, for longer vectors the first elements in
-    pairs.  It also writes the scalars ``inverse_iterations`` and ``reconstruction_error`` of a
-    reconstruction.
+    points of the plane it draws the density and samples; for longer vectors, pairs of the first
+    elements.  It also writes the scalars ``inverse_iterations`` and ``reconstruction_error``.
 
     Args:
         data: test examples to show.
-        folder: folder for the PNG files; it is made if it does not exist.
+        folder: folder for the PNG files, which is created if it does not exist.
         writer: writer of `tf.summary`.
         levels: number of levels of images; by default that of the model.
         every: number of epochs between pictures.
@@ -56,7 +55,9 @@ class Pictures(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         if folder is None and writer is None:
-            raise ValueError("Pictures needs a folder, a writer of tf.summary, or both; got none.")
+            raise ValueError(
+                "Pictures needs a folder, a writer of tf.summary, or both; received neither."
+            )
         self.data, self.levels, self.every, self.count = data, levels, every, count
         self.folder = None if folder is None else pathlib.Path(folder)
         self.writer = writer or tf.summary.create_noop_writer()
@@ -81,7 +82,7 @@ class Pictures(keras.callbacks.Callback):
                 self.draw()
 
     def draw(self) -> None:
-        """Draws now, with the step of the optimizer in the names of the files."""
+        """Draws the model now; the file names contain the step of the optimizer."""
         step = int(self.model.optimizer.iterations.numpy())
         shown = self.data[: self.count]
         pictures = self._draw_all(shown)

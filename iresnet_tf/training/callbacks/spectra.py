@@ -1,4 +1,4 @@
-"""The norms of the constrained layers while a model trains."""
+"""Records the norms of the constrained layers while a model trains."""
 
 from typing import Any
 
@@ -9,14 +9,13 @@ from iresnet_tf.layers import act_norms, spectral_layers
 
 
 class Spectra(keras.callbacks.Callback):
-    """``min(σ, c)`` of every constrained layer after an epoch, in any Keras model.
+    """Records ``min(σ, c)`` of every constrained layer of any Keras model after each epoch.
 
-    It adds the largest to the metrics of the epoch as ``largest_sigma``, so history and
-    TensorBoard have it.
+    The metrics of the epoch receive the largest as ``largest_sigma``.
 
     Args:
-        writer: writer of `tf.summary` for the histograms ``sigma`` and ``act_norm_scale``; by
-            default none are written.
+        writer: optional writer of `tf.summary` for the histograms ``sigma`` and
+            ``act_norm_scale``.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""The end of a training that has met NaN or Inf."""
+"""Stops a training in which NaN or Inf occurs."""
 
 import math
 import warnings
@@ -11,11 +11,11 @@ from iresnet_tf.layers.inputs import REMEDY
 
 
 class TerminateOnNaN(keras.callbacks.Callback):
-    """Stops training at a loss or gradient with NaN or Inf, and names the layers it reached.
+    """Stops training if the loss or a gradient is not finite, and names the affected layers.
 
-    It reads the metrics that a step returns anyway: ``loss``, and ``max_gradient`` for the models
-    of this package.  If a layer with finite weights returns NaN or Inf, a density model stops
-    earlier, by an error of ``fit`` that names the layer.
+    It reads ``loss`` and, for the models of this package, ``max_gradient`` from the metrics of a
+    step.  If a layer with finite weights returns NaN or Inf, ``fit`` of a density model raises an
+    error earlier, which names the layer.
 
     Example::
 
@@ -28,7 +28,7 @@ class TerminateOnNaN(keras.callbacks.Callback):
         if not broken:
             return
         layers = layers_not_finite(self.model)
-        where = "All weights are finite: the loss itself is not."
+        where = "All weights are finite, but the loss is not."
         if layers:
             where = (
                 f"The first layer whose weights are not finite is {layers[0]}, the last "
