@@ -119,14 +119,17 @@ def adam_moments(optimizer: keras.optimizers.Optimizer) -> tuple[list, list]:
 
 
 def adamax_moments(optimizer: keras.optimizers.Optimizer) -> tuple[list, list]:
-    """Returns the lists of moments ``m`` and ``u`` of the variables of `keras.optimizers.Adamax`."""
+    """Returns the lists of moments ``m`` and ``u`` of all variables of Adamax."""
     return optimizer._m, optimizer._u
 
 
 def split_kwargs(
     distribution: Any, kwargs: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Splits keywords for the base and the bijector by ``TransformedDistribution._kwargs_split_fn``."""
+    """Returns the keywords of the base and of the bijector of a transformed distribution.
+
+    ``TransformedDistribution._kwargs_split_fn``.
+    """
     return distribution._kwargs_split_fn(kwargs)
 
 

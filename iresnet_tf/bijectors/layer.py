@@ -100,11 +100,10 @@ class LayerBijector(tfp.bijectors.Bijector):
 
     def _forward(self, x, seed=None, context=None):
         if tf.executing_eagerly():
-            flat, restore = self._as_batch(x, self.forward_min_event_ndims, self._data_shape())
+            flat, restore = self._as_batch(x)
             flat = self.layer._prepare(flat)
             context = self._condition(context, x, flat)
-            options = {} if context is None else {"context": context}
-            y = self.layer.call(flat, **options)
+            y = self.layer.call(flat, **({} if context is None else {"context": context}))
             self._expose_variables()
             return restore(y)
         return self._transform(x, seed, context)[0]
@@ -118,7 +117,7 @@ class LayerBijector(tfp.bijectors.Bijector):
         options = {name: option for name, option in options.items() if option is not None}
         attributes = self._cache.forward_attributes(x, **options)
         if "transform" not in attributes:
-            flat, restore = self._as_batch(x, self.forward_min_event_ndims, self._data_shape())
+            flat, restore = self._as_batch(x)
             context = self._condition(context, x, flat)
             y, log_det = self.layer.forward_and_log_det(flat, seed=seed, context=context)
             self._expose_variables()
@@ -126,7 +125,8 @@ class LayerBijector(tfp.bijectors.Bijector):
         return attributes["transform"]
 
     def _inverse(self, y, seed=None, context=None):
-        flat, restore = self._as_batch(y, self.inverse_min_event_ndims, self._latent_shape())
+        built_for = self.layer.latent_shape if self.layer.built else None
+        flat, restore = self._flattened(y, self.inverse_min_event_ndims, built_for)
         flat = self.layer._prepare_output(flat)
         options = self.layer._inverse_options(flat, context=self._condition(context, y, flat))
         x = self.layer._inverse_point(flat, options)
@@ -147,14 +147,11 @@ class LayerBijector(tfp.bijectors.Bijector):
             context = tf.broadcast_to(context, tf.concat([leading, shape], 0))
         return self.layer._condition(tf.reshape(context, [-1, *shape]), flat)
 
-    def _data_shape(self):
-        return self.layer.event_shape if self.layer.built else None
-
-    def _latent_shape(self):
-        return self.layer.latent_shape if self.layer.built else None
+    def _as_batch(self, x):
+        return self._flattened(x, self.forward_min_event_ndims, self.layer.event_shape)
 
     @staticmethod
-    def _as_batch(x, event_ndims, built_for):
+    def _flattened(x, event_ndims, built_for):
         """Returns ``x`` as ``[batch, …event]``, and the function that restores its leading axes.
 
         A sample that is not finite, or whose square overflows, is replaced, and its result by NaN,

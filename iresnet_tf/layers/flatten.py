@@ -28,14 +28,12 @@ class Flatten(ClosedForm, ToVector):
     If it ends a stack, a classifier's head still receives samples of the shape ``event``.
     """
 
-    def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
-        return tf.reshape(x, [-1, *self.latent_shape])
-
     def _forward_and_log_det(self, x, *, seed, context):
-        return self.call(x), tf.zeros(tf.shape(x)[:1], x.dtype)
+        flat = tf.reshape(x, [-1, *self.latent_shape])
+        return flat, tf.zeros(tf.shape(x)[:1], x.dtype)
 
     def _closed_form(self, y, *, context):
-        return (tf.reshape(y, [-1, *self.event_shape]),)
+        return (self._last_latent(y),)
 
     def _last_latent(self, y):
         return tf.reshape(y, [-1, *self.event_shape])

@@ -31,16 +31,14 @@ class Row:
     @property
     def output_exponent(self) -> Exponent | None:
         """The exponent of the output's norm; ``None`` if all layers have bounds in every norm."""
-        exponents = [
-            part.output_exponent for part in self.parts if part.output_exponent is not None
-        ]
-        return exponents[-1] if exponents else None
+        exponents = (part.output_exponent for part in reversed(self.parts))
+        return next((exponent for exponent in exponents if exponent is not None), None)
 
     @property
     def event_ndims(self) -> int | None:
         """Rank of a sample, set by the last layer that takes only one rank."""
-        known = [part.event_ndims for part in self.parts if part.event_ndims is not None]
-        return known[-1] if known else None
+        ranks = (part.event_ndims for part in reversed(self.parts))
+        return next((rank for rank in ranks if rank is not None), None)
 
     def measure_input(self, exponent: Exponent) -> Exponent:
         """Sets the exponent of each layer's input; returns that of the output."""

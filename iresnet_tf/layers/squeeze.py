@@ -33,11 +33,8 @@ class Squeeze(ClosedForm):
             )
         super().build(input_shape)
 
-    def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
-        return tf.nn.space_to_depth(x, 2)
-
     def _forward_and_log_det(self, x, *, seed, context):
-        return self.call(x), tf.zeros(tf.shape(x)[:1], x.dtype)
+        return tf.nn.space_to_depth(x, 2), tf.zeros(tf.shape(x)[:1], x.dtype)
 
     def _closed_form(self, y, *, context):
         return (tf.nn.depth_to_space(y, 2),)

@@ -56,12 +56,12 @@ def number_of_parts() -> int:
     ``tf.config.threading.set_intra_op_parallelism_threads(1)`` asks for that.  With a GPU, or
     with several replicas in this process, the number is always 1.
     """
-    threading = tf.config.threading
+    threading, strategy = tf.config.threading, tf.distribute.get_strategy()
     if (
         _undivided.get()
         or threading.get_intra_op_parallelism_threads() != 1
         or tf.config.get_visible_devices("GPU")
-        or _has_several_replicas()
+        or (tf.distribute.has_strategy() and len(strategy.extended.worker_devices) > 1)
     ):
         return 1
     return min(threading.get_inter_op_parallelism_threads() or cores(), MAX_PARTS)
@@ -102,11 +102,6 @@ def map_parts(function: Callable, batch: tuple[tf.Tensor, ...], count: int) -> A
     rows = zip(*map(split, batch))
     results = map(function, rows, parts)
     return tf.nest.map_structure(lambda *tensors: tf.concat(tensors, 0)[:examples], *results)
-
-
-def _has_several_replicas():
-    strategy = tf.distribute.get_strategy()
-    return tf.distribute.has_strategy() and len(strategy.extended.worker_devices) > 1
 
 
 def cores() -> int:

@@ -27,16 +27,9 @@ _EPSILON = float(np.finfo(np.float64).eps)
 class EuclideanNorm(Structure):
     """``‖A‖_{2→2}``, the largest singular value, with the methods of `InducedNorm`."""
 
-    def advance(self, operator: Operator, v: tf.Tensor) -> tf.Tensor:
-        return gram_step(operator, v)
-
-    def power_step(self, operator: Operator, v: tf.Tensor) -> SingularTriple:
-        return power_step(operator, v)
-
-    def leading_triple(
-        self, operator: Operator, v: tf.Tensor, tolerance: float = 1e-4
-    ) -> SingularTriple:
-        return leading_triple(operator, v, tolerance)
+    advance = staticmethod(gram_step)
+    power_step = staticmethod(power_step)
+    leading_triple = staticmethod(leading_triple)
 
     def of(self, operator: Operator, u: tf.Tensor, v: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Returns ``⟨u, A v⟩`` for unit ``u`` and ``v``: differentiable, never above the norm."""

@@ -211,9 +211,10 @@ class Solver(Configured, abc.ABC):
 
         limit = self.max_iterations
         fields = tf.while_loop(unfinished, body, tuple(first), maximum_iterations=limit)
-        last = State(*map(tf.stop_gradient, fields[:-1]), fields[-1])
+        last = State(*fields)
         x = tf.ensure_shape(tf.reshape(last.best_x, shape), y.shape)
-        return FixedPoint(x, last.iterations, last.best_norm, last.converged)
+        found = x, last.iterations, last.best_norm, last.converged
+        return FixedPoint(*map(tf.stop_gradient, found))
 
     def get_config(self) -> dict[str, Any]:
         return {"tolerance": self.tolerance, "max_iterations": self.max_iterations}
