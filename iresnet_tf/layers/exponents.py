@@ -42,4 +42,3 @@ class Exponent:
 
 
 EUCLIDEAN = Exponent(0.5)
-"""The exponent 2."""

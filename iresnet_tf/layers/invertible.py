@@ -171,15 +171,13 @@ class Invertible(keras.layers.Layer):
         return self.context_shape is not None
 
     def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
-        """Applies ``F``."""
         return self._forward_and_log_det(x, seed=None, context=context)[0]
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Returns the shape of ``F(x)``: that of ``x``, unless the layer changes it."""
         return input_shape
 
     def compute_input_shape(self, output_shape: Sequence) -> tuple:
-        """Returns the shape of ``F⁻¹(y)``: that of ``y``, unless the layer changes it."""
+        """Returns the shape of ``x`` for that of ``y = F(x)``; by default they are equal."""
         return tuple(output_shape)
 
     # Preparation.

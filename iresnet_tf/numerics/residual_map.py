@@ -26,19 +26,14 @@ def transform(
     lipschitz: float | None = None,
     recompute: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns ``x + g(x)`` and ``log |det(I + J_g(x))|`` from one evaluation of ``g``.
+    """Returns ``x + g(x)`` and ``log |det(I + J_g(x))|``, nats, from one evaluation of ``g``.
 
     Args:
         g: the residual branch.
         x: ``[batch, …event]``.
-        estimator: of the log-determinant.
-        seed: stateless seed ``[2]``.
-        lipschitz: the constant that ``g`` is held to, or ``None``.
+        estimator, seed, lipschitz: see `LogDet.__call__`.
         recompute: whether the backward pass evaluates ``g`` again, so that only ``x``, the
             probes and their Neumann sums are stored.
-
-    Returns:
-        ``[batch, …event]`` and ``[batch]``, nats.
 
     Raises:
         ValueError: for ``recompute`` with an opaque map.

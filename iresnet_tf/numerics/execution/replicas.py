@@ -10,11 +10,8 @@ from iresnet_tf.numerics import random
 def placed_seed(seed: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
     """Returns the seed with the place of this replica's examples in the global batch.
 
-    With one replica it returns the seed unchanged.
-
-    Args:
-        seed: stateless seed ``[2]``, equal on all replicas.
-        batch: number of this replica's examples, an int32 scalar.
+    With one replica it returns the seed ``[2]``, which is equal on all replicas, unchanged.
+    ``batch`` is the number of this replica's examples, an int32 scalar.
     """
     context = _replica_context()
     if context is None:

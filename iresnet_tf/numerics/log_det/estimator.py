@@ -18,11 +18,17 @@ Sources: Behrmann et al. 2019 (arXiv:1811.00995), eq. 4 and algorithm 2; Chen et
 
 import abc
 import math
+from typing import TypeAlias
 
 import tensorflow as tf
 
 from iresnet_tf.numerics.configured import Configured
 from iresnet_tf.numerics.maps import Linearization
+
+Lipschitz: TypeAlias = float | tf.Tensor | None
+"""A constant that bounds ``Lip(g)``, or ``None`` if it is not known."""
+
+Tensors: TypeAlias = tuple[tf.Tensor, ...]
 
 
 def truncation_bound(lipschitz: float, terms: int) -> float:
@@ -62,10 +68,7 @@ class LogDet(Configured, abc.ABC):
 
     @abc.abstractmethod
     def __call__(
-        self,
-        linearization: Linearization,
-        seed: tf.Tensor,
-        lipschitz: float | tf.Tensor | None = None,
+        self, linearization: Linearization, seed: tf.Tensor, lipschitz: Lipschitz = None
     ) -> tf.Tensor:
         """Returns the log-determinant of ``I + J`` of each sample.
 
@@ -85,11 +88,8 @@ class LogDet(Configured, abc.ABC):
         """Bounds the bias of the estimate if ``Lip(g) ≤ lipschitz``, in nats per dimension."""
 
     def value_and_residuals(
-        self,
-        linearization: Linearization,
-        seed: tf.Tensor,
-        lipschitz: float | tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        self, linearization: Linearization, seed: tf.Tensor, lipschitz: Lipschitz = None
+    ) -> tuple[tf.Tensor, Tensors]:
         """Returns the estimate, ``[batch]``, nats, and the tensors that `surrogate` needs.
 
         Blocks with ``recompute=True`` call it in the forward pass, and `surrogate` in the backward
@@ -98,10 +98,7 @@ class LogDet(Configured, abc.ABC):
         return self(linearization, seed, lipschitz), (seed,)
 
     def surrogate(
-        self,
-        linearization: Linearization,
-        residuals: tuple[tf.Tensor, ...],
-        lipschitz: float | tf.Tensor | None = None,
+        self, linearization: Linearization, residuals: Tensors, lipschitz: Lipschitz = None
     ) -> tf.Tensor:
         """Returns a number for each sample whose gradient, but not its value, is the estimate's.
 

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.numerics.axes import dimension_of
-from iresnet_tf.numerics.log_det.estimator import LogDet
+from iresnet_tf.numerics.log_det.estimator import Lipschitz, LogDet
 from iresnet_tf.numerics.maps import Linearization
 
 
@@ -17,10 +17,7 @@ class Exact(LogDet):
     """
 
     def __call__(
-        self,
-        linearization: Linearization,
-        seed: tf.Tensor = None,
-        lipschitz: float | tf.Tensor | None = None,
+        self, linearization: Linearization, seed: tf.Tensor = None, lipschitz: Lipschitz = None
     ) -> tf.Tensor:
         jacobian = jacobian_of(linearization)
         return _log_abs_determinant(tf.eye(jacobian.shape[-1], dtype=jacobian.dtype) + jacobian)

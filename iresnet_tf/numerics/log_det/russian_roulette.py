@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from iresnet_tf.numerics import random
+from iresnet_tf.numerics.log_det.estimator import Lipschitz
 from iresnet_tf.numerics.log_det.series import Series
 from iresnet_tf.numerics.maps import Linearization
 
@@ -91,7 +92,7 @@ class RussianRoulette(Series):
         image: tf.Tensor,
         *,
         seed: tf.Tensor,
-        lipschitz: float | tf.Tensor | None,
+        lipschitz: Lipschitz,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         # All parts of the batch share the count.
         count_seed = random.fold_in(random.unplaced(seed), 0)

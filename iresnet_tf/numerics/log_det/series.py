@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.axes import dimension_of
-from iresnet_tf.numerics.log_det.estimator import LogDet
+from iresnet_tf.numerics.log_det.estimator import Lipschitz, LogDet, Tensors
 from iresnet_tf.numerics.maps import Linearization
 
 
@@ -84,7 +84,7 @@ class Series(LogDet):
         image: tf.Tensor,
         *,
         seed: tf.Tensor,
-        lipschitz: float | tf.Tensor | None,
+        lipschitz: Lipschitz,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the series and the Neumann sum of every probe, both without gradient.
 
@@ -102,10 +102,7 @@ class Series(LogDet):
         """
 
     def __call__(
-        self,
-        linearization: Linearization,
-        seed: tf.Tensor,
-        lipschitz: float | tf.Tensor | None = None,
+        self, linearization: Linearization, seed: tf.Tensor, lipschitz: Lipschitz = None
     ) -> tf.Tensor:
         value, (_, neumann), image = self._estimate(linearization, seed, lipschitz)
         surrogate = tf.reduce_sum(inner(neumann, image), 0)
@@ -113,11 +110,8 @@ class Series(LogDet):
         return tf.stop_gradient(value - surrogate) + surrogate
 
     def value_and_residuals(
-        self,
-        linearization: Linearization,
-        seed: tf.Tensor,
-        lipschitz: float | tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        self, linearization: Linearization, seed: tf.Tensor, lipschitz: Lipschitz = None
+    ) -> tuple[tf.Tensor, Tensors]:
         value, residuals, _ = self._estimate(linearization, seed, lipschitz)
         return value, residuals
 
@@ -133,10 +127,7 @@ class Series(LogDet):
         return tf.stop_gradient(value), tuple(map(tf.stop_gradient, (v, weight * neumann))), image
 
     def surrogate(
-        self,
-        linearization: Linearization,
-        residuals: tuple[tf.Tensor, ...],
-        lipschitz: float | tf.Tensor | None = None,
+        self, linearization: Linearization, residuals: Tensors, lipschitz: Lipschitz = None
     ) -> tf.Tensor:
         v, neumann = residuals
         return tf.reduce_sum(inner(neumann, linearization.jvp(v)), 0)

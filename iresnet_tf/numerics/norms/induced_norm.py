@@ -65,14 +65,10 @@ class InducedNorm(Structure):
     def leading_triple(
         self, operator: Operator, v: tf.Tensor, tolerance: float = 1e-4
     ) -> SingularTriple:
-        """Iterates from several starts until no ``σ`` rises; returns the triple of the largest.
+        """Iterates from ``v [1, …]`` and random starts; returns the triple of the largest ``σ``.
 
-        ``σ`` never falls, but it may end in a local maximum: it is an estimate from below.
-
-        Args:
-            operator: ``A``.
-            v: start vector ``[1, …]``; the other starts are pseudo-random.
-            tolerance: accuracy; a ``σ`` that rises by less than a tenth of it has settled.
+        It stops when no ``σ`` rises by a tenth of the relative tolerance.  ``σ`` never falls, but
+        it may end in a local maximum: it is an estimate from below.
         """
         tolerance = tf.constant(tolerance, v.dtype)
         return compiled.call(_leading_triple, operator, v, self, tolerance)

@@ -142,14 +142,8 @@ class Anderson(Solver):
     def _least_squares(self, rows, valid, age, target):
         """Returns ``γ [batch, memory]`` of the least-squares problem; 0 for invalid rows.
 
-        It solves the normal equations of the rows, scaled to unit length, with a ridge of at least
-        the rounding of their products.
-
-        Args:
-            rows: ``[batch, memory, D]``.
-            valid: bool ``[batch, memory]``.
-            age: ``[memory]``, steps since each row was written.
-            target: ``[batch, D]``.
+        It solves the normal equations of the rows ``[batch, memory, D]``, scaled to unit length,
+        with a ridge of at least the rounding of their products, which grows with the rows' age.
         """
         dtype = rows.dtype
         gram = tf.cast(tf.matmul(rows, rows, transpose_b=True), tf.float64)

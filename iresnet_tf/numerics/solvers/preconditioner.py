@@ -42,10 +42,7 @@ def at_origin(
     - ``A`` would be a convolution, and the images are less than three pixels high or wide, or
       ``g`` cannot be evaluated on another grid.
 
-    Args:
-        g: a map that does not vary by sample.
-        event_shape: static shape of a sample.
-        dtype: of a sample.
+    ``g`` must not vary by sample, and samples must have a static shape.
     """
     if event_shape.rank != 3:
         return None

@@ -109,10 +109,7 @@ class Solver(Configured, abc.ABC):
     def initial_memory(self, batch: tf.Tensor, dimension: int, dtype: tf.DType) -> Any:
         """Returns the memory before the first step: a nest of tensors, empty by default.
 
-        Args:
-            batch: number of samples, an int32 scalar.
-            dimension: ``D``.
-            dtype: of the vectors.
+        Vectors are ``[batch, dimension]``, where ``batch`` is an int32 scalar.
         """
         return ()
 
