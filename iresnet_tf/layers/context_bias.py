@@ -1,4 +1,4 @@
-"""The layer by which a context enters a contraction."""
+"""The layer that adds a context to a contraction."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from iresnet_tf.numerics.maps import Map, Shift
 class ContextBias(ContractiveLayer):
     """``x ↦ x + W c``, a bias that depends on the context ``c`` alone.
 
-    Its Jacobian in ``x`` is the identity for every ``W``.  So a `Contraction` that holds it has
-    the same Lipschitz constant in ``x`` for every context, while ``W`` and the network that
-    computes ``c`` are not constrained.
+    Its Jacobian in ``x`` is the identity.  So the Lipschitz constant in ``x`` of a `Contraction`
+    does not depend on the context, and ``W`` and the network that computes ``c`` need no
+    constraint.
 
     Args:
-        features: length of ``c``; a `Contraction` tells it if it is ``None``.
+        features: length of ``c``; ``None`` inside a `Contraction`, which sets it.
         kernel_initializer: of ``W``: see `keras.layers.Dense`.
 
     Shapes: ``x [batch, …, channels]`` and ``c [batch, features]`` (or ``[1, features]``) give
@@ -59,7 +59,6 @@ class ContextBias(ContractiveLayer):
         return Shift(tf.reshape(offset, [-1, *[1] * (self.input_rank - 2), kernel.shape[1]]))
 
     def lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns 1, the constant in ``x``."""
         return 1.0
 
     def get_config(self) -> dict[str, Any]:

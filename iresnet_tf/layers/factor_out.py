@@ -1,4 +1,4 @@
-"""The multi-scale structure, where half of the channels leave early."""
+"""The multi-scale structure, in which half of the channels leave the flow early."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,13 +18,13 @@ from iresnet_tf.numerics import random
 class FactorOut(ToVector):
     """``F(a, b) = (a, R(b))``: the first half of the channels is latent, ``R`` maps the rest.
 
-    ``log_det F = log_det R``. Scales nest: ``R`` may end with another `FactorOut`.
+    ``log_det F = log_det R``.  ``R`` may end with another `FactorOut`, for more scales.
 
     Args:
         rest: invertible layers, data side first, or a `Stack` of them.
 
-    Shapes: ``[batch, …, channels] → [batch, D]``, the first half flattened before ``R``'s
-    latent, flattened.
+    Shapes: ``[batch, …, channels] → [batch, D]``, the flattened first half and then the flattened
+    latent of ``R``.
 
     Raises:
         ValueError: for fewer than two channels, or a rest that is not invertible.
@@ -80,10 +80,8 @@ class FactorOut(ToVector):
 
     def _forward_and_log_det(self, x, *, seed, context):
         early, late = self._split(x)
-        late = self.rest._prepare(late)
-        late, log_det = self.rest._forward_and_log_det(
-            late, seed=random.fold_in(seed, 0), context=context
-        )
+        late, seed = self.rest._prepare(late), random.fold_in(seed, 0)
+        late, log_det = self.rest._forward_and_log_det(late, seed=seed, context=context)
         return self._joined(early, late), log_det
 
     def _block_tolerance(self, tolerance):

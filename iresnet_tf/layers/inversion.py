@@ -1,4 +1,4 @@
-"""What an inverse is asked for, and what it reports."""
+"""Options and results of an inverse."""
 
 import dataclasses
 from typing import NamedTuple
@@ -11,13 +11,13 @@ from iresnet_tf.numerics.axes import event_norm
 
 @dataclasses.dataclass(frozen=True)
 class InverseOptions:
-    """The options of an inverse, as the layers of a stack hand them on.
+    """The options of an inverse, which a stack passes to its layers.
 
     Attributes:
         block_tolerance: root mean square error that each residual block may add to a sample, in
             the units of the layer's input; ``None`` for the tolerance of its solver.
         context: ``[batch, …context_shape]``, for conditional layers.
-        path_steps: number of points on each path, if the batch is made of paths: see
+        path_steps: number of points on each path of a batch of paths: see
             `iresnet_tf.numerics.solvers.paths`.
     """
 
@@ -27,7 +27,7 @@ class InverseOptions:
 
 
 class InverseResult(NamedTuple):
-    """A preimage and how well it is known, for each sample.
+    """A preimage and its accuracy, for each sample.
 
     Attributes:
         x: ``[batch, …event]``.
@@ -35,7 +35,7 @@ class InverseResult(NamedTuple):
         residual: ``[batch]``, ``‖F(x) − y‖₂`` at the returned ``x``.
         converged: bool ``[batch]``, whether the solver met its tolerance.
         error_bound: ``[batch]``, an upper bound on ``‖x − F⁻¹(y)‖₂``, rounding included; ``inf``
-            where the layer is not certified to be a contraction.
+            if a residual branch is not certified to be a contraction.
     """
 
     x: tf.Tensor
@@ -50,7 +50,7 @@ class InverseResult(NamedTuple):
 
         Args:
             x: ``[batch, …event]``.
-            *terms: the summands of ``x``, if it is a sum; each is a few roundings off.
+            *terms: the summands of ``x``, if it is a sum; each is rounded a few times.
         """
         batch = tf.shape(x)[:1]
         epsilon = np.finfo(x.dtype.as_numpy_dtype).eps

@@ -17,7 +17,7 @@ from iresnet_tf.numerics import residual_map, solvers
 from iresnet_tf.numerics.maps import Map
 
 _BLOCKS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-"""Branch → set of the blocks that hold it, so that a shared branch is saved as one."""
+"""Branch → set of its blocks, by which a shared branch is saved as one object."""
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -25,14 +25,14 @@ class ResidualBlock(Invertible):
     """``y = x + g(x)``, invertible if ``Lip(g) < 1``.
 
     Args:
-        g: a `Contraction`, or any Keras layer that maps a sample to a sample of its own shape.
-            Several blocks may share one.  With a conditional ``g(x; c)`` the block is an
-            invertible map of ``x`` for every context ``c``, and certified as such.
+        g: a `Contraction`, or any Keras layer that keeps the shape of a sample.  Several blocks
+            may share one.  With a conditional ``g(x; c)`` the block is a certified invertible
+            map of ``x`` for every context ``c``.
         log_det: estimator of ``log |det(I + J_g)|``; `PowerSeries(terms=10)` by default.
         solver: of the inverse; `Anderson(tolerance=1e-6)` by default.
-        recompute: whether the backward pass evaluates ``g`` again instead of keeping what it
-            needs from the forward pass (gradient checkpointing), which trades memory for one
-            more evaluation.  The gradients are the same; they are of first order.
+        recompute: whether the backward pass evaluates ``g`` again instead of storing its
+            intermediate values (gradient checkpointing), which trades memory for one more
+            evaluation.  The gradients are the same, and of first order only.
 
     Shapes: ``[batch, …event] → [batch, …event]``.
 
@@ -64,11 +64,10 @@ class ResidualBlock(Invertible):
 
     @property
     def log_det(self) -> estimators.LogDet:
-        """The estimator of the log-determinant.
+        """The estimator of the log-determinant; it may be replaced.
 
-        Another one may be assigned between calls of a model's ``fit``, ``evaluate`` and
-        ``predict``.  Inside one of them, for example from a callback, the compiled steps keep
-        the estimator that they were traced with.
+        A replacement during a model's ``fit``, ``evaluate`` or ``predict``, for example in a
+        callback, does not change the steps of that call, which are compiled already.
         """
         return self._log_det
 
@@ -78,7 +77,7 @@ class ResidualBlock(Invertible):
 
     @property
     def solver(self) -> solvers.Solver:
-        """The solver of the inverse; another one may be assigned, as for `log_det`."""
+        """The solver of the inverse; it may be replaced: see `log_det`."""
         return self._solver
 
     @solver.setter
@@ -136,20 +135,14 @@ class ResidualBlock(Invertible):
         """Returns ``x`` with ``x + g(x) = y``, as an `InverseResult`; ``x`` is differentiable.
 
         ``error_bound = (residual + rounding) D^|1/2 − 1/p| / (1 − L)`` with the certified ``L``
-        of the weights as they are now, in the p-norm in which ``g`` contracts (mostly 2);
-        ``inf`` if ``L`` is unknown or not below 1.  The gradient follows from the implicit
-        function theorem.
+        of the current weights, in the p-norm in which ``g`` contracts (mostly 2); ``inf`` if
+        ``L`` is unknown or not below 1.  The gradient follows from the implicit function theorem.
 
         Args:
-            y: ``[batch, …event]``.
+            y, context: see `Invertible.inverse`, also for the errors raised.
             tolerance: largest root mean square of ``x − F⁻¹(y)`` over a sample; by default the
-                solver's own tolerance holds.
-            context: see `forward_and_log_det`.
+                tolerance of the solver applies.
             lipschitz: a bound on ``Lip(g)`` that replaces the certified one.
-
-        Raises:
-            ValueError: see `forward_and_log_det`; or for a tolerance that is not positive.
-            tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
         """
         y = self._prepare_output(y)
         return self._inverse(y, self._inverse_options(y, tolerance, context), lipschitz)
@@ -175,9 +168,9 @@ class ResidualBlock(Invertible):
         """Returns the largest residual that leaves a root mean square error of at most ``error``.
 
         ``‖x − F⁻¹(y)‖_p ≤ ‖r‖_p / (1 − L)`` with ``‖r‖_p ≤ D^{1/p} max |r|``, and the 2-norm is
-        at most ``D^{max(0, 1/2 − 1/p)}`` times the p-norm.  So the error, which is divided by
-        ``√D``, is at most ``D^{max(0, 1/p − 1/2)} max |r| / (1 − L)``.  ``L`` is what the
-        constraints enforce; it counts as 0 if no constant below 1 is known.
+        at most ``D^{max(0, 1/2 − 1/p)}`` times the p-norm.  The root mean square is the 2-norm
+        over ``√D``, so it is at most ``D^{max(0, 1/p − 1/2)} max |r| / (1 − L)``.  ``L`` is the
+        constant that the constraints enforce, or 0 if no constant below 1 is known.
         """
         lipschitz = self._lipschitz_target()
         if error is None or lipschitz is None:
@@ -194,7 +187,7 @@ class ResidualBlock(Invertible):
         return tf.where(gap > 0.0, bound, tf.constant(float("inf"), residual.dtype))
 
     def _norm_ratio(self):
-        """Returns ``D^|1/2 − 1/p|``, the price of the 2-norm of a map that contracts in another."""
+        """Returns ``D^|1/2 − 1/p|``, by which a bound in the 2-norm exceeds one in the p-norm."""
         exponent, dimension = self._reciprocal_exponent(), self._dimension()
         if tf.is_tensor(exponent):
             return dimension ** tf.abs(0.5 - tf.cast(exponent, tf.float64))
@@ -207,15 +200,7 @@ class ResidualBlock(Invertible):
         return float(math.prod(self.event_shape))
 
     def lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns a certified upper bound on ``Lip(g)`` with the weights as they are now.
-
-        Returns:
-            float; inside a `tf.function` a float64 scalar tensor.
-
-        Raises:
-            UnknownLipschitzError: if the constant of ``g`` is not known.
-            ValueError: if ``g`` is not built yet.
-        """
+        """Returns a certified upper bound on ``Lip(g)``: see `Contraction.lipschitz_bound`."""
         return self._branch.lipschitz_bound()
 
     def lipschitz_bound_or_inf(self) -> float | tf.Tensor:
@@ -235,7 +220,7 @@ class ResidualBlock(Invertible):
     def get_config(self) -> dict[str, Any]:
         g = keras.saving.serialize_keras_object(self.g)
         if len(_BLOCKS[self.g]) > 1:
-            # Keras's own mark of a shared object; Keras loses it below the top level.
+            # Keras marks shared objects so, but only at the top level.
             g["shared_object_id"] = id(self.g)
         return {
             **super().get_config(),

@@ -1,4 +1,4 @@
-"""Invertible layers in a row."""
+"""Composition of invertible layers."""
 
 import dataclasses
 import numbers
@@ -58,7 +58,7 @@ class Stack(Invertible):
 
     def _expected_event_ndims(self):
         for part in self.parts:
-            # The ranks after a layer that flattens are those of other samples.
+            # After a layer that flattens, ranks differ from that of the stack's samples.
             if part.event_ndims is not None or isinstance(part, ToVector):
                 return part.event_ndims
         return None
@@ -98,11 +98,10 @@ class Stack(Invertible):
         total = tf.zeros(tf.shape(x)[:1], x.dtype)
         for index, part in enumerate(self.parts):
             x = tf.cast(x, part.compute_dtype)
-            own_context = context if part.is_conditional else None
-            x, log_det = part._forward_and_log_det(
-                x, seed=random.fold_in(seed, index), context=own_context
-            )
-            # Checked where it is returned, so that the message names the layer that caused it.
+            options = {"seed": random.fold_in(seed, index)}
+            options["context"] = context if part.is_conditional else None
+            x, log_det = part._forward_and_log_det(x, **options)
+            # The check comes after each layer, so that the message names the cause.
             x = require_finite(x, f"{part.name} returned NaN or Inf for a finite batch. {REMEDY}")
             total += log_det
         return x, total
@@ -117,24 +116,21 @@ class Stack(Invertible):
     ) -> InverseResult:
         """Returns ``x = F⁻¹(y)`` as an `InverseResult`; ``x`` is differentiable.
 
-        ``iterations`` add up over the layers, ``residual`` is the largest of the layers', and
-        ``converged`` says that every block met its own tolerance.  ``error_bound`` is certified
-        for the whole: the bounds of many blocks multiply, and mostly exceed the error by far.
+        ``iterations`` is the sum over the layers, ``residual`` the largest of the layers', and
+        ``converged`` tells whether every block met its tolerance.  ``error_bound`` is certified
+        for the whole stack: the bounds of many blocks multiply, and mostly exceed the error by far.
 
         Args:
-            y: ``[batch, …latent]``.
+            y, context: see `Invertible.inverse`, also for the errors raised.
             tolerance: largest root mean square of ``x − F⁻¹(y)`` over a sample, in the units of
-                ``x``.  Each block gets an equal share of it; by default each keeps to the
-                tolerance of its solver.
-            context: see `forward_and_log_det`.
+                ``x``, of which each block gets an equal share; by default the tolerance of each
+                block's solver applies.
             path_steps: number of points on each path, if ``y`` is
                 ``[paths · path_steps, …latent]``, one path after the other.  In every block most
                 points then start from their neighbours: see `iresnet_tf.numerics.solvers.paths`.
 
         Raises:
-            ValueError: see `forward_and_log_det`; for a tolerance that is not positive, or if
-                paths of that length do not divide the batch.
-            tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
+            ValueError: also if ``path_steps`` does not divide the batch.
         """
         y = self._prepare_output(y)
         if path_steps is not None and (
@@ -151,22 +147,21 @@ class Stack(Invertible):
         return self._inverse(y, options)
 
     def _block_tolerance(self, tolerance):
-        """Divides the tolerance among the residual blocks.
+        """Divides the tolerance equally among the residual blocks.
 
-        The share is in the units of the data.  On its way to a block it is carried through the
-        preprocessing exactly, by the Lipschitz constants of the inverses (1/n for levels).  Other
-        layers count as 1, which is about what they do and no bound: the product of their bounds
-        would ask for more than float32 can give.
+        The share is in the units of the data.  `_backwards` converts it to those of each block by
+        the Lipschitz constants of the preprocessing's inverses (n for n levels).  Other layers
+        count as 1, a typical value and no bound: the product of their bounds would demand more
+        than float32 can give.
         """
         return None if tolerance is None else tolerance / max(1, len(residual_blocks(self)))
 
     def _backwards(self, options: InverseOptions):
-        """Returns the parts from the latent side on, each with the options of its inverse."""
+        """Returns the parts in reverse order, each with the options of its inverse."""
         steps, tolerance = [], options.block_tolerance
         for part in self.parts:
             context = options.context if part.is_conditional else None
-            own = InverseOptions(tolerance, context, options.path_steps)
-            steps.append((part, own))
+            steps.append((part, InverseOptions(tolerance, context, options.path_steps)))
             if tolerance is not None and isinstance(part, Preprocessing):
                 tolerance = tolerance / part.inverse_lipschitz_bound()
         return reversed(steps)
@@ -198,7 +193,6 @@ class Stack(Invertible):
         return self.parts[-1]._last_latent_shape() if self.parts else self.event_shape
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns the product of the layers' bounds."""
         product = tf.ones([], tf.float64)
         for part in self.parts:
             product *= tf.cast(part.inverse_lipschitz_bound(), tf.float64)

@@ -8,8 +8,7 @@ from typing_extensions import Self
 class Configured:
     """Base of objects that are compared, hashed, shown and serialised by `get_config`.
 
-    Equal objects share compiled functions, so a subclass with options of its own returns all of
-    them from `get_config`.
+    Equal objects share compiled functions, so `get_config` must return all options of a subclass.
     """
 
     def get_config(self) -> dict[str, Any]:
@@ -18,7 +17,6 @@ class Configured:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Returns the object with that configuration."""
         return cls(**config)
 
     def __eq__(self, other):

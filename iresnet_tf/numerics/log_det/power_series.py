@@ -16,8 +16,8 @@ from iresnet_tf.numerics.maps import Linearization
 class PowerSeries(Series):
     """``log |det(I + J)| ≈ Σ_{k=1}^{n} (−1)^{k+1}/k · vᵀ Jᵏ v``, averaged over probes ``v``.
 
-    The truncation makes it biased: for real eigenvalues an odd number of terms overstates the
-    log-determinant, so read it together with its `truncation_bound`.
+    Truncation biases it: for real eigenvalues an odd number of terms overstates the
+    log-determinant.  See `truncation_bound`.
 
     Args:
         terms: ``n ≥ 1``, the number of terms, each of which takes one Jacobian product; or
@@ -27,16 +27,16 @@ class PowerSeries(Series):
         distribution: ``"rademacher"``, ``"gaussian"``, or an array of probes
             ``[probes, …event]`` that is used for every sample.  An array is weighted by
             ``D / Σ‖v‖²``, so the rows of an identity give the exact trace.
-        truncation: with ``terms="auto"``, the largest bias of a block that is accepted, in nats
-            for each of its dimensions.
+        truncation: with ``terms="auto"``, the largest accepted bias of a block, in nats per
+            dimension.
         series_dtype: ``"bfloat16"`` takes the products of the series in that dtype and sums
-            them in the dtype of the values.  It is quicker where the machine multiplies it
+            them in the dtype of the values.  It is quicker on machines that multiply bfloat16
             faster, and rounds each term by about 2⁻⁸.
 
     Raises:
         ValueError: if ``terms`` or ``probes`` is no positive integer, the distribution is
-            unknown, or ``truncation`` is not positive; in a call, for automatic terms where
-            ``g`` is not held below 1.
+            unknown, or ``truncation`` is not positive; in a call, for automatic terms if ``g``
+            is not held below 1.
 
     Source: Behrmann et al. 2019 (arXiv:1811.00995), algorithm 2.
     """
@@ -69,12 +69,11 @@ class PowerSeries(Series):
         seed: tf.Tensor,
         lipschitz: float | tf.Tensor | None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        del seed
         terms = self.number_of_terms(lipschitz)
         return self.weighted_sums(linearization, v, image, terms=terms)
 
     def number_of_terms(self, lipschitz: float | None) -> int:
-        """Returns ``n`` for a ``g`` that is held to that constant.
+        """Returns ``n`` for a ``g`` that is held to the constant ``lipschitz``.
 
         Raises:
             ValueError: for automatic terms, if the constant is unknown or not below 1.
