@@ -128,7 +128,11 @@ def _moments(flow, x):
     for start in range(0, len(x), _CHUNK):
         here = slice(start, start + _CHUNK)
         for block, inputs in block_inputs(flow, x[here]):
-            jacobian = jacobian_of(as_contractive(block.g).bind().linearize(inputs)).numpy().astype(np.float64)
+            jacobian = (
+                jacobian_of(as_contractive(block.g).bind().linearize(inputs))
+                .numpy()
+                .astype(np.float64)
+            )
             exact[here] += np.linalg.slogdet(np.eye(jacobian.shape[-1]) + jacobian)[1]
             series, power = np.zeros_like(jacobian), -np.eye(jacobian.shape[-1])
             for k in range(1, max(TERMS) + 1):

@@ -130,7 +130,7 @@ class Logit(Preprocessing):
         del context
         width = 1.0 - 2.0 * self.alpha
         p = tf.sigmoid(y)
-        return (p - self.alpha) / width, p / width
+        return (p - self.alpha) / width, p / width, self.alpha / width
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         """Returns ``1 / (4 (1 − 2α))``."""
