@@ -14,13 +14,12 @@ import click
 import keras
 import measuring
 
-from iresnet_tf.analysis.evaluation import negative_log_likelihoods
+from iresnet_tf.analysis.likelihood import negative_log_likelihoods
 from iresnet_tf.models import bits_per_dim
 from iresnet_tf.numerics import log_det
-from iresnet_tf.training import presets
+from iresnet_tf.training import open_source, presets
 from iresnet_tf.training.assembly import build_model, build_optimizer, compile_options
 from iresnet_tf.training.averaging import averaged_weights
-from iresnet_tf.training.train import open_source
 
 
 class Curve(keras.callbacks.Callback):
@@ -33,7 +32,9 @@ class Curve(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         now = time.process_time()
         with averaged_weights(self.model):
-            nats = negative_log_likelihoods(self.model, self.x, log_det.Exact(), self.passes)
+            nats = negative_log_likelihoods(
+                self.model, self.x, estimator=log_det.Exact(), passes=self.passes
+            )
         row = {"steps": int(self.model.optimizer.iterations.numpy())}
         row["CPU s"] = now - self.evaluating
         row["bits/dim"] = float(bits_per_dim(nats.mean(), self.model.dimension))
@@ -52,12 +53,12 @@ def main(preset, overrides, passes, out):
     measuring.set_threads(1)
     source = open_source(preset)
     keras.utils.set_random_seed(0)
-    model = build_model(preset, source, 0)
+    model = build_model(preset, source, seed=0)
     model.compile(build_optimizer(preset), **compile_options(preset))
-    model.initialize(source.initial_examples(0))
-    curve = Curve(source.examples("test", preset.evaluation_examples)[0], passes)
+    model.initialize(source.initial_examples(seed=0))
+    curve = Curve(source.examples("test", preset.evaluation_examples).x, passes)
     model.fit(
-        source.stream(preset.batch_size, 0),
+        source.stream(preset.batch_size, seed=0),
         epochs=preset.epochs,
         steps_per_epoch=preset.steps_per_epoch,
         verbose=0,

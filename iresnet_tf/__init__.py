@@ -5,20 +5,22 @@
 One network that classifies, estimates densities and generates.
 """
 
-from iresnet_tf import bijectors, layers, models
+from iresnet_tf import analysis, bijectors, data, layers, models, training
 from iresnet_tf.numerics import log_det, solvers
-from iresnet_tf.training import callbacks, presets
-from iresnet_tf.training.pretrained import load
+from iresnet_tf.training import callbacks, load, presets
 from iresnet_tf.version import __version__
 
 __all__ = [
     "__version__",
+    "analysis",
     "bijectors",
     "callbacks",
+    "data",
     "layers",
     "load",
     "log_det",
     "models",
     "presets",
     "solvers",
+    "training",
 ]

@@ -18,7 +18,8 @@ import sys
 
 import click
 
-from iresnet_tf.training.run_folder import RunFolder, write_json
+from iresnet_tf.files import write_json
+from iresnet_tf.training import RunFolder
 
 
 @click.command()

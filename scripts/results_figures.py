@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from iresnet_tf.models import bits_per_dim
-from iresnet_tf.training.run_folder import RunFolder
-from iresnet_tf.training.train import open_source
+from iresnet_tf.training import RunFolder, open_source
 
 IMAGES = pathlib.Path(__file__).parents[1] / "docs" / "pages" / "images"
 CURVES = {
@@ -72,7 +71,7 @@ def hybrid_curves(run):
 def hybrid(run, data_dir):
     """Shows test digits with their class and likelihood, and samples of every class."""
     model = run.load_model()
-    source = open_source(run.read_config()["preset"], data_dir)
+    source = open_source(run.read_config()["preset"], data_dir=data_dir)
     x, y = source.examples("test", 20)
     outputs = model.predict(model.dequantized(x, 0), verbose=0)
     classes = outputs["logits"].argmax(1)

@@ -13,10 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import iresnet_tf as irn
-from iresnet_tf.analysis.certificate import certify
-from iresnet_tf.analysis.log_det_study import log_det_study
 from iresnet_tf.data import densities
-from iresnet_tf.training.train import train
 
 runs = pathlib.Path(tempfile.mkdtemp())
 
@@ -33,7 +30,7 @@ estimators = {
 }
 for name, overrides in estimators.items():
     preset = irn.presets.get("toy-8gaussians", [*small, *overrides])
-    result = train(preset.with_length(steps=100), runs / name, seed=0)
+    result = irn.training.train(preset.with_length(steps=100), runs / name, seed=0)
     trained = json.loads((runs / name / "history.jsonl").read_text().splitlines()[-1])
     figure = result["nll"]
     print(
@@ -54,27 +51,27 @@ sorted(path.name for path in (runs / "exact").iterdir())
 
 # %%
 model = irn.load(runs / "exact")
-certificate = certify(model)
-for block in certificate["blocks"]:
-    print(f"Lip(g) ≤ {block['lipschitz_bound']:.4f}", block["certified"])
-assert certificate["certified"]
+certificate = irn.analysis.certify(model)
+for block in certificate.blocks:
+    print(f"Lip(g) ≤ {block.lipschitz_bound:.4f}", block.certified)
+assert certificate.certified
 
 # %% [markdown]
 # The study computes bias and noise of the power series on test points in closed form: it draws no
 # probes.
 
 # %%
-_, numbers = log_det_study(model, densities.test_set("8gaussians", 64))
-rows = [row for row in numbers["estimates"] if row["probes"] == 1]
-terms = [row["terms"] for row in rows]
+study = irn.analysis.study_log_det(model, densities.test_set("8gaussians", 64))
+errors = [error for error in study.estimates if error.probes == 1]
+terms = [error.terms for error in errors]
 figure, axes = plt.subplots(figsize=(4.5, 3), layout="constrained")
-axes.semilogy(terms, [max(abs(row["bias"]), 1e-8) for row in rows], "o-", label="|bias|")
-axes.semilogy(terms, [row["truncation_bound"] for row in rows], "--", label="certified bound")
-axes.semilogy(terms, [row["noise"] for row in rows], ":", label="noise of one probe")
+axes.semilogy(terms, [max(abs(error.bias), 1e-8) for error in errors], "o-", label="|bias|")
+axes.semilogy(terms, [error.truncation_bound for error in errors], "--", label="certified bound")
+axes.semilogy(terms, [error.noise for error in errors], ":", label="noise of one probe")
 axes.set(xlabel="terms", ylabel="nats a dimension")
 axes.legend(fontsize=8)
 plt.show()
-assert all(row["max_abs_bias"] <= row["truncation_bound"] for row in rows)
+assert all(error.max_abs_bias <= error.truncation_bound for error in errors)
 
 # %% [markdown]
 # The inverse comes with a certified bound on its error.

@@ -1,19 +1,23 @@
-"""What the residual blocks of a flow receive."""
+"""The inputs of the residual blocks of a flow."""
 
-from iresnet_tf.layers import FactorOut, ResidualBlock
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from iresnet_tf.layers import FactorOut, Invertible, ResidualBlock
 
 
-def block_inputs(layer, x):
-    """Every residual block of an invertible layer in order, with the batch that reaches it.
+def block_inputs(layer: Invertible, x: tf.Tensor) -> Iterator[tuple[ResidualBlock, tf.Tensor]]:
+    """Yields every residual block of an invertible layer in order, with the batch it receives.
 
     Args:
         layer: a built invertible layer.
-        x: ``[batch, …event]``, what the layer receives.
+        x: ``[batch, …event]``, the input of the layer.
 
-    Yields:
-        `ResidualBlock` and ``[batch, …event of the block]``.
+    Raises:
+        ValueError: for a conditional layer, because no context is given.
     """
-    layer._condition(None, x)  # refuses a conditional layer, which says what it lacks
+    layer._condition(None, x)
     if isinstance(layer, ResidualBlock):
         yield layer, x
     elif isinstance(layer, FactorOut):

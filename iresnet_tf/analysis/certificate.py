@@ -1,37 +1,72 @@
-"""The certificate: every layer's operator norm beside its coefficient."""
+"""The certificate: the operator norm of every layer, and the Lipschitz constant of every block."""
 
-import math
+import dataclasses
 
+from iresnet_tf.analysis.results import Result
 from iresnet_tf.layers import residual_blocks, spectral_layers
+from iresnet_tf.models import FlowModel
 
 
-def certify(model):
-    """Certified norms of all spectral layers and Lipschitz constants of all blocks.
+@dataclasses.dataclass(frozen=True)
+class LayerCertificate(Result):
+    """The certified norm of a spectral layer.
 
-    The figures hold for the weights as they are: upper bounds, decided by a
-    Cholesky factor where it is affordable, else by the torus of frequencies.
+    Attributes:
+        name: name of the layer.
+        norm_bound: upper bound on its operator norm.
+        coeff: its coefficient, ``None`` for a layer without a constraint.
+    """
+
+    name: str
+    norm_bound: float
+    coeff: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockCertificate(Result):
+    """The certified Lipschitz constant of a residual block.
+
+    Attributes:
+        name: name of the block.
+        lipschitz_bound: upper bound on ``Lip(g)``; infinite if there is none.
+        certified: whether the bound is below 1.
+        layers: the spectral layers of the block.
+    """
+
+    name: str
+    lipschitz_bound: float
+    certified: bool
+    layers: tuple[LayerCertificate, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Certificate(Result):
+    """Whether a model is certified as invertible.
+
+    Attributes:
+        certified: whether every block is certified.
+        blocks: the residual blocks, from the data to the latent side.
+    """
+
+    certified: bool
+    blocks: tuple[BlockCertificate, ...]
+
+
+def certify(model: FlowModel) -> Certificate:
+    """Certifies the norms of all spectral layers and the Lipschitz constants of all blocks.
+
+    The bounds hold for the weights as they are.  A Cholesky factor proves them if it is
+    affordable, else the torus of frequencies does.
 
     Args:
-        model: a model with a ``flow``.
-
-    Returns:
-        dict: ``certified`` (every block below 1) and ``blocks``, each with its
-        ``name``, ``lipschitz_bound`` (``None`` where not certified), ``certified``
-        and ``layers`` (``name``, ``norm_bound``, ``coeff``).
+        model: a built model of `iresnet_tf.models`.
     """
     blocks = []
-    for part in residual_blocks(model.flow):
-        bound = part.lipschitz_bound_or_inf()
-        layers = [
-            {"name": layer.name, "norm_bound": layer.lipschitz_bound(), "coeff": layer.coeff}
-            for layer in spectral_layers(part)
-        ]
-        blocks.append(
-            {
-                "name": part.name,
-                "lipschitz_bound": bound if math.isfinite(bound) else None,
-                "certified": bound < 1.0,
-                "layers": layers,
-            }
+    for block in residual_blocks(model.flow):
+        bound = block.lipschitz_bound_or_inf()
+        layers = tuple(
+            LayerCertificate(layer.name, layer.lipschitz_bound(), layer.coeff)
+            for layer in spectral_layers(block)
         )
-    return {"certified": all(block["certified"] for block in blocks), "blocks": blocks}
+        blocks.append(BlockCertificate(block.name, bound, bound < 1.0, layers))
+    return Certificate(all(block.certified for block in blocks), tuple(blocks))

@@ -1,243 +1,180 @@
-"""What a trained model is worth, every number with its error."""
+"""The evaluation of a trained model: likelihood, accuracy, reconstruction, Lipschitz constants."""
 
-import contextlib
+import dataclasses
 import math
-import warnings
+from typing import Any
 
 import numpy as np
 import scipy.special
 import tensorflow as tf
 
-from iresnet_tf.layers import refresh, residual_blocks
-from iresnet_tf.models import DensityModel, bits_per_dim
-from iresnet_tf.numerics import log_det as estimators
-from iresnet_tf.numerics import random
-
-EXACT_DIMENSION = 256
-"""Up to this dimension evaluation takes the exact log-determinant."""
-
-TARGET_BOUND = 0.005
-"""Bits a dimension that the truncation may cost at most in dimensions above that."""
-
-_MAX_TERMS = 1000
-
-UNCERTIFIED_TERMS = 50
-"""Terms where nothing bounds the truncation, so that no number of them is safe."""
+from iresnet_tf.analysis.likelihood import Likelihood, likelihood
+from iresnet_tf.analysis.results import Result
+from iresnet_tf.layers import refresh
+from iresnet_tf.models import FlowModel
+from iresnet_tf.numerics import log_det
 
 
-def evaluate(model, x, y=None, estimator=None, passes=None, batch_size=128, seed=0):
-    """What the model says of test data, the reconstruction and the certificate.
+@dataclasses.dataclass(frozen=True)
+class Classification(Result):
+    """Details of the accuracy on test data.
+
+    Attributes:
+        standard_error: binomial standard error of the accuracy.
+        cross_entropy: mean cross-entropy, nats.
+        examples: number of examples.
+    """
+
+    standard_error: float
+    cross_entropy: float
+    examples: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconstruction(Result):
+    """How well the inverse restores a batch, in the units of the data: levels for images.
+
+    Attributes:
+        max_abs_error: ``max |F⁻¹(F(x)) − x|``; not finite if the inverse diverged.
+        iterations: evaluations of ``g`` in all blocks, of the worst sample.
+        converged: whether every block met its tolerance for every sample.
+        error_bound: bound on the 2-norm of the error of the inverse at the computed latent point,
+            carried through every layer, of the worst sample; infinite if it is not certified.
+    """
+
+    max_abs_error: float
+    iterations: int
+    converged: bool
+    error_bound: float
+
+
+@dataclasses.dataclass(frozen=True)
+class LipschitzConstants(Result):
+    """Certified bounds on ``Lip(g)``; infinite for a block without a bound.
+
+    Attributes:
+        certified_max: the largest of all blocks.
+        per_block: the bound of every block, by its name.
+    """
+
+    certified_max: float
+    per_block: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation(Result):
+    """What was measured of a model on test data; ``None`` for what the model does not have.
+
+    Attributes:
+        bits_per_dim: the likelihood of discrete data, bits/dim.
+        nll: the likelihood of continuous data, nats.
+        accuracy: fraction of the examples that are classified correctly.
+        classification: details of the accuracy.
+        reconstruction: how well the inverse restores the first batch.
+        lipschitz: certified Lipschitz constants of the blocks.
+    """
+
+    bits_per_dim: Likelihood | None
+    nll: Likelihood | None
+    accuracy: float | None
+    classification: Classification | None
+    reconstruction: Reconstruction
+    lipschitz: LipschitzConstants
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns plain data for JSON, without the parts that the model does not have."""
+        return {name: value for name, value in super().as_dict().items() if value is not None}
+
+
+def evaluate(
+    model: FlowModel,
+    x: np.ndarray,
+    y: np.ndarray | None = None,
+    *,
+    estimator: log_det.LogDet | None = None,
+    passes: int | None = None,
+    batch_size: int = 128,
+    seed: int = 0,
+) -> Evaluation:
+    """Evaluates a model on test data.
 
     Args:
-        model: a built model of `iresnet_tf.models`.
-        x: test data ``[n, …event]``; levels where the data are discrete.
+        model: a built model of `iresnet_tf.models`; its spectral vectors are refined first.
+        x: test data ``[n, …event]``; levels if the data are discrete.
         y: classes ``[n]``, for a model that classifies.
-        estimator, passes: see `likelihood`.
-        batch_size: examples evaluated at once.
-        seed: of noise and probes.
-
-    Returns:
-        dict with what `likelihood` and `classification` give, where the model has the one
-        or the other, and ``reconstruction`` and ``lipschitz``.
+        estimator: see `iresnet_tf.analysis.likelihood.likelihood`.
+        passes: see `iresnet_tf.analysis.likelihood.likelihood`.
+        batch_size: number of examples evaluated at once.
+        seed: seed of noise and probes.
 
     Raises:
         ValueError: if a model that classifies gets no classes.
     """
     refresh(model)
-    lipschitz = model.lipschitz_bounds()
-    result = {}
-    if isinstance(model, DensityModel):
-        result.update(likelihood(model, x, estimator, passes, batch_size, seed))
-    if hasattr(model, "head"):
-        result.update(classification(model, x, y, batch_size, seed))
-    result["reconstruction"] = reconstruction(model, x[:batch_size], seed)
-    result["lipschitz"] = {
-        "certified_max": _finite(max(lipschitz.values(), default=0.0)),
-        "per_block": {name: _finite(each) for name, each in lipschitz.items()},
-    }
-    return result
+    bounds = model.lipschitz_bounds()
+    measured: dict[str, Any] = dict.fromkeys(("bits_per_dim", "nll", "accuracy", "classification"))
+    if model.has_density:
+        unit = "nll" if model.dequantize is None else "bits_per_dim"
+        measured[unit] = likelihood(
+            model, x, estimator=estimator, passes=passes, batch_size=batch_size, seed=seed
+        )
+    if model.classes is not None:
+        measured["accuracy"], measured["classification"] = classification(
+            model, x, y, batch_size=batch_size, seed=seed
+        )
+    return Evaluation(
+        **measured,
+        reconstruction=reconstruction(model, x[:batch_size], seed=seed),
+        lipschitz=LipschitzConstants(max(bounds.values(), default=0.0), bounds),
+    )
 
 
-def likelihood(model, x, estimator=None, passes=None, batch_size=128, seed=0):
-    """The likelihood of test data with its errors.
+def classification(
+    model: FlowModel,
+    x: np.ndarray,
+    y: np.ndarray | None,
+    *,
+    batch_size: int = 128,
+    seed: int = 0,
+) -> tuple[float, Classification]:
+    """Measures the accuracy on test data and its details.
 
-    Each of the ``passes`` draws its own dequantisation noise and probes.
-    ``standard_error`` is what they leave uncertain in the mean, ``sampling_error``
-    what the finite test set does, ``truncation_bound`` the most by which a cut
-    series can be off: `truncation_bound`, with certified ``L``.
-
-    Args:
-        model: a built `DensityModel`.
-        x: test data ``[n, …event]``; levels where the model dequantises.
-        estimator: of the log-determinant; by default `Exact` up to 256 dimensions,
-            else the shortest series whose bound is below 0.005 bits a dimension.
-        passes: repetitions; 5 where anything is random, else 1.
-        batch_size: examples evaluated at once.
-        seed: of noise and probes.
-
-    Returns:
-        dict with ``bits_per_dim`` (discrete data) or ``nll`` (nats), each
-        ``{mean, standard_error, sampling_error, truncation_bound, estimator, …}``.
-    """
-    estimator = choose_estimator(model) if estimator is None else estimator
-    discrete = model.dequantize is not None
-    random = discrete or not isinstance(estimator, estimators.Exact)
-    passes = passes or (5 if random else 1)
-    nats = negative_log_likelihoods(model, x, estimator, passes, batch_size, seed)
-    unit = (1.0 / (model.dimension * math.log(2.0))) if discrete else 1.0
-    bound = truncation_bound(block_constants(model.flow), estimator)
-    figure = {
-        "mean": float(nats.mean()) * unit,
-        "standard_error": _scaled(_standard_error(nats.mean(axis=1)) if random else 0.0, unit),
-        "sampling_error": _scaled(_standard_error(nats.mean(axis=0)), unit),
-        "truncation_bound": _finite(bound * unit),
-        "estimator": repr(estimator),
-        "passes": passes,
-        "examples": len(x),
-    }
-    return {"bits_per_dim" if discrete else "nll": figure}
-
-
-def classification(model, x, y, batch_size=128, seed=0):
-    """Accuracy on test data, with its binomial standard error, and the cross-entropy in nats.
-
-    Levels get their noise first, where the model dequantises: as in training, and as no level
-    itself, at the edge of its interval, would be.
+    If the model dequantises, the levels get their noise first, as in training.  A bare level is
+    at the edge of its interval, where training has not seen it.
 
     Raises:
         ValueError: if there are no classes ``y``.
     """
     if y is None:
-        raise ValueError("A model that classifies is evaluated with the classes of its examples.")
+        raise ValueError(
+            f"{model.name} classifies, so its evaluation needs the classes of the examples: "
+            "evaluate(model, x, y)."
+        )
     points = model.dequantized(x, seed)
     outputs = model.predict(points, batch_size=batch_size, verbose=0)
     logits = np.asarray(outputs["logits"] if isinstance(outputs, dict) else outputs, np.float64)
     log_p = logits - scipy.special.logsumexp(logits, axis=1, keepdims=True)
-    right = float(np.mean(logits.argmax(1) == y))
-    return {
-        "accuracy": right,
-        "classification": {
-            "standard_error": math.sqrt(right * (1.0 - right) / len(y)),
-            "cross_entropy": float(-log_p[np.arange(len(y)), y].mean()),
-            "examples": len(y),
-        },
-    }
-
-
-def block_constants(flow):
-    """``(D_block, L)`` of every residual block, ``L`` certified or ``inf``."""
-    blocks = residual_blocks(flow)
-    return [(math.prod(block.event_shape), block.lipschitz_bound_or_inf()) for block in blocks]
-
-
-def truncation_bound(constants, estimator):
-    """``Σ_blocks −D_block (ln(1 − L) + Σ_{k≤n} Lᵏ/k)``, nats a sample: see `block_constants`."""
-    return math.fsum(size * estimator.truncation_bound(bound) for size, bound in constants)
-
-
-def choose_estimator(model):
-    """`Exact`, or the shortest `PowerSeries` that keeps the bound at 0.005 bits a dimension.
-
-    Where a block is not certified a contraction, no number of terms is known to do: it warns
-    and takes `UNCERTIFIED_TERMS`, whose truncation bound is then ``None``.
-
-    Raises:
-        ValueError: if the series would need more than a thousand terms.
-    """
-    if model.dimension <= EXACT_DIMENSION:
-        return estimators.Exact()
-    lipschitz = model.lipschitz_bounds()
-    worst = max(lipschitz, key=lipschitz.get, default=None)
-    if worst is not None and lipschitz[worst] >= 1.0:
-        warnings.warn(
-            f"Block {worst} is not certified a contraction (bound {lipschitz[worst]:.4g}), so no "
-            f"number of terms bounds the truncation; it is estimated with {UNCERTIFIED_TERMS}.",
-            stacklevel=2,
-        )
-        return estimators.PowerSeries(UNCERTIFIED_TERMS)
-    constants = block_constants(model.flow)
-    for terms in range(1, _MAX_TERMS + 1):
-        series = estimators.PowerSeries(terms)
-        if bits_per_dim(truncation_bound(constants, series), model.dimension) <= TARGET_BOUND:
-            return series
-    raise ValueError(
-        f"More than {_MAX_TERMS} terms would be needed for a truncation bound of {TARGET_BOUND} "
-        f"bits/dim: the largest certified Lipschitz constant is {lipschitz[worst]:.6g}."
+    accuracy = float(np.mean(logits.argmax(1) == y))
+    return accuracy, Classification(
+        standard_error=math.sqrt(accuracy * (1.0 - accuracy) / len(y)),
+        cross_entropy=float(-log_p[np.arange(len(y)), y].mean()),
+        examples=len(y),
     )
 
 
-@contextlib.contextmanager
-def estimator_replaced(flow, estimator):
-    """Every residual block of the flow estimates with ``estimator`` inside the block."""
-    blocks = residual_blocks(flow)
-    before = [block.log_det for block in blocks]
-    try:
-        for block in blocks:
-            block.log_det = estimator
-        yield
-    finally:
-        for block, own in zip(blocks, before):
-            block.log_det = own
-
-
-def negative_log_likelihoods(model, x, estimator=None, passes=1, batch_size=128, seed=0):
-    """``−log p(x + u)`` of every example in every pass, ``[passes, n]``, nats, float64.
+def reconstruction(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> Reconstruction:
+    """Measures ``max |F⁻¹(F(x)) − x|`` over a batch.
 
     Args:
-        model, x, estimator, batch_size, seed: see `likelihood`.
-        passes: repetitions, each with its own noise ``u`` and probes.
-    """
-    estimator = choose_estimator(model) if estimator is None else estimator
-    with estimator_replaced(model.flow, estimator):
-
-        @tf.function(autograph=False, reduce_retracing=True)
-        def log_prob(batch, pass_seed):
-            noisy = model.dequantized(batch, random.fold_in(pass_seed, 0))
-            return model.log_prob(noisy, seed=random.fold_in(pass_seed, 1))
-
-        rows = []
-        for number in range(passes):
-            pass_seed = random.fold_in(random.as_seed(seed), number)
-            parts = [
-                log_prob(
-                    tf.constant(x[start : start + batch_size], model.compute_dtype),
-                    random.fold_in(pass_seed, start),
-                )
-                for start in range(0, len(x), batch_size)
-            ]
-            rows.append(-np.concatenate([part.numpy() for part in parts]))
-    return np.stack(rows).astype(np.float64)
-
-
-def reconstruction(model, x, seed=0):
-    """``max |F⁻¹(F(x)) − x|`` over a batch, in the units of the data: levels, for images.
-
-    Returns:
-        dict: ``max_abs_error``, ``iterations`` (evaluations of ``g``, all blocks,
-        worst sample), ``converged``, and ``error_bound`` (2-norm, worst sample,
-        of the inverse at the latent point as it was computed, carried through every
-        layer).  ``None`` stands for what is not finite, or not certified.
+        model: a built model of `iresnet_tf.models`.
+        x: data ``[n, …event]``; levels if the data are discrete.
+        seed: seed of the dequantisation noise.
     """
     x = model.dequantized(x, seed)
-    result = model.flow.inverse(model.encode(x))
-    bound = float(tf.reduce_max(result.error_bound))
-    return {
-        "max_abs_error": _finite(float(tf.reduce_max(tf.abs(result.x - x)))),
-        "iterations": int(tf.reduce_max(result.iterations)),
-        "converged": bool(tf.reduce_all(result.converged)),
-        "error_bound": _finite(bound),
-    }
-
-
-def _standard_error(values):
-    """Of the mean of independent values; ``None`` for a single one, which does not tell."""
-    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
-
-
-def _scaled(error, unit):
-    return None if error is None else error * unit
-
-
-def _finite(bound):
-    """JSON has no infinity: ``None`` where nothing is certified."""
-    return bound if math.isfinite(bound) else None
+    inverse = model.flow.inverse(model.encode(x))
+    return Reconstruction(
+        max_abs_error=float(tf.reduce_max(tf.abs(inverse.x - x))),
+        iterations=int(tf.reduce_max(inverse.iterations)),
+        converged=bool(tf.reduce_all(inverse.converged)),
+        error_bound=float(tf.reduce_max(inverse.error_bound)),
+    )

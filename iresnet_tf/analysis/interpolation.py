@@ -1,34 +1,65 @@
 """Paths between data points in latent space."""
 
+import dataclasses
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.analysis import plots
+from iresnet_tf.analysis.results import NOT_IN_JSON, Result
+from iresnet_tf.models import FlowModel
 from iresnet_tf.numerics import random
 
-_AT_ONCE = 128
-"""Points decoded in one batch, unless a path alone has more."""
+_BATCH = 128
+"""Number of points that are decoded at once, unless a single path has more."""
 
 
-def interpolate(model, first, second, steps=9, seed=0, spherical=False, levels=None):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Interpolation(Result):
+    """Paths between data points.
+
+    Attributes:
+        steps: number of points on each path, with both ends.
+        pairs: number of paths.
+        spherical: whether the paths are arcs in latent space, not straight lines.
+        max_abs_error: largest difference between an end of a path and its data point, in the
+            units of the data.
+        points: the paths in data space, ``[pairs, steps, …event]``; levels for discrete data.
+        levels: number of levels of images, ``None`` for points of the plane.
+    """
+
+    steps: int
+    pairs: int
+    spherical: bool
+    max_abs_error: float
+    points: np.ndarray = dataclasses.field(metadata=NOT_IN_JSON)
+    levels: int | None = dataclasses.field(metadata=NOT_IN_JSON)
+
+
+def interpolate(
+    model: FlowModel,
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    steps: int = 9,
+    spherical: bool = False,
+    levels: int | None = None,
+    seed: int = 0,
+) -> Interpolation:
     """``F⁻¹(w(1 − t) F(a) + w(t) F(b))`` for ``t`` from 0 to 1.
 
-    Straight, ``w(t) = t``; spherical, ``w(t) = sin(tΩ) / sin Ω`` with ``Ω`` the angle of the
-    latents at the origin, so the path keeps the distance from it that normal latents have.
+    Straight paths have ``w(t) = t``.  Spherical paths have ``w(t) = sin(tΩ) / sin Ω``, where ``Ω``
+    is the angle between the latents at the origin.  Their points keep the distance from the
+    origin that latents of a normal prior have.
 
     Args:
-        model: a built model with a ``flow``.
-        first, second: data ``[pairs, …event]``, images or points of the plane; levels where
-            they are discrete.
-        steps: points on each path, its ends included.
-        seed: of the noise.
-        spherical: whether the paths are arcs instead of straight.
-        levels: number of levels of images; by default the model's own, or as many as the
-            data show.
-
-    Returns:
-        `matplotlib.figure.Figure`, a path a row; dict with ``steps``, ``pairs``,
-        ``spherical`` and the ends' ``max_abs_error`` against the data, in their units.
+        model: a built model of `iresnet_tf.models`.
+        first: data ``[pairs, …event]``, images or points of the plane; levels if discrete.
+        second: data of equal shape, the other ends.
+        steps: number of points on each path, with both ends.
+        spherical: whether the paths are arcs instead of straight lines.
+        levels: number of levels of images; by default that of the model, or of the data.
+        seed: seed of the dequantisation noise.
 
     Raises:
         ValueError: for fewer than two steps, data of two shapes, or data that are neither
@@ -42,7 +73,8 @@ def interpolate(model, first, second, steps=9, seed=0, spherical=False, levels=N
             "A path has at least two steps, between data of one shape; received "
             f"{steps} steps, {first.shape} and {second.shape}."
         )
-    if first.ndim != 4 and first.shape[1:] != (2,):
+    is_image = first.ndim == 4
+    if not is_image and first.shape[1:] != (2,):
         raise ValueError(
             "Paths are drawn between images [pairs, height, width, channels] or points of the "
             f"plane [pairs, 2]; received data of shape {first.shape}."
@@ -53,28 +85,26 @@ def interpolate(model, first, second, steps=9, seed=0, spherical=False, levels=N
     start, end = (model.encode(x) for x in ends)
     weight = _arc(start, end) if spherical else (lambda t: t)
     path = [weight(1.0 - t) * start + weight(t) * end for t in np.linspace(0.0, 1.0, steps)]
-    latent, several = tf.stack(path, 1), max(1, _AT_ONCE // steps)
+    latent, paths = tf.stack(path, 1), max(1, _BATCH // steps)
     points = np.concatenate(
-        [model.decode_paths(latent[i : i + several]) for i in range(0, len(first), several)]
+        [model.decode_paths(latent[i : i + paths]) for i in range(0, len(first), paths)]
     )
     error = max(np.abs(points[:, i] - x).max() for i, x in zip((0, -1), ends))
-    if points.ndim == 3:
-        figure = plots.paths(points)
-    else:
-        flat = model.to_levels(points.reshape(-1, *points.shape[2:]))
-        if model.dequantize is not None:
-            levels = model.dequantize.levels if levels is None else levels
-        elif levels is None:
-            levels = 1 + max(1, int(np.ceil(max(first.max(), second.max()))))
-        kind = "arcs" if spherical else "straight lines"
-        title = f"data at both ends, between them {kind} in latent space"
-        figure = plots.image_grid(flat, levels, steps, title)
-    numbers = {"steps": steps, "pairs": len(first), "spherical": spherical}
-    return figure, {**numbers, "max_abs_error": float(error)}
+    if is_image and levels is None:
+        brightest = int(np.ceil(max(first.max(), second.max())))
+        levels = 1 + max(1, brightest) if model.dequantize is None else model.dequantize.levels
+    return Interpolation(
+        steps=steps,
+        pairs=len(first),
+        spherical=spherical,
+        max_abs_error=float(error),
+        points=np.asarray(model.to_levels(points)),
+        levels=levels if is_image else None,
+    )
 
 
-def _arc(start, end):
-    """``t ↦ sin(tΩ) / sin Ω``, one for each pair; ``t`` where the latents are parallel."""
+def _arc(start: tf.Tensor, end: tf.Tensor) -> Callable[[float], tf.Tensor]:
+    """``t ↦ sin(tΩ) / sin Ω`` for each pair of latents, and ``t`` for parallel latents."""
     axes = list(range(1, start.shape.rank))
 
     def inner(a, b):

@@ -1,14 +1,15 @@
-"""The error of the inverse by iterations, with the constraint and without."""
+"""The error of the inverse by the number of iterations, with the constraint and without."""
 
-import math
+import dataclasses
 
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.analysis import plots
 from iresnet_tf.analysis.block_inputs import block_inputs
-from iresnet_tf.analysis.clones import copied
+from iresnet_tf.analysis.copies import copied
+from iresnet_tf.analysis.results import Result
 from iresnet_tf.layers import InverseOptions, residual_blocks, spectral_layers
+from iresnet_tf.models import FlowModel
 from iresnet_tf.numerics import solvers
 
 ITERATIONS = (1, 2, 3, 5, 8, 12, 20, 30, 50)
@@ -20,82 +21,133 @@ _TOLERANCE = 1e-12
 _SOLVERS = {"Picard": solvers.Picard, "Anderson": solvers.Anderson}
 
 
-def inverse_study(model, x, seed=0):
-    """``‖F⁻¹(F(x)) − x‖₂`` by evaluations of g a block, for several coefficients.
+@dataclasses.dataclass(frozen=True)
+class FlowCurve(Result):
+    """The error of the inverse of a flow.
 
-    The trained flow with Picard and with Anderson steps; copies of it whose every layer is
-    scaled to a norm of exactly c, for c below 1 and for 2, where nothing guarantees an
-    inverse (one may exist all the same: the norms of a block's layers bound its slope, they
-    do not give it); and of the trained flow the block of the largest certified constant L,
-    with the bound ``(residual + rounding) / (1 − L)`` on its error.
+    Attributes:
+        name: the network and the solver.
+        error: ``‖F⁻¹(F(x)) − x‖₂`` for each number of iterations, the median over the samples, in
+            the units of the data; not finite if the inverse diverged.
+    """
+
+    name: str
+    error: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockCurve(Result):
+    """The error of the inverse of a block, with its bound.
+
+    Attributes:
+        name: name of the solver.
+        error: largest 2-norm of the error over the samples, for each number of iterations, in the
+            units of the input of the block.
+        error_bound: largest bound ``(residual + rounding) / (1 − L)`` over the samples.
+    """
+
+    name: str
+    error: tuple[float, ...]
+    error_bound: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockInverse(Result):
+    """The inverse of the block with the largest certified Lipschitz constant.
+
+    Attributes:
+        name: name of the block.
+        lipschitz_bound: the certified constant ``L``.
+        curves: the error with each solver.
+    """
+
+    name: str
+    lipschitz_bound: float
+    curves: tuple[BlockCurve, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class InverseStudy(Result):
+    """The error of the inverse by the number of iterations.
+
+    Attributes:
+        iterations: numbers of evaluations of ``g`` in each block.
+        curves: the error of the whole flow, for several networks.
+        block: the error of one block; ``None`` for a flow without a certified block.
+    """
+
+    iterations: tuple[int, ...]
+    curves: tuple[FlowCurve, ...]
+    block: BlockInverse | None
+
+
+def study_inverse(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> InverseStudy:
+    """Measures ``‖F⁻¹(F(x)) − x‖₂`` by evaluations of ``g`` per block, for several coefficients.
+
+    It studies
+
+    - the trained flow, with Picard and with Anderson steps;
+    - copies of it in which every layer is scaled to a norm of exactly c, with Picard steps: for c
+      below 1, and for 2, where nothing guarantees an inverse.  An inverse may still exist,
+      because the norms of the layers of a block only bound its slope;
+    - the block of the trained flow with the largest certified constant L, with the bound
+      ``(residual + rounding) / (1 − L)`` on its error.
 
     Args:
-        model: a built model with a ``flow``.
-        x: data ``[n, …event]``; levels where they are discrete.
-        seed: of the noise.
-
-    Returns:
-        `matplotlib.figure.Figure`; dict with ``iterations``; ``curves``, each with its
-        ``name`` and the median ``error`` over the samples, in the units of the data; and
-        ``block``: its ``name``, ``lipschitz_bound`` and ``curves``, each with its ``name``
-        and the largest ``error`` and ``error_bound`` over the samples, in the units of the
-        block's input.  ``None`` stands for what is not finite; ``block`` is ``None`` for a
-        flow without a certified one.
+        model: a built model of `iresnet_tf.models`.
+        x: data ``[n, …event]``; levels if they are discrete.
+        seed: seed of the dequantisation noise.
 
     Source: Behrmann et al. 2019 (arXiv:1811.00995), figure 1 and §3.2.
     """
     x = model.dequantized(x, seed)
     flow = copied(model.flow)
     curves = [
-        {"name": f"trained, {name}", "error": _errors(flow, x, solver)}
+        FlowCurve(f"trained, {name}", _median_errors(flow, x, solver))
         for name, solver in _SOLVERS.items()
     ]
-    block = _block_study(flow, x)
+    block = _study_block(flow, x)
     for norm in (*COEFFICIENTS, UNCONSTRAINED):
         for layer in spectral_layers(flow):
-            # Far above the coefficient, so that the constraint scales it to just that.
+            # The norm is far above the coefficient, so the constraint scales it to exactly that.
             layer.kernel.assign(layer.kernel * (1e3 / layer.spectral_norm()))
             layer.coeff = norm
         name = f"c = {norm}" if norm < 1.0 else f"no constraint (norm {norm:g})"
-        curves.append({"name": name, "error": _errors(flow, x, solvers.Picard)})
-    numbers = {"iterations": ITERATIONS, "curves": curves, "block": block}
-    return plots.convergence(**numbers), numbers
+        curves.append(FlowCurve(name, _median_errors(flow, x, solvers.Picard)))
+    return InverseStudy(ITERATIONS, tuple(curves), block)
 
 
-def _errors(flow, x, solver):
+def _median_errors(flow, x, solver):
     y = flow(x)
     errors = []
     for iterations in ITERATIONS:
         for block in residual_blocks(flow):
             block.solver = solver(_TOLERANCE, iterations)
-        # Not `inverse`, which refuses a divergence that is to be shown.
-        errors.append(_finite(np.median(_distances(flow._inverse_point(y, InverseOptions()), x))))
-    return errors
+        # `inverse` raises for a divergence, which is to be shown here.
+        restored = flow._inverse_point(y, InverseOptions())
+        errors.append(float(np.median(_distances(restored, x))))
+    return tuple(errors)
 
 
-def _block_study(flow, x):
-    certified = [(each.lipschitz_bound_or_inf(), each, b) for each, b in block_inputs(flow, x)]
-    certified = [each for each in certified if each[0] < 1.0]
+def _study_block(flow, x):
+    bounds = [(block.lipschitz_bound_or_inf(), block, b) for block, b in block_inputs(flow, x)]
+    certified = [bound for bound in bounds if bound[0] < 1.0]
     if not certified:
         return None
-    lipschitz, block, x = max(certified, key=lambda each: each[0])
+    lipschitz, block, x = max(certified, key=lambda bound: bound[0])
     y, curves = block(x), []
     for name, solver in _SOLVERS.items():
-        errors, bounds = [], []
+        errors, error_bounds = [], []
         for iterations in ITERATIONS:
             block.solver = solver(_TOLERANCE, iterations)
-            found = block.inverse(y, lipschitz=lipschitz)
-            errors.append(_finite(_distances(found.x, x).max()))
-            bounds.append(_finite(tf.reduce_max(found.error_bound)))
-        curves.append({"name": name, "error": errors, "error_bound": bounds})
-    return {"name": block.name, "lipschitz_bound": lipschitz, "curves": curves}
+            inverse = block.inverse(y, lipschitz=lipschitz)
+            errors.append(float(_distances(inverse.x, x).max()))
+            error_bounds.append(float(tf.reduce_max(inverse.error_bound)))
+        curves.append(BlockCurve(name, tuple(errors), tuple(error_bounds)))
+    return BlockInverse(block.name, lipschitz, tuple(curves))
 
 
-def _distances(found, x):
-    """``‖found − x‖₂`` of each sample, ``[n]``."""
-    difference = found.numpy().astype(np.float64) - x.numpy()
+def _distances(restored, x):
+    """Returns ``‖restored − x‖₂`` of each sample, ``[n]``."""
+    difference = restored.numpy().astype(np.float64) - x.numpy()
     return np.linalg.norm(difference.reshape(len(difference), -1), axis=1)
-
-
-def _finite(value):
-    return float(value) if math.isfinite(value) else None

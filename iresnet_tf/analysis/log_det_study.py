@@ -1,18 +1,19 @@
-"""Estimated against exact log-determinants, by terms and probes."""
+"""The error of estimated log-determinants, by the number of terms and of probes."""
 
+import dataclasses
 import math
 
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.analysis import plots
 from iresnet_tf.analysis.block_inputs import block_inputs
-from iresnet_tf.analysis.clones import copied
-from iresnet_tf.analysis.evaluation import EXACT_DIMENSION, block_constants, truncation_bound
+from iresnet_tf.analysis.copies import copied
+from iresnet_tf.analysis.likelihood import EXACT_DIMENSION, block_constants, truncation_bound
+from iresnet_tf.analysis.results import Result
 from iresnet_tf.layers import InjectivePadding, residual_blocks
 from iresnet_tf.layers.contractive import as_contractive
-from iresnet_tf.numerics import log_det as estimators
-from iresnet_tf.numerics import random
+from iresnet_tf.models import FlowModel
+from iresnet_tf.numerics import log_det, random
 from iresnet_tf.numerics.log_det.exact import jacobian_of
 
 TERMS = (1, 2, 3, 5, 10, 20)
@@ -22,36 +23,76 @@ CROP = 8
 _CHUNK = 32
 
 
-def log_det_study(model, x, seed=0):
-    """Bias and noise of the power series on data, with the truncation bound.
+@dataclasses.dataclass(frozen=True)
+class SeriesError(Result):
+    """The error of a power series, nats per dimension unless it says otherwise.
 
-    For Rademacher probes both are known without drawing any.  With the truncated series
+    Attributes:
+        terms: number of terms.
+        probes: number of probes.
+        bias: mean bias over the examples.
+        bias_bits_per_dim: the mean bias in bits/dim.
+        max_abs_bias: largest absolute bias of one example.
+        noise: standard deviation of one estimate for one example.
+        truncation_bound: bound on the absolute bias; infinite if a block is not certified.
+    """
+
+    terms: int
+    probes: int
+    bias: float
+    bias_bits_per_dim: float
+    max_abs_bias: float
+    noise: float
+    truncation_bound: float
+
+
+@dataclasses.dataclass(frozen=True)
+class LogDetStudy(Result):
+    """Bias and noise of the power series on data.
+
+    Attributes:
+        dimension: number of elements of a sample of the flow that was studied.
+        examples: number of examples.
+        cropped: whether the flow was studied on crops of the images.
+        blocks: number of blocks studied.
+        blocks_left_out: number of blocks that were not.
+        unit: the unit of the errors.
+        log_det: exact log-determinant of the blocks studied, mean over the examples.
+        estimates: the error for each number of terms and of probes.
+    """
+
+    dimension: int
+    examples: int
+    cropped: bool
+    blocks: int
+    blocks_left_out: int
+    unit: str
+    log_det: float
+    estimates: tuple[SeriesError, ...]
+
+
+def study_log_det(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> LogDetStudy:
+    """Computes bias and noise of the power series on data, and the truncation bound.
+
+    For Rademacher probes, both are known without drawing any.  With the truncated series
     ``M = Σ_{k≤n} (−1)^{k+1}/k Jᵏ`` of a block and its symmetric part ``S``,
 
         bias = tr M − log |det(I + J)|,   variance = 2 (‖S‖² − Σ Sᵢᵢ²) / probes,
 
-    and blocks, whose probes are independent, add up.
+    and the values of the blocks add up, because their probes are independent.
 
-    A flow of at most 256 dimensions is studied as it is; a larger one of images on crops of
-    8×8 from the middle, where the Jacobian is affordable: the same kernels on the smaller
-    grid, normalised for it.  Dense blocks at the end, which know one grid alone, are left out.
+    A flow of at most 256 dimensions is studied as it is.  A larger flow of images is studied on
+    crops of 8×8 pixels from the middle, where the Jacobian is affordable: with equal kernels on
+    the smaller grid, normalised for it.  Dense blocks at its end work on one grid only and are
+    left out.
 
     Args:
-        model: a built model with a ``flow`` that has a log-determinant.
-        x: data ``[n, …event]``; levels where they are discrete.
-        seed: of the dequantisation noise.
-
-    Returns:
-        `matplotlib.figure.Figure`; dict with ``dimension``, ``examples``, ``cropped``,
-        ``blocks`` studied and ``blocks_left_out``, ``unit`` (nats a dimension), ``log_det``
-        (exact, of the blocks studied, mean over the examples) and ``estimates``: for each
-        number of terms and probes the ``bias`` (mean over the examples) and
-        ``bias_bits_per_dim``, the largest bias of one example (``max_abs_bias``), the standard
-        deviation ``noise`` of one estimate of one example, and the ``truncation_bound``,
-        ``None`` where no block is certified a contraction.
+        model: a built model whose flow has a log-determinant.
+        x: data ``[n, …event]``; levels if they are discrete.
+        seed: seed of the dequantisation noise.
 
     Raises:
-        ValueError: for a flow without a log-determinant, or too large and not to be cropped.
+        ValueError: for a flow without a log-determinant, or too large and not of images.
 
     Sources: Behrmann et al. 2019 (arXiv:1811.00995), figure on the bias of the estimator;
     Avron and Toledo 2011 (doi:10.1145/1944345.1944349), lemma 1, for the variance.
@@ -71,43 +112,41 @@ def log_det_study(model, x, seed=0):
     dimension = math.prod(flow.event_shape)
     exact, traces, variances = _moments(flow, x)
     constants = block_constants(flow)
-    blocks = len(constants)
-    rows = []
+    errors = []
     for terms, trace, variance in zip(TERMS, traces, variances):
         bias = (trace - exact) / dimension
-        bound = truncation_bound(constants, estimators.PowerSeries(terms)) / dimension
-        for number in PROBES:
-            rows.append(
-                {
-                    "terms": terms,
-                    "probes": number,
-                    "bias": float(bias.mean()),
-                    "bias_bits_per_dim": float(bias.mean()) / math.log(2.0),
-                    "max_abs_bias": float(np.abs(bias).max()),
-                    "noise": math.sqrt(variance.mean() / number) / dimension,
-                    "truncation_bound": bound if math.isfinite(bound) else None,
-                }
+        bound = truncation_bound(constants, log_det.PowerSeries(terms)) / dimension
+        for probes in PROBES:
+            errors.append(
+                SeriesError(
+                    terms=terms,
+                    probes=probes,
+                    bias=float(bias.mean()),
+                    bias_bits_per_dim=float(bias.mean()) / math.log(2.0),
+                    max_abs_bias=float(np.abs(bias).max()),
+                    noise=math.sqrt(variance.mean() / probes) / dimension,
+                    truncation_bound=bound,
+                )
             )
-    numbers = {
-        "dimension": dimension,
-        "examples": len(x),
-        "cropped": cropped,
-        "blocks": blocks,
-        "blocks_left_out": len(residual_blocks(model.flow)) - blocks,
-        "unit": "nats a dimension",
-        "log_det": float(exact.mean()) / dimension,
-        "estimates": rows,
-    }
-    return plots.estimates(rows), numbers
+    return LogDetStudy(
+        dimension=dimension,
+        examples=len(x),
+        cropped=cropped,
+        blocks=len(constants),
+        blocks_left_out=len(residual_blocks(model.flow)) - len(constants),
+        unit="nats a dimension",
+        log_det=float(exact.mean()) / dimension,
+        estimates=tuple(errors),
+    )
 
 
 def _on_crops(flow, x):
     shape = flow.event_shape
     if len(shape) != 3 or min(shape[:2]) < CROP:
         raise ValueError(
-            f"The study takes whole Jacobians: of up to {EXACT_DIMENSION} dimensions, or of "
-            f"{CROP}×{CROP} crops of images. This flow maps samples of shape {tuple(shape)} and "
-            "cannot be moved to crops, because only convolutions can."
+            f"The study computes whole Jacobians: of flows of up to {EXACT_DIMENSION} dimensions, "
+            f"or on {CROP}×{CROP} crops of images. This flow maps samples of shape {tuple(shape)} "
+            "and cannot be moved to crops, because only convolutions can."
         )
     top, left = ((size - CROP) // 2 for size in shape[:2])
     x = x[:, top : top + CROP, left : left + CROP]
@@ -119,20 +158,18 @@ def _contains(layer, kind):
 
 
 def _moments(flow, x):
-    """Exact log-determinants ``[n]``, and for each of `TERMS` mean and variance of one probe.
+    """Returns sums over the blocks, float64.
 
-    Sums over the blocks, float64.
+    They are the exact log-determinants ``[n]``, and mean and variance of one probe for each of
+    `TERMS`, ``[terms, n]``.
     """
     exact = np.zeros(len(x))
     traces, variances = np.zeros((2, len(TERMS), len(x)))
     for start in range(0, len(x), _CHUNK):
         here = slice(start, start + _CHUNK)
         for block, inputs in block_inputs(flow, x[here]):
-            jacobian = (
-                jacobian_of(as_contractive(block.g).bind().linearize(inputs))
-                .numpy()
-                .astype(np.float64)
-            )
+            linearization = as_contractive(block.g).bind().linearize(inputs)
+            jacobian = jacobian_of(linearization).numpy().astype(np.float64)
             exact[here] += np.linalg.slogdet(np.eye(jacobian.shape[-1]) + jacobian)[1]
             series, power = np.zeros_like(jacobian), -np.eye(jacobian.shape[-1])
             for k in range(1, max(TERMS) + 1):
@@ -146,7 +183,7 @@ def _moments(flow, x):
 
 
 def _variance(matrices):
-    """Of ``vᵀ M v`` for one Rademacher probe ``v``, ``[batch]``."""
+    """Returns the variance of ``vᵀ M v`` for one Rademacher probe ``v``, ``[batch]``."""
     symmetric = 0.5 * (matrices + matrices.swapaxes(1, 2))
     squares = np.square(symmetric)
     return 2.0 * (squares.sum((1, 2)) - np.trace(squares, axis1=1, axis2=2))

@@ -1,1 +1,20 @@
-"""Data: 2-D densities, the embedded digits, images of TensorFlow Datasets, tables, outliers."""
+"""Data sources: 2-D densities, digits, images of TensorFlow Datasets, tables, and outliers."""
+
+from iresnet_tf.data import densities, digits, images, tables
+from iresnet_tf.data.outliers import draw_outliers
+from iresnet_tf.data.source import ArraySource, Examples, Source
+from iresnet_tf.data.sources import get, names, register
+
+__all__ = [
+    "ArraySource",
+    "Examples",
+    "Source",
+    "densities",
+    "digits",
+    "draw_outliers",
+    "get",
+    "images",
+    "names",
+    "register",
+    "tables",
+]

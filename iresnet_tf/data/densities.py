@@ -1,20 +1,19 @@
 """The two-dimensional densities of FFJORD and Residual Flows, drawn with explicit seeds.
 
-``x ~ p(x)``, x in R^2, for ten standard shapes (``NAMES``). ``line`` and ``cos`` are degenerate:
-their points lie on a curve, they have no density on the plane, and the negative log-likelihood of
-a model fitted to them has no lower bound.
+``x ~ p(x)``, ``x ∈ ℝ²``, for ten standard shapes (`NAMES`).  ``line`` and ``cos`` are degenerate:
+their points lie on a curve, so they have no density on the plane, and the negative log-likelihood
+of a model fitted to them has no lower bound.
 
-Every draw is a function of its seed alone. ``sample``, the batches of ``stream`` and ``test_set``
-take their random numbers from disjoint families of seeds, so training never sees a test point.
+Every draw is a function of its seed alone.  `sample`, the batches of `stream` and `test_set` take
+their random numbers from disjoint families of seeds, so training never sees a test point.
 
-Source: the toy data of FFJORD (Grathwohl et al., 2019; repository ``rtqichen/ffjord``), which
-Residual Flows (Chen et al., 2019; ``rtqichen/residual-flows``) uses as well; moons, circles and
-the swiss roll are scikit-learn's, pinwheel is after Johnson et al. (2016). There, points evenly
-spaced on a curve begin at its start and classes get a fixed number of points; here both begin at
-random, so that any number of points will do and the law of a point does not depend on it.
+Source: the toy data of FFJORD (Grathwohl et al. 2019; repository ``rtqichen/ffjord``), which
+Residual Flows (Chen et al. 2019; ``rtqichen/residual-flows``) also uses.  Moons, circles and the
+swiss roll are those of scikit-learn, the pinwheel is after Johnson et al. 2016.  In these sources,
+points that are evenly spaced on a curve begin at its start, and classes get a fixed number of
+points.  Here both begin at random, so that any number of points is allowed and the distribution
+of a point does not depend on it.
 """
-
-from __future__ import annotations
 
 import functools
 import math
@@ -24,40 +23,41 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-_SAMPLE, _STREAM, _TEST = range(3)  # the first word of a seed: what the points are drawn for
+# The first word of a seed says for which purpose the points are drawn.
+_SAMPLE, _STREAM, _TEST = range(3)
 
 
-def sample(name: str, count: int, seed: int) -> np.ndarray:
-    """``count`` points of the named density, a function of ``(name, count, seed)``.
+def sample(name: str, count: int, *, seed: int) -> np.ndarray:
+    """Draws ``count`` points of the named density, a function of ``(name, count, seed)``.
 
     Args:
-        name: one of ``NAMES``; ``line`` and ``cos`` are degenerate (no density).
+        name: one of `NAMES`; ``line`` and ``cos`` are degenerate (no density).
         count: number of points, at least 1.
-        seed: any integer >= 0.
+        seed: an integer of at least 0.
 
     Returns:
         ``[count, 2]`` float32.
 
     Raises:
-        ValueError: unknown name, ``count < 1`` or ``seed < 0``.
+        ValueError: for an unknown name, ``count < 1`` or ``seed < 0``.
     """
     return _draw(_density(name), _at_least(1, "count", count), seed, _SAMPLE)
 
 
-def stream(name: str, batch_size: int, seed: int, skip: int = 0) -> tf.data.Dataset:
-    """An endless data set whose batch k is a function of ``(name, batch_size, seed, k)``.
+def stream(name: str, batch_size: int, *, seed: int, skip: int = 0) -> tf.data.Dataset:
+    """Returns an endless data set; batch ``k`` depends only on name, batch size, seed and ``k``.
 
     Args:
-        name: one of ``NAMES``; ``line`` and ``cos`` are degenerate (no density).
-        batch_size: points a batch, at least 1.
-        seed: any integer >= 0.
-        skip: index of the first batch, so that a run resumed at step s passes ``skip=s``.
+        name: one of `NAMES`; ``line`` and ``cos`` are degenerate (no density).
+        batch_size: number of points in a batch, at least 1.
+        seed: an integer of at least 0.
+        skip: index of the first batch: a run resumed at step ``s`` passes ``skip=s``.
 
     Returns:
         Dataset of ``[batch_size, 2]`` float32, prefetched.
 
     Raises:
-        ValueError: unknown name, ``batch_size < 1``, ``seed < 0`` or ``skip < 0``.
+        ValueError: for an unknown name, ``batch_size < 1``, ``seed < 0`` or ``skip < 0``.
     """
     density = _density(name)
     batch_size = _at_least(1, "batch_size", batch_size)
@@ -74,34 +74,36 @@ def stream(name: str, batch_size: int, seed: int, skip: int = 0) -> tf.data.Data
 
 
 def test_set(name: str, count: int = 10_000) -> np.ndarray:
-    """The fixed test points of the named density: no seed of ``sample`` or ``stream`` gives them.
+    """Returns the fixed test points of the named density.
+
+    No seed of `sample` or `stream` gives these points.
 
     Args:
-        name: one of ``NAMES``; ``line`` and ``cos`` are degenerate (no density).
+        name: one of `NAMES`; ``line`` and ``cos`` are degenerate (no density).
         count: number of points, at least 1.
 
     Returns:
-        ``[count, 2]`` float32, the same at every call.
+        ``[count, 2]`` float32, equal in every call.
 
     Raises:
-        ValueError: unknown name or ``count < 1``.
+        ValueError: for an unknown name or ``count < 1``.
     """
     return _draw(_density(name), _at_least(1, "count", count), 0, _TEST)
 
 
-# pytest: a function of the library, not a test
+# For pytest: this function is no test.
 test_set.__test__ = False  # type: ignore[attr-defined]
 
 
 def entropy(name: str) -> float | None:
-    """``H = -∫ p(x) ln p(x) dx`` in nats, the smallest NLL any model can reach; None if unknown.
+    """``H = −∫ p(x) ln p(x) dx`` in nats, the smallest NLL that a model can reach.
 
-    Exact for ``checkerboard``: uniform on 8 squares of area 4, so ``H = ln 32``. For
-    ``8gaussians`` the integral is computed numerically, to far better than 1e-6. None for the
-    others; ``line`` and ``cos`` have no entropy, as they have no density.
+    It is exact for ``checkerboard``, which is uniform on 8 squares of area 4: ``H = ln 32``.  For
+    ``8gaussians`` the integral is computed numerically, to far better than 1e-6.  It is ``None``
+    for the others; ``line`` and ``cos`` have no entropy, because they have no density.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: for an unknown name.
     """
     _density(name)
     known = _ENTROPIES.get(name)
@@ -109,7 +111,7 @@ def entropy(name: str) -> float | None:
 
 
 def _draw(density: Callable, count: int, seed: int, *key: int) -> np.ndarray:
-    """Points drawn from the generator that belongs to ``(seed, key)``, as float32."""
+    """Draws float32 points from the generator that belongs to ``(seed, key)``."""
     sequence = np.random.SeedSequence(_at_least(0, "seed", seed), spawn_key=key)
     return density(count, np.random.default_rng(sequence)).astype(np.float32)
 
@@ -123,22 +125,25 @@ def _density(name: str) -> Callable:
 def _at_least(smallest: int, argument: str, value: int) -> int:
     value = operator.index(value)
     if value < smallest:
-        raise ValueError(f"{argument} must be at least {smallest}, got {value}.")
+        raise ValueError(f"{argument} must be at least {smallest}; received {value}.")
     return value
 
 
 def _classes(number: int, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Labels 0..number-1 in turn from a random start: the shares differ by at most one point."""
+    """Returns labels 0, …, number − 1 in turn, from a random start.
+
+    The numbers of points of two labels differ by at most one.
+    """
     return (np.arange(count) + generator.integers(number)) % number
 
 
 def _curves(
     number: int, count: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A curve's label and a place in [0, 1) on it for each point, ``[count]`` both, unshuffled.
+    """Returns for each point the label of a curve and a place on it in [0, 1), ``[count]`` each.
 
-    The places on a curve are evenly spaced from a random start, which makes every single point
-    uniform on its curve whatever the number of points.
+    The places on a curve are evenly spaced from a random start, so every single point is uniform
+    on its curve for any number of points.  The points are not shuffled.
     """
     label = _classes(number, count, generator)
     rank = np.arange(count) // number
@@ -146,7 +151,7 @@ def _curves(
 
 
 def _noisy(points: np.ndarray, stddev: float, generator: np.random.Generator) -> np.ndarray:
-    """The points in random order, each with its own Gaussian noise."""
+    """Returns the points in random order, with independent Gaussian noise."""
     return generator.permutation(points) + stddev * generator.standard_normal(points.shape)
 
 
@@ -155,21 +160,21 @@ def _polar(radius: np.ndarray, angle: np.ndarray) -> np.ndarray:
 
 
 def _swissroll(count: int, generator: np.random.Generator) -> np.ndarray:
-    """``((t cos t, t sin t) + noise) / 5``, t uniform on [1.5 pi, 4.5 pi], noise 1."""
+    """``((t cos t, t sin t) + noise) / 5``, t uniform on [1.5 π, 4.5 π], noise 1."""
     angle = 1.5 * math.pi * (1.0 + 2.0 * generator.random(count))
     return (_polar(angle, angle) + generator.standard_normal((count, 2))) / 5.0
 
 
 def _circles(count: int, generator: np.random.Generator) -> np.ndarray:
-    """Circles of radius 1/2 and 1 with noise 0.08, all times 3."""
+    """Circles of radius 1/2 and 1 with noise 0.08, multiplied by 3."""
     label, place = _curves(2, count, generator)
     return 3.0 * _noisy(_polar(0.5 * (label + 1.0), 2.0 * math.pi * place), 0.08, generator)
 
 
 def _moons(count: int, generator: np.random.Generator) -> np.ndarray:
-    """Half-circles ``(cos t, sin t)`` and ``(1 - cos t, 1/2 - sin t)``, t in [0, pi], noise 0.1.
+    """Half-circles ``(cos t, sin t)`` and ``(1 − cos t, 1/2 − sin t)``, t in [0, π], noise 0.1.
 
-    All times 2, then moved by (-1, -0.2).
+    They are multiplied by 2, then moved by (−1, −0.2).
     """
     label, place = _curves(2, count, generator)
     arc = _polar(np.ones(count), math.pi * place)
@@ -177,7 +182,7 @@ def _moons(count: int, generator: np.random.Generator) -> np.ndarray:
     return 2.0 * _noisy(arc, 0.1, generator) + (-1.0, -0.2)
 
 
-_GAUSSIANS_SCALE = 1.414  # the definition's own rounding of sqrt(2)
+_GAUSSIANS_SCALE = 1.414  # √2 as the definition rounds it
 _GAUSSIANS_STDDEV = 0.5 / _GAUSSIANS_SCALE
 
 
@@ -186,16 +191,16 @@ def _gaussian_centres() -> np.ndarray:
 
 
 def _eight_gaussians(count: int, generator: np.random.Generator) -> np.ndarray:
-    """Eight centres on a circle of radius 4, noise 0.5, all divided by 1.414."""
+    """Eight centres on a circle of radius 4, noise 0.5, divided by 1.414."""
     centres = _gaussian_centres()[generator.integers(8, size=count)]
     return centres + _GAUSSIANS_STDDEV * generator.standard_normal((count, 2))
 
 
 def _pinwheel(count: int, generator: np.random.Generator) -> np.ndarray:
-    """Five arms ``2 f R(a)``, ``a = 2 pi class / 5 + exp(f_0) / 4``.
+    """Five arms ``2 f R(a)``, ``a = 2π class / 5 + exp(f₀) / 4``.
 
     The row f is normal with mean (1, 0) and standard deviations (0.3, 0.1); R(a) is the matrix
-    ``[[cos a, -sin a], [sin a, cos a]]``.
+    ``[[cos a, −sin a], [sin a, cos a]]``.
     """
     features = generator.standard_normal((count, 2)) * (0.3, 0.1) + (1.0, 0.0)
     labels = generator.permutation(_classes(5, count, generator))
@@ -206,7 +211,7 @@ def _pinwheel(count: int, generator: np.random.Generator) -> np.ndarray:
 
 
 def _two_spirals(count: int, generator: np.random.Generator) -> np.ndarray:
-    """``±(-n cos n + U/2, n sin n + U'/2) / 3`` plus noise 0.1, ``n = 3 pi sqrt(U'')``."""
+    """``±(−n cos n + U/2, n sin n + U'/2) / 3`` plus noise 0.1, ``n = 3π √U''``."""
     angle = np.sqrt(generator.random(count)) * (540.0 * 2.0 * math.pi / 360.0)
     arm = angle[:, np.newaxis] * np.stack([-np.cos(angle), np.sin(angle)], axis=-1)
     arm += 0.5 * generator.random((count, 2))
@@ -215,40 +220,40 @@ def _two_spirals(count: int, generator: np.random.Generator) -> np.ndarray:
 
 
 def _checkerboard(count: int, generator: np.random.Generator) -> np.ndarray:
-    """Uniform on the 8 squares of side 2 in [-4, 4]² whose column and row are both even or odd."""
+    """Uniform on the 8 squares of side 2 in [−4, 4]² whose column and row are both even or odd."""
     column = 4.0 * generator.random(count) - 2.0
     row = generator.random(count) - 2.0 * generator.integers(2, size=count)
     return 2.0 * np.stack([column, row + np.floor(column) % 2.0], axis=-1)
 
 
 def _rings(count: int, generator: np.random.Generator) -> np.ndarray:
-    """Circles of radius 1/4, 1/2, 3/4 and 1, times 3, then noise 0.08."""
+    """Circles of radius 1/4, 1/2, 3/4 and 1, multiplied by 3, plus noise 0.08."""
     label, place = _curves(4, count, generator)
     return _noisy(0.75 * _polar(label + 1.0, 2.0 * math.pi * place), 0.08, generator)
 
 
 def _line(count: int, generator: np.random.Generator) -> np.ndarray:
-    """``y = x``, x uniform on [-2.5, 2.5]: degenerate, no density on the plane."""
+    """``y = x``, x uniform on [−2.5, 2.5]: degenerate, no density on the plane."""
     x = 5.0 * generator.random(count) - 2.5
     return np.stack([x, x], axis=-1)
 
 
 def _cos(count: int, generator: np.random.Generator) -> np.ndarray:
-    """``y = 2.5 sin x``, x uniform on [-2.5, 2.5]: degenerate, no density on the plane."""
+    """``y = 2.5 sin x``, x uniform on [−2.5, 2.5]: degenerate, no density on the plane."""
     x = 5.0 * generator.random(count) - 2.5
     return np.stack([x, 2.5 * np.sin(x)], axis=-1)
 
 
 @functools.cache
 def _eight_gaussians_entropy() -> float:
-    """``-Σ h² p ln p`` on a grid of step h = s/5 that reaches 12 s past the centres.
+    """``−Σ h² p ln p`` on a grid of step h = s/5 that reaches 12 s past the centres.
 
-    The trapezoidal rule converges geometrically for so smooth and fast decaying an integrand.
+    The trapezoidal rule converges geometrically, because the integrand is smooth and decays fast.
     """
     reach = 4.0 / _GAUSSIANS_SCALE + 12.0 * _GAUSSIANS_STDDEV
     step = _GAUSSIANS_STDDEV / 5.0
     axis = np.arange(-reach, reach, step)
-    # Each Gaussian is a product of its coordinates', so the mixture on the grid is one product.
+    # Each Gaussian is a product over its coordinates, so the mixture is one matrix product.
     horizontal, vertical = (
         np.exp(-0.5 * ((axis[:, np.newaxis] - centre) / _GAUSSIANS_STDDEV) ** 2)
         for centre in _gaussian_centres().T

@@ -1,11 +1,9 @@
 """The 1,797 handwritten digits of scikit-learn as a TFDS data set, prepared without a network.
 
-An image is 8x8x1, ``uint8``, with the 17 levels 0..16; a label is 0..9. With
-``order = RandomState(0).permutation(1797)`` the split is ``test = order[:359]``,
-``train = order[359:]``, each stored and read back in that order.
+An image is 8×8×1, ``uint8``, with the 17 levels 0, …, 16; a label is 0, …, 9.  With
+``order = RandomState(0).permutation(1797)`` the splits are ``test = order[:359]`` and
+``train = order[359:]``; each is stored and read in that order.
 """
-
-from __future__ import annotations
 
 import contextlib
 import os
@@ -17,7 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from sklearn import datasets
 
-LEVELS = 17
+SHAPE, LEVELS = (8, 8, 1), 17
 _TEST_EXAMPLES = 359
 
 _DESCRIPTION = """\
@@ -40,9 +38,9 @@ _HOMEPAGE = "https://scikit-learn.org/stable/datasets/toy_dataset.html#digits-da
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """TFDS builder ``digits``, with splits ``train`` (1,438) and ``test`` (359).
+    """The TFDS builder ``digits``, with splits ``train`` (1,438) and ``test`` (359).
 
-    Features: ``image`` ``[8, 8, 1]`` uint8 in 0..16; ``label`` int64 in 0..9.
+    Features: ``image`` ``[8, 8, 1]`` uint8 in 0, …, 16; ``label`` int64 in 0, …, 9.
     Importing this module is enough for ``tfds.load("digits")`` to find it.
     """
 
@@ -55,18 +53,18 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             description=_DESCRIPTION,
             features=tfds.features.FeaturesDict(
                 {
-                    "image": tfds.features.Tensor(shape=(8, 8, 1), dtype=np.uint8),
+                    "image": tfds.features.Tensor(shape=SHAPE, dtype=np.uint8),
                     "label": tfds.features.ClassLabel(num_classes=10),
                 }
             ),
             supervised_keys=("image", "label"),
             homepage=_HOMEPAGE,
             citation=_CITATION,
-            disable_shuffling=True,  # the files keep the order of the permutation
+            disable_shuffling=True,  # The files keep the order of the permutation.
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        del dl_manager  # nothing is downloaded
+        del dl_manager  # Nothing is downloaded.
         digits = datasets.load_digits()
         order = np.random.RandomState(0).permutation(len(digits.target))
         return {
@@ -83,19 +81,19 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 def load(
     split: str, data_dir: str | os.PathLike[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``(images, labels)`` of a split, prepared on first use; the order is always the same.
+    """Returns ``(images, labels)`` of a split in a fixed order, prepared on first use.
 
     Args:
         split: ``"train"``, ``"test"`` or a TFDS expression such as ``"train[:100]"``.
-        data_dir: folder of TFDS data sets; None is TFDS's own default.
+        data_dir: folder of the TFDS data sets; ``None`` is the default folder of TFDS.
 
     Returns:
-        images: ``[n, 8, 8, 1]`` uint8, levels 0..16.
-        labels: ``[n]`` int64, classes 0..9.
+        images: ``[n, 8, 8, 1]`` uint8, levels 0, …, 16.
+        labels: ``[n]`` int64, classes 0, …, 9.
 
     Raises:
-        ValueError: the split is unknown.
-        RuntimeError: the data set's folder exists but is not a complete data set.
+        ValueError: for an unknown split.
+        RuntimeError: if the folder of the data set exists but holds no complete data set.
     """
     dataset = _prepared(data_dir).as_dataset(split=split, batch_size=-1, shuffle_files=False)
     examples = tfds.as_numpy(dataset)
@@ -103,11 +101,12 @@ def load(
 
 
 def _prepared(data_dir: str | os.PathLike[str] | None) -> Digits:
-    """A builder that describes files which exist."""
+    """Returns a builder whose files exist."""
     builder = Digits(data_dir=data_dir)
     if not builder.data_path.exists():
         _prepare(builder)
-    builder = Digits(data_dir=data_dir)  # anew: another process may have written the files
+    # A new builder sees files that another process may have written.
+    builder = Digits(data_dir=data_dir)
     if not builder.is_prepared():
         raise RuntimeError(
             f"{builder.data_path} exists but holds no complete data set. Remove it and try again."
@@ -116,15 +115,15 @@ def _prepared(data_dir: str | os.PathLike[str] | None) -> Digits:
 
 
 def _prepare(builder: Digits) -> None:
-    """Write the files of ``builder``, unless another process does so first.
+    """Writes the files of ``builder``, unless another process does so first.
 
-    TFDS writes to a temporary folder and renames it, so the folder is whole or absent. Of several
-    processes that prepare at once, one renames and the others fail, and may use its files. TFDS
-    reports on standard output, which is left to the caller's results.
+    TFDS writes to a temporary folder and renames it, so the folder is whole or absent.  If several
+    processes prepare it at once, one of them renames, and the others fail and use its files.  TFDS
+    reports on standard output, which belongs to the results of the caller.
     """
     configuration = tfds.download.DownloadConfig(try_download_gcs=False)
     try:
-        with _own_random_state(), contextlib.redirect_stdout(sys.stderr):
+        with _separate_random_state(), contextlib.redirect_stdout(sys.stderr):
             builder.download_and_prepare(download_config=configuration)
     except Exception:
         if not builder.is_prepared():
@@ -132,11 +131,11 @@ def _prepare(builder: Digits) -> None:
 
 
 @contextlib.contextmanager
-def _own_random_state() -> Iterator[None]:
-    """Seed Python's ``random`` afresh inside, and leave it outside as it was.
+def _separate_random_state() -> Iterator[None]:
+    """Seeds Python's ``random`` afresh inside the block, and restores its state afterwards.
 
-    TFDS names its temporary folder by it. Workers with equal seeds would share one folder, and a
-    seeded program would go on differently for having prepared the data.
+    TFDS names its temporary folder by it.  Workers with equal seeds would share one folder, and
+    preparing the data would change the further draws of a seeded program.
     """
     state = random.getstate()
     random.seed()

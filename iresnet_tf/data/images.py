@@ -1,13 +1,13 @@
 """Image sets of TensorFlow Datasets as arrays of one shape, in memory or mapped from disk."""
 
-import os
 import sys
-import tempfile
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+
+from iresnet_tf.data.source import Examples
+from iresnet_tf.files import written_whole
 
 NAMES = {
     "mnist": "mnist",
@@ -19,105 +19,97 @@ NAMES = {
     "imagenet64": "downsampled_imagenet/64x64",
     "celeb_a": "celeb_a",
 }
-"""Our name → TFDS's.  Any other set of images is ``tfds:NAME``."""
+"""Names of this package, with those of TFDS.  Any other set of images is ``tfds:NAME``."""
 
 CELEB_A_CROP, CELEB_A_SIZE = 148, 64
-"""The usual part of a CelebA picture, the face, and the size that it is shrunk to."""
+"""Side of the usual part of a CelebA picture, the face, and the side that it is shrunk to."""
 
 IN_MEMORY = 4 * 2**30
-"""Bytes up to which a split is held in memory."""
-
-
-class Images(NamedTuple):
-    """A split: ``uint8 [n, height, width, channels]`` and int32 classes ``[n]``, or ``None``."""
-
-    x: np.ndarray
-    y: np.ndarray | None
+"""Number of bytes up to which a split is held in memory."""
 
 
 class ImageSet:
-    """The images of a TFDS set, prepared on first use, which may download it.
+    """The images of a TFDS set, which is prepared on first use and perhaps downloaded.
 
     Args:
         name: a key of `NAMES`, or ``tfds:NAME``.
-        data_dir: the TFDS directory; TFDS's own default if ``None``.
-        size: the central square of every image is resized to ``size × size``; as they are
-            stored if ``None``, but for CelebA (148 × 148 to 64 × 64).
+        data_dir: folder of the TFDS data sets; ``None`` is the default folder of TFDS.
+        size: the central square of every image is resized to ``size × size``.  With ``None``
+            the images keep their size, except those of CelebA (148 × 148 becomes 64 × 64).
 
     Attributes:
-        shape: of one image.
-        classes: number of classes, ``None`` for a set without.
+        shape: shape of one image.
+        classes: number of classes, ``None`` for a set without classes.
 
     Raises:
         FileNotFoundError: if the set is not in the folder and cannot be downloaded.
         ValueError: if TFDS does not know it, or it has no 8-bit images of one shape.
     """
 
-    def __init__(self, name, data_dir=None, size=None):
+    def __init__(self, name: str, data_dir: str | None = None, *, size: int | None = None) -> None:
         self._builder = _prepared(NAMES.get(name, name.removeprefix("tfds:")), data_dir)
         is_celeb_a = self._builder.name == "celeb_a"
         self._crop = CELEB_A_CROP if is_celeb_a else None
         self._size = CELEB_A_SIZE if is_celeb_a and size is None else size
         features = dict(self._builder.info.features.items())
-        self.shape = self._shape_of(name, features.get("image"))
-        self.classes = getattr(features.get("label"), "num_classes", None)
+        self.shape: tuple[int, ...] = self._shape_of(name, features.get("image"))
+        self.classes: int | None = getattr(features.get("label"), "num_classes", None)
 
     def _shape_of(self, name, feature):
         stored = None if feature is None else tuple(feature.shape)
         if stored is None or len(stored) != 3 or feature.np_dtype != np.uint8 or stored[2] is None:
             raise ValueError(
-                f"{name} has no 8-bit images, feature 'image' [height, width, channels]; the "
-                f"shape of its feature is {stored}."
+                f"{name} has no 8-bit images, a feature 'image' of shape [height, width, "
+                f"channels]; the shape of its feature is {stored}."
             )
         if self._size is not None:
             return (self._size, self._size, stored[2])
         if None in stored:
             raise ValueError(
-                f"The images of {name} are not of one shape, {stored}: give a size to resize "
-                "them to, data.size=64."
+                f"The images of {name} have several shapes, {stored}. Resize them to one: "
+                "data.size=64."
             )
         return stored
 
-    def load(self, split):
-        """`Images` of ``"train"`` or ``"test"``, in the order of TFDS.
+    def load(self, split: str) -> Examples:
+        """Returns the images, ``uint8``, of ``"train"`` or ``"test"``, in the order of TFDS.
 
         ``"test"`` is the held-out split of the set.  A split of more than `IN_MEMORY` bytes
-        is written once beside the set, as it is used, and mapped from there.
+        is written once to the folder of the set, in the form in which it is used, and mapped
+        from there.
         """
         splits = self._builder.info.splits
         split = "validation" if split == "test" and "test" not in splits else split
         shape = (splits[split].num_examples, *self.shape)
         if np.prod(shape, dtype=np.int64) <= IN_MEMORY:
             x = np.empty(shape, np.uint8)
-            return Images(x, self._fill(x, split))
+            return Examples(x, self._fill(x, split))
         folder, suffix = self._builder.data_path, "-".join(map(str, (split, *self.shape)))
         x_file, y_file = (folder / f"iresnet_tf-{part}-{suffix}.npy" for part in "xy")
         if not x_file.exists():
             self._write(x_file, y_file, shape, split)
         y = np.load(y_file)
-        return Images(np.load(x_file, mmap_mode="r"), None if self.classes is None else y)
+        return Examples(np.load(x_file, mmap_mode="r"), None if self.classes is None else y)
 
     def _write(self, x_file, y_file, shape, split):
         print(f"Writing {x_file}, to be mapped …", file=sys.stderr)
-        # Renamed when whole, the classes first: where the images are, both are.
-        with tempfile.TemporaryDirectory(dir=x_file.parent, prefix="iresnet_tf-") as temporary:
-            new_x, new_y = (os.path.join(temporary, part + ".npy") for part in "xy")
+        # The classes are renamed first: if the images exist, both do.
+        with written_whole(x_file) as new_x, written_whole(y_file) as new_y:
             x = np.lib.format.open_memmap(new_x, "w+", np.uint8, shape)
             y = self._fill(x, split)
             x.flush()
             np.save(new_y, np.empty(0, np.int32) if y is None else y)
-            os.replace(new_y, y_file)
-            os.replace(new_x, x_file)
 
     def _fill(self, x, split, at_once=256):
-        """Writes the images to ``x``; returns their classes."""
+        """Writes the images to ``x`` and returns their classes."""
 
-        def used(example):
+        def image_and_label(example):
             label = tf.constant(0) if self.classes is None else tf.cast(example["label"], tf.int32)
             return self._resized(example["image"]), label
 
         dataset = self._builder.as_dataset(split=split, shuffle_files=False)
-        dataset = dataset.map(used, tf.data.AUTOTUNE, deterministic=True).batch(at_once).prefetch(2)
+        dataset = dataset.map(image_and_label, tf.data.AUTOTUNE, deterministic=True)
+        dataset = dataset.batch(at_once).prefetch(2)
         y, done = [np.empty(0, np.int32)], 0
         for images, labels in dataset.as_numpy_iterator():
             x[done : done + len(images)] = images
@@ -143,16 +135,16 @@ def _prepared(full_name, data_dir):
         return builder
     folder = builder.data_path.parent.parent
     print(
-        f"{full_name} is not in {folder}: TensorFlow Datasets prepares it there. Where there is no "
-        "network this cannot end well, and may take minutes to fail.",
+        f"{full_name} is not in {folder}: TensorFlow Datasets prepares it there. Without a network "
+        "this fails, perhaps only after minutes.",
         file=sys.stderr,
     )
     try:
         builder.download_and_prepare()
-    except Exception as error:  # Whatever a host, a network, a disk or a missing package may do.
+    except Exception as error:  # A host, a network, a disk or a missing package may fail.
         raise FileNotFoundError(
             f"{full_name} is not prepared in {folder}, and preparing it failed "
-            f"({type(error).__name__}: {error}). Prepare it where there is a network, "
+            f"({type(error).__name__}: {error}). Prepare it on a machine with a network, "
             f"`tfds build {full_name} --data_dir DIR`, and give that folder by --data-dir or "
             "TFDS_DATA_DIR."
         ) from error

@@ -5,42 +5,42 @@ import hashlib
 import math
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from iresnet_tf.files import written_whole
 
 RESOLUTION = 1e-4
 """Smallest standard deviation of a column, relative to its mean, that float32 still resolves."""
 
 
 class Table(NamedTuple):
-    """Names of the columns, and their values: float32 ``[rows, columns]``."""
+    """The names of the columns, and their values: float32 ``[rows, columns]``."""
 
-    columns: tuple
+    columns: tuple[str, ...]
     values: np.ndarray
 
 
-def load(path):
-    """The table in a ``.npy`` file, or in a CSV file of any other name.
+def load(path: str | os.PathLike[str]) -> Table:
+    """Reads the table in a ``.npy`` file, or in a CSV file of any other name.
 
-    A first row of a CSV file that holds a word which is no number is its header; without one,
-    and in an array, the columns are ``x1, x2, …``.
+    The first row of a CSV file is its header if it contains a word that is no number.  Without
+    a header, and in an array, the columns are ``x1, x2, …``.
 
     Args:
         path: the file.
 
-    Returns:
-        `Table`.
-
     Raises:
         FileNotFoundError: if there is no file.
-        ValueError: for fewer than two rows, rows of different lengths, or a column that is
-            empty somewhere, not numeric, infinite or constant; it names column and row.
+        ValueError: for fewer than two rows, rows of different lengths, or a column that has an
+            empty cell, is not numeric, infinite or constant; the message names column and row.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no table at {path}.")
-    columns, values = _array(path) if path.suffix.lower() == ".npy" else _text(path)
+    columns, values = _read_array(path) if path.suffix.lower() == ".npy" else _read_text(path)
     if len(values) < 2:
         raise ValueError(f"{path} has {len(values)} rows of data; a density needs at least two.")
     for name, column in zip(columns, values.T):
@@ -58,22 +58,20 @@ def load(path):
     return Table(columns, values.astype(np.float32))
 
 
-def digest(path):
-    """SHA-256 of the file, hexadecimal."""
+def digest(path: str | os.PathLike[str]) -> str:
+    """Returns the SHA-256 of a file, hexadecimal."""
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
-def write(path, columns, values):
-    """A CSV file with a header, written whole."""
-    partial = path.with_name(f".partial-{path.name}")
-    with partial.open("w", newline="") as file:
+def write(path: str | os.PathLike[str], columns: Sequence[str], values: np.ndarray) -> None:
+    """Writes a CSV file with a header, whole or not at all."""
+    with written_whole(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(np.asarray(values))
-    os.replace(partial, path)
 
 
-def _array(path):
+def _read_array(path):
     try:
         values = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
@@ -93,10 +91,10 @@ def _array(path):
     return columns, values
 
 
-def _text(path):
+def _read_text(path):
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
-        # Rows are named by their line in the file.
+        # A row is named by its line in the file.
         lines = [(reader.line_num, row) for row in reader if row]
     if not lines:
         raise ValueError(f"{path} is empty.")
@@ -108,20 +106,20 @@ def _text(path):
         if len(row) != len(columns):
             raise ValueError(
                 f"{path}, line {line}: {len(row)} cells, where the first row has {len(columns)}. "
-                "A table has as many in every row, separated by commas."
+                "Every row of a table has the same number of cells, separated by commas."
             )
-        values.append([_required(path, line, name, cell) for name, cell in zip(columns, row)])
+        values.append([_finite_number(path, line, name, cell) for name, cell in zip(columns, row)])
     return columns, np.array(values, np.float64).reshape(-1, len(columns))
 
 
-def _required(path, line, name, cell):
-    """The number in a cell, which must be there and finite."""
+def _finite_number(path, line, name, cell):
+    """Returns the number in a cell, or raises an error that names the cell."""
     number = _number(cell)
     if number is not None and math.isfinite(number):
         return number
-    found = f"holds {cell.strip()!r}, which is no finite number" if cell.strip() else "is empty"
+    fault = f"holds {cell.strip()!r}, which is no finite number" if cell.strip() else "is empty"
     raise ValueError(
-        f"{path}, line {line}: column {name!r} {found}. Fill it in, encode it as numbers, or "
+        f"{path}, line {line}: column {name!r} {fault}. Fill it in, encode it as numbers, or "
         "leave the row or the column out."
     )
 

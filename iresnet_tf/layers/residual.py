@@ -113,14 +113,14 @@ class ResidualBlock(Invertible):
             x,
             self.log_det,
             seed,
-            lipschitz=self._lipschitz_target(),
+            lipschitz=self.lipschitz_target_or_none(),
             recompute=self.recompute,
         )
 
     def _map(self, context: tf.Tensor | None) -> Map:
         return self._branch.bind(context) if self.is_conditional else self._branch.bind()
 
-    def _lipschitz_target(self):
+    def lipschitz_target_or_none(self):
         """Returns the constant that training holds ``g`` to, or ``None`` if it is not known."""
         try:
             return self._branch.lipschitz_target()
@@ -181,7 +181,7 @@ class ResidualBlock(Invertible):
         ``√D``, is at most ``D^{max(0, 1/p − 1/2)} max |r| / (1 − L)``.  ``L`` is what the
         constraints enforce; it counts as 0 if no constant below 1 is known.
         """
-        lipschitz = self._lipschitz_target()
+        lipschitz = self.lipschitz_target_or_none()
         if error is None or lipschitz is None:
             return error
         gap = 1.0 - as_float64(lipschitz)

@@ -1,0 +1,20 @@
+"""Training of presets in run folders, on one device or several."""
+
+from iresnet_tf.training import callbacks, optimizers, presets, schedules, strategies
+from iresnet_tf.training.pretrained import load, pretrained_names
+from iresnet_tf.training.run_folder import RunFolder
+from iresnet_tf.training.runs import open_source, resume, train
+
+__all__ = [
+    "RunFolder",
+    "callbacks",
+    "load",
+    "open_source",
+    "optimizers",
+    "presets",
+    "pretrained_names",
+    "resume",
+    "schedules",
+    "strategies",
+    "train",
+]

@@ -1,47 +1,56 @@
 """From a preset to its model and optimizer."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 
-from iresnet_tf.layers import Center, Dequantize, Logit, Standardize
-from iresnet_tf.models import Classifier, DensityModel, HybridModel, architectures
+from iresnet_tf.data import Source
+from iresnet_tf.layers import Center, Dequantize, Invertible, Logit, Standardize
+from iresnet_tf.models import Classifier, DensityModel, FlowModel, HybridModel, architectures
 from iresnet_tf.numerics import log_det, solvers
-from iresnet_tf.training import optimizers, schedules
+from iresnet_tf.training import configuration, optimizers, schedules
 
 
-def build_model(preset, source, seed):
-    """The preset's model, built for the source's examples, not compiled.
+def build_model(preset: configuration.Preset, source: Source, *, seed: int) -> FlowModel:
+    """Returns the model of a preset, built for the examples of a source, not compiled.
 
     Raises:
         ValueError: for a task that the data do not allow.
     """
     task = preset.task
-    shared = {
+    options: dict[str, Any] = {
         "layers": build_layers(preset.model),
-        "preprocessing": build_preprocessing(preset, source, seed),
+        "preprocessing": build_preprocessing(preset, source, seed=seed),
         "seed": seed,
         "name": preset.name.replace("-", "_"),
+        **task.model_dump(exclude={"kind"}),
     }
-    if task.kind != "density" and source.classes is None:
-        raise ValueError(f"{source.name} has no classes, so it cannot train a {task.kind}.")
-    if task.kind == "density":
-        model = DensityModel(prior=task.prior, **shared)
-    elif task.kind == "classifier":
-        model = Classifier(classes=source.classes, dropout=task.dropout, **shared)
-    else:
-        model = HybridModel(
-            classes=source.classes,
-            likelihood_weight=task.likelihood_weight,
-            prior=task.prior,
-            dropout=task.dropout,
-            **shared,
-        )
+    if task.takes_classes:
+        if source.classes is None:
+            raise ValueError(
+                f"{source.name} has no classes, so it cannot train a {task.kind}. Choose data with "
+                "classes, or train a density."
+            )
+        options["classes"] = source.classes
+    model = _MODELS[task.kind](**options)
     model.build((None, *source.event_shape))
     return model
 
 
-def build_layers(options):
-    """The invertible layers that a model's configuration describes."""
+_MODELS: dict[str, Callable[..., FlowModel]] = {
+    "density": DensityModel,
+    "classifier": Classifier,
+    "hybrid": HybridModel,
+}
+"""The model of each task; its options are the fields of the task."""
+
+
+def build_layers(
+    options: configuration.VectorModel | configuration.ImageModel,
+) -> list[Invertible]:
+    """Returns the invertible layers that the configuration of a model describes."""
     fields = dict(options)
     architecture = fields.pop("architecture")
     fields["log_det"] = build_log_det(options.log_det)
@@ -52,24 +61,26 @@ def build_layers(options):
     return architectures.image_flow(**fields)
 
 
-def build_preprocessing(preset, source, seed):
-    """Fixed layers from the source's data to the model's space.
+def build_preprocessing(
+    preset: configuration.Preset, source: Source, *, seed: int
+) -> list[Invertible]:
+    """Returns the fixed layers from the data of a source to the space of the model.
 
-    Continuous data are standardized, by their training examples, or left as they are.
+    Continuous data are standardized by their training examples, or left as they are.
     """
     options = preset.data
     if source.levels is None:
         if options.preprocessing != "standardize":
             return []
-        x = source.examples("train")[0].astype(np.float64)
+        x = source.examples("train").x.astype(np.float64)
         return [Standardize(x.mean(0), x.std(0))]
     if options.preprocessing == "standardize":
-        if preset.task.kind != "classifier":
+        if preset.task.has_density:
             raise ValueError(
                 "data.preprocessing=standardize leaves levels as they are, and levels have no "
                 f"density; a {preset.task.kind} model takes center or logit."
             )
-        x = np.asarray(source.initial_examples(seed, 4096))
+        x = np.asarray(source.initial_examples(4096, seed=seed))
         axes = tuple(range(x.ndim - 1))
         mean, stddev = x.mean(axes), x.std(axes)
         return [Standardize(np.round(mean, 2), np.maximum(np.round(stddev, 2), 1.0))]
@@ -77,11 +88,11 @@ def build_preprocessing(preset, source, seed):
     return [Dequantize(source.levels), last]
 
 
-def build_log_det(options):
-    """The estimator that `presets.LogDet` describes."""
+def build_log_det(options: configuration.LogDet) -> log_det.LogDet:
+    """Returns the estimator of the log-determinant that a configuration describes."""
     if options.estimator == "exact":
         return log_det.Exact()
-    shared = {
+    shared: dict[str, Any] = {
         "probes": options.probes,
         "distribution": options.distribution,
         "series_dtype": options.series_dtype,
@@ -91,18 +102,20 @@ def build_log_det(options):
     return log_det.RussianRoulette(options.law, options.parameter, options.exact_terms, **shared)
 
 
-def build_solver(options):
-    """The solver that the preset's model names."""
+def build_solver(
+    options: configuration.VectorModel | configuration.ImageModel,
+) -> solvers.Solver:
+    """Returns the solver that the configuration of a model names."""
     kind = {"anderson": solvers.Anderson, "picard": solvers.Picard}[options.solver]
     return kind(tolerance=options.tolerance)
 
 
-def build_optimizer(preset):
-    """The Keras optimizer with its schedule over the whole run."""
+def build_optimizer(preset: configuration.Preset) -> keras.optimizers.Optimizer:
+    """Returns the Keras optimizer of a preset, with its schedule over the whole run."""
     options = preset.optimizer
     betas = {"beta_2": options.beta_2}
     momentum = {"momentum": options.momentum, "nesterov": options.nesterov}
-    kind, own = {
+    kind, specific = {
         "adam": (optimizers.Adam, betas),
         "adamax": (optimizers.Adamax, betas),
         "sgd": (keras.optimizers.SGD, momentum),
@@ -113,21 +126,21 @@ def build_optimizer(preset):
         global_clipnorm=options.clip_norm,
         use_ema=options.ema is not None,
         ema_momentum=options.ema or 0.99,
-        **own,
+        **specific,
     )
 
 
-def compile_options(preset):
-    """What the preset's model is compiled with beside the optimizer."""
-    if preset.task.kind != "density":
+def compile_options(preset: configuration.Preset) -> dict[str, Any]:
+    """Returns the options of ``compile`` for the model of a preset, besides the optimizer."""
+    if preset.task.takes_classes:
         return {}
     return {"accumulation_steps": preset.optimizer.accumulation_steps}
 
 
-def build_schedule(options, steps):
-    """Linear warm-up to the learning rate, then what the configuration says.
+def build_schedule(options: configuration.Optimizer, steps: int) -> schedules.WarmUp:
+    """Returns a linear warm-up to the learning rate, followed by the configured schedule.
 
-    The warm-up takes at most a tenth of the run, so that a shortened one gets past it.
+    The warm-up takes at most a tenth of the run, so that a shortened run also completes it.
     """
     warmup = min(options.warmup_steps, steps // 10)
     rate, after = options.learning_rate, max(1, steps - warmup)
@@ -136,7 +149,7 @@ def build_schedule(options, steps):
         rates = [rate * options.drop**index for index in range(len(boundaries) + 1)]
         schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
     else:
-        # α is the fraction of the rate that is left at the end.
+        # α is the fraction of the rate that remains at the end.
         alpha = 0.0 if options.schedule == "cosine" else 1.0
         schedule = keras.optimizers.schedules.CosineDecay(rate, after, alpha)
     return schedules.WarmUp(schedule, warmup)

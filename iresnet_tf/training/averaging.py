@@ -1,17 +1,20 @@
-"""The moving average of the weights, where the optimizer keeps one."""
+"""The moving average of the weights that an optimizer keeps."""
 
 import contextlib
+from collections.abc import Iterator
+
+import keras
 
 from iresnet_tf.internals import moving_averages
 from iresnet_tf.layers import refresh
 
 
 @contextlib.contextmanager
-def averaged_weights(model):
-    """The model with the optimizer's moving average of its weights, inside the block.
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Gives the model the optimizer's moving average of its weights while the block runs.
 
-    The spectral vectors are refined for them; afterwards every weight and vector is what
-    it was, to the bit.  Without a moving average nothing is exchanged.
+    The spectral vectors are refined for the averages.  Afterwards every weight and vector is
+    restored to the bit.  If the optimizer keeps no average, nothing changes.
 
     Args:
         model: a Keras model, compiled with an optimizer of ``use_ema=True``.

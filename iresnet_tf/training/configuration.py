@@ -1,6 +1,6 @@
 """Typed configurations of a training run."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
@@ -10,17 +10,18 @@ class _Config(pydantic.BaseModel):
 
 
 class LogDet(_Config):
-    """The estimator used in training; evaluation picks its own."""
+    """The estimator of the log-determinant in training; evaluation picks its own."""
 
     estimator: Literal["exact", "power-series", "russian-roulette"] = "power-series"
     terms: Literal["auto"] | pydantic.PositiveInt = 5
     truncation: pydantic.PositiveFloat = pydantic.Field(
-        0.01, description="with automatic terms, the bias accepted of a block, nats a dimension"
+        0.01, description="with automatic terms, the largest bias of a block, nats per dimension"
     )
     probes: pydantic.PositiveInt = 1
     distribution: Literal["rademacher", "gaussian"] = "rademacher"
     series_dtype: Literal["bfloat16"] | None = pydantic.Field(
-        None, description="of the products of a series: quicker where the machine multiplies it so"
+        None,
+        description="dtype of the products of a series; faster if the machine multiplies it faster",
     )
     law: Literal["geometric", "poisson"] = "geometric"
     parameter: float | None = None
@@ -28,11 +29,14 @@ class LogDet(_Config):
 
 
 class _Flow(_Config):
-    """What every architecture has: `iresnet_tf.models.architectures` says what they are."""
+    """The fields of every architecture; see `iresnet_tf.models.architectures`."""
 
     activation: str = "lipswish"
     coeff: float | None = pydantic.Field(
-        0.9, gt=0.0, lt=1.0, description="of each layer; none for an ordinary ResNet, a classifier"
+        0.9,
+        gt=0.0,
+        lt=1.0,
+        description="coefficient of each layer; none for a classifier that is an ordinary ResNet",
     )
     p: Literal["learned"] | Annotated[float, pydantic.Field(ge=1.0)] = pydantic.Field(
         2.0, description="exponent of the norm that coeff bounds, up to inf, or learned"
@@ -41,12 +45,12 @@ class _Flow(_Config):
     solver: Literal["anderson", "picard"] = "anderson"
     tolerance: pydantic.PositiveFloat = 1e-6
     recompute: bool = pydantic.Field(
-        False, description="less memory: the backward pass evaluates each block anew"
+        False, description="whether the backward pass evaluates each block anew, to save memory"
     )
 
 
 class VectorModel(_Flow):
-    """`architectures.vector_flow`."""
+    """The arguments of `architectures.vector_flow`."""
 
     architecture: Literal["vector"] = "vector"
     blocks: pydantic.PositiveInt
@@ -55,7 +59,7 @@ class VectorModel(_Flow):
 
 
 class ImageModel(_Flow):
-    """`architectures.image_flow`."""
+    """The arguments of `architectures.image_flow`."""
 
     architecture: Literal["image"] = "image"
     blocks: tuple[pydantic.PositiveInt, ...]
@@ -73,51 +77,69 @@ class ImageModel(_Flow):
 
 
 class Table(_Config):
-    """`iresnet_tf.data.sources.table_source`."""
+    """The arguments of `iresnet_tf.data.table_source.TableSource`."""
 
     file: str | None = pydantic.Field(None, description="a CSV or .npy file")
-    sha256: str | None = pydantic.Field(None, description="of the file; a run notes it")
+    sha256: str | None = pydantic.Field(None, description="SHA-256 of the file; a run notes it")
     test_fraction: float = pydantic.Field(0.2, gt=0.0, lt=1.0)
     split_seed: pydantic.NonNegativeInt = 0
 
 
 class Data(_Config):
-    """A source of `iresnet_tf.data.sources` and what is done to its examples."""
+    """A data source, see `iresnet_tf.data.get`, and the processing of its examples."""
 
     name: str
-    bits: int | None = pydantic.Field(None, ge=1, le=8, description="fewer bits a pixel")
+    bits: int | None = pydantic.Field(
+        None, ge=1, le=8, description="number of bits of a pixel that are kept"
+    )
     size: pydantic.PositiveInt | None = pydantic.Field(
-        None, description="the central square of every image is resized to this: other data"
+        None, description="side to which the central square of every image is resized"
     )
     only_class: pydantic.NonNegativeInt | None = pydantic.Field(
         None, description="the class whose examples alone are kept"
     )
     pad_to: pydantic.PositiveInt | None = pydantic.Field(
-        None, description="grid that smaller images are padded to with zeros: other data"
+        None, description="side of the grid to which smaller images are padded with zeros"
     )
     preprocessing: Literal["center", "logit", "standardize"] = "center"
-    alpha: float = pydantic.Field(0.05, gt=0.0, lt=0.5, description="of the logit")
+    alpha: float = pydantic.Field(
+        0.05, gt=0.0, lt=0.5, description="fraction by which the logit keeps away from 0 and 1"
+    )
     augmentation: Literal["flip", "crop", "crop-flip"] | None = None
     validation_examples: pydantic.NonNegativeInt = 0
-    table: Table | None = pydantic.Field(None, description="of the source named table")
+    table: Table | None = pydantic.Field(None, description="the table, for the source named table")
 
 
-class DensityTask(_Config):
-    """`DensityModel`."""
+class _Task(_Config):
+    """The fields of every task are arguments of its model."""
+
+    has_density: ClassVar[bool] = True
+    """Whether the model has a likelihood."""
+
+    takes_classes: ClassVar[bool] = True
+    """Whether the model learns from classes, whose head normalises by whole batches."""
+
+
+class DensityTask(_Task):
+    """The task of a `DensityModel`."""
+
+    takes_classes = False
 
     kind: Literal["density"] = "density"
     prior: Literal["learned", "fixed"] = "learned"
 
 
-class ClassifierTask(_Config):
-    """`Classifier`."""
+class ClassifierTask(_Task):
+    """The task of a `Classifier`."""
+
+    has_density = False
 
     kind: Literal["classifier"] = "classifier"
     dropout: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
 
 
-class HybridTask(_Config):
-    """`HybridModel`; a likelihood weight of ``None`` is 1/D."""
+class HybridTask(_Task):
+    """The task of a `HybridModel`; a likelihood weight of ``None`` is 1/D."""
 
     kind: Literal["hybrid"] = "hybrid"
     prior: Literal["learned", "fixed", "conditional"] = "learned"
@@ -128,8 +150,8 @@ class HybridTask(_Config):
 class Optimizer(_Config):
     """A Keras optimizer with a linear warm-up and a schedule over the run.
 
-    The ``steps`` schedule multiplies the rate by ``drop`` after each fraction of the run
-    in ``drops``.
+    The schedule ``steps`` multiplies the rate by ``drop`` after each fraction of the run in
+    ``drops``.
     """
 
     name: Literal["adam", "adamax", "sgd"] = "adam"
@@ -139,23 +161,23 @@ class Optimizer(_Config):
     drops: tuple[pydantic.PositiveFloat, ...] = ()
     drop: pydantic.PositiveFloat = 0.2
     beta_2: float = pydantic.Field(0.999, gt=0.0, lt=1.0)
-    momentum: float = pydantic.Field(0.9, ge=0.0, lt=1.0, description="of sgd")
+    momentum: float = pydantic.Field(0.9, ge=0.0, lt=1.0, description="momentum of sgd")
     nesterov: bool = False
     weight_decay: pydantic.NonNegativeFloat = pydantic.Field(
-        0.0, description="decoupled: the fraction taken off the weights is this times the rate"
+        0.0, description="decoupled decay: each step reduces the weights by this times the rate"
     )
     clip_norm: pydantic.PositiveFloat | None = None
     accumulation_steps: pydantic.PositiveInt = pydantic.Field(
-        1, description="less memory, of a density: a batch's gradient from so many parts in turn"
+        1, description="number of parts of a batch, to save memory; for a density"
     )
     ema: float | None = pydantic.Field(None, gt=0.0, lt=1.0)
 
 
 class Preset(_Config):
-    """Everything that a training run needs but its seed and folder."""
+    """The configuration of a training run, except its seed and folder."""
 
     name: str
-    source: str = pydantic.Field(description="where the configuration comes from")
+    source: str = pydantic.Field(description="origin of the configuration")
     data: Data
     task: DensityTask | ClassifierTask | HybridTask = pydantic.Field(discriminator="kind")
     model: VectorModel | ImageModel = pydantic.Field(discriminator="architecture")
@@ -164,17 +186,17 @@ class Preset(_Config):
     steps: pydantic.PositiveInt
     steps_per_epoch: pydantic.PositiveInt
     evaluation_examples: pydantic.PositiveInt | None = pydantic.Field(
-        None, description="test examples that the result is measured on, the first; all if None"
+        None, description="number of test examples for the result, the first ones; all if None"
     )
     intra_op_threads: pydantic.PositiveInt | Literal["auto"] | None = pydantic.Field(
         "auto",
-        description="threads inside one operation; with 1, the samples of a batch are shared out "
-        "among the threads; auto: 1 without a GPU on up to 8 cores; none: TensorFlow's own number",
+        description="threads inside one operation; with 1, the threads share the samples of a "
+        "batch; auto: 1 without a GPU on up to 8 cores; none: TensorFlow's own number",
     )
 
     @pydantic.model_validator(mode="after")
     def _refuse_crops_of_a_density(self):
-        if "crop" in (self.data.augmentation or "") and self.task.kind != "classifier":
+        if "crop" in (self.data.augmentation or "") and self.task.has_density:
             raise ValueError(
                 f"data.augmentation={self.data.augmentation} changes the density that a "
                 f"{self.task.kind} model is to learn; it takes flip or none"
@@ -183,7 +205,7 @@ class Preset(_Config):
 
     @pydantic.model_validator(mode="after")
     def _refuse_densities_without_a_constraint(self):
-        if self.model.coeff is None and self.task.kind != "classifier":
+        if self.model.coeff is None and self.task.has_density:
             raise ValueError(
                 f"model.coeff=none leaves no inverse and no log-determinant to a {self.task.kind} "
                 "model; it takes a coefficient between 0 and 1"
@@ -191,22 +213,22 @@ class Preset(_Config):
         return self
 
     @pydantic.model_validator(mode="after")
-    def _refuse_parts_of_a_batch_that_is_normalised(self):
-        if self.optimizer.accumulation_steps > 1 and self.task.kind != "density":
+    def _refuse_parts_of_a_normalised_batch(self):
+        if self.optimizer.accumulation_steps > 1 and self.task.takes_classes:
             raise ValueError(
-                f"optimizer.accumulation_steps={self.optimizer.accumulation_steps} takes a batch "
-                f"in parts, whose statistics are not those that the head of a {self.task.kind} "
-                "normalises by; it takes 1, and model.recompute=true to save memory"
+                f"optimizer.accumulation_steps={self.optimizer.accumulation_steps} splits a "
+                f"batch, but the head of a {self.task.kind} normalises by the statistics of whole "
+                "batches; leave it at 1, and set model.recompute=true to save memory"
             )
         return self
 
     @property
-    def epochs(self):
-        """Epochs of ``steps_per_epoch``, the last one filled up."""
+    def epochs(self) -> int:
+        """Number of epochs of ``steps_per_epoch``, the last one filled up."""
         return -(-self.steps // self.steps_per_epoch)
 
-    def with_length(self, epochs=None, steps=None):
-        """The same for that number of epochs, or of steps; filled up to whole epochs."""
+    def with_length(self, epochs: int | None = None, steps: int | None = None) -> "Preset":
+        """Returns the preset with that number of epochs, or of steps, rounded up to epochs."""
         per_epoch = self.steps_per_epoch
         if steps is not None:
             epochs = -(-steps // per_epoch)
@@ -215,11 +237,11 @@ class Preset(_Config):
         return self.model_copy(update=fields)
 
 
-def parse(fields):
-    """A preset from plain data, as a run's ``config.json`` holds it.
+def parse(fields: dict[str, Any]) -> Preset:
+    """Returns a preset from plain data, for example from the ``config.json`` of a run.
 
     Raises:
-        ValueError: naming every field that is wrong.
+        ValueError: if a field is wrong; the message names every such field.
     """
     try:
         return Preset.model_validate(fields)
@@ -235,6 +257,6 @@ def _problem(error):
 
 
 def _path(location):
-    """The field's path as an override spells it, without the kind of model or task."""
+    """Returns the path of a field as overrides spell it, without the kind of model or task."""
     part, *rest = map(str, location)
     return ".".join([part, *(rest[1:] if part in ("model", "task") else rest)])

@@ -1,14 +1,15 @@
-"""Keras's Adam and Adamax, in one operation a variable.
+"""Adam and Adamax with one operation for each variable.
 
-The same steps to rounding, by TensorFlow's fused kernels: the graph of a training step is
-smaller by some twenty nodes a variable, which with a network of many layers is half of it.
-A sparse gradient counts as the dense one that it stands for: where it names a row twice, the
-two add up before they are squared.
+They take the steps of Keras's optimizers, up to rounding, by TensorFlow's fused kernels.  The
+graph of a training step then has about twenty nodes fewer for each variable, half of the graph of
+a network of many layers.  A sparse gradient counts as the dense one that it stands for: if it
+names a row twice, the two values are added before they are squared.
 
 Source: Kingma and Ba 2015 (arXiv:1412.6980), algorithms 1 and 2.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -17,47 +18,53 @@ from iresnet_tf.internals import PreparedOptimizer, adam_moments, adamax_moments
 
 
 class _Fused(PreparedOptimizer):
-    """What the two share: the step, and scalars that stand in the graph once for all variables.
+    """The step of both optimizers, with scalars that are in the graph once for all variables.
 
     Raises:
-        ValueError: in a step, for variables of half precision, which the kernels round away.
+        ValueError: in a step, for variables of half precision, in which the kernels would round
+            the steps away.
     """
 
     KERNEL: Callable
-    """TensorFlow's operation."""
+    """The operation of TensorFlow."""
 
     POWERS: tuple[str, ...]
-    """The kernel's arguments ``βᵗ``."""
+    """Names of the kernel's arguments ``βᵗ``."""
 
-    def prepare_step(self, variables, learning_rate):
+    def prepare_step(
+        self, variables: Sequence[keras.Variable], learning_rate: tf.Tensor
+    ) -> dict[str, dict[str, tf.Tensor]]:
         step = tf.cast(self.iterations + 1, tf.float64)
         rate = self._corrected(tf.cast(learning_rate, tf.float64), step)
         scalars = {"lr": rate, "beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
-        # The rate has the corrections already: as if each βᵗ were 0.
+        # The rate contains the corrections, so the kernel gets 0 for each βᵗ.
         scalars |= {power: 0.0 for power in self.POWERS}
-        dtypes = {keras.backend.standardize_dtype(each.dtype) for each in variables}
+        dtypes = {keras.backend.standardize_dtype(variable.dtype) for variable in variables}
         if not dtypes <= {"float32", "float64"}:
+            name = type(self).__name__
             raise ValueError(
-                f"The fused {type(self).__name__} steps variables of float32 and float64; received "
-                f"{', '.join(sorted(dtypes))}. Take keras.optimizers.{type(self).__name__}."
+                f"The fused {name} trains variables of float32 and float64; received "
+                f"{', '.join(sorted(dtypes))}. Take keras.optimizers.{name}."
             )
         return {
-            dtype: {name: tf.cast(each, dtype) for name, each in scalars.items()}
+            dtype: {name: tf.cast(scalar, dtype) for name, scalar in scalars.items()}
             for dtype in dtypes
         }
 
-    def update_step(self, gradient, variable, shared):
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, shared: dict[str, Any]
+    ) -> None:
         index = self.index_of(variable)
-        m, v = (each[index].value.handle for each in self._moments())
+        m, v = (moments[index].value.handle for moments in self._moments())
         gradient = tf.cast(gradient, variable.dtype)
         self.KERNEL(var=variable.handle, m=m, v=v, grad=gradient, **shared[variable.dtype.name])
 
-    def _corrected(self, rate, step):
-        """The rate ``ηₜ`` by which ``m`` is multiplied."""
+    def _corrected(self, rate: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """Returns the rate ``ηₜ`` by which ``m`` is multiplied."""
         raise NotImplementedError
 
-    def _moments(self):
-        """Both of every variable."""
+    def _moments(self) -> tuple[list, list]:
+        """Returns the lists of first and of second moments, in the order of the variables."""
         raise NotImplementedError
 
 
@@ -68,21 +75,21 @@ class Adam(_Fused, keras.optimizers.Adam):
     with ``ηₜ = η √(1 − β₂ᵗ) / (1 − β₁ᵗ)``: the steps of `keras.optimizers.Adam`.
 
     Raises:
-        ValueError: for ``amsgrad``, which has no such kernel.
+        ValueError: for ``amsgrad``, for which there is no such kernel.
     """
 
     KERNEL = staticmethod(tf.raw_ops.ResourceApplyAdam)
     POWERS = ("beta1_power", "beta2_power")
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.amsgrad:
             raise ValueError("The fused Adam has no amsgrad: take keras.optimizers.Adam.")
 
-    def _corrected(self, rate, step):
+    def _corrected(self, rate: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         return rate * tf.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
 
-    def _moments(self):
+    def _moments(self) -> tuple[list, list]:
         return adam_moments(self)
 
 
@@ -96,8 +103,8 @@ class Adamax(_Fused, keras.optimizers.Adamax):
     KERNEL = staticmethod(tf.raw_ops.ResourceApplyAdaMax)
     POWERS = ("beta1_power",)
 
-    def _corrected(self, rate, step):
+    def _corrected(self, rate: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         return rate / (1.0 - self.beta_1**step)
 
-    def _moments(self):
+    def _moments(self) -> tuple[list, list]:
         return adamax_moments(self)

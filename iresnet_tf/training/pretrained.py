@@ -12,20 +12,20 @@ _FOLDER = importlib.resources.files("iresnet_tf") / "pretrained"
 
 
 def pretrained_names() -> tuple[str, ...]:
-    """Names of the trained models that ship with the package."""
+    """Returns the names of the trained models that ship with the package."""
     files = (file.name for file in _FOLDER.iterdir())
     return tuple(sorted(name.removesuffix(".keras") for name in files if name.endswith(".keras")))
 
 
 def load(source: str | os.PathLike[str]) -> keras.Model:
-    """A trained Keras model.
+    """Returns a trained Keras model.
 
     Args:
         source: a run folder, a ``.keras`` file, or a name of `pretrained_names`.
-            A path that exists is taken before a name.
+            A path that exists is preferred to a name.
 
     Returns:
-        the model; ActNorm is not initialised again, nothing is refined.
+        The model as it was saved: loading initialises and refines nothing.
 
     Raises:
         FileNotFoundError: if there is nothing of that name or at that path.

@@ -1,38 +1,39 @@
-"""Workers of a cluster wait for each other, before TensorFlow does: it would wait for an hour."""
+"""The workers of a cluster wait for each other before TensorFlow does, which waits an hour."""
 
 import contextlib
 import re
 import socket
 import time
+from collections.abc import Sequence
 
 GREETING = b"iresnet %08d"
 
 ADDRESS = re.compile(r"(\[[^][]+\]|[^][:]+):([0-9]+)")
 
 
-def host_and_port(address):
-    """``"host:port"`` in two; an IPv6 host stands in brackets, as in ``"[::1]:4000"``.
+def host_and_port(address: str) -> tuple[str, int]:
+    """Splits ``"host:port"``; an IPv6 host is in brackets, for example ``"[::1]:4000"``.
 
     Raises:
         ValueError: for anything else.
     """
-    found = ADDRESS.fullmatch(address)
-    if not found or int(found[2]) > 65535:
-        raise ValueError(f"An address is host:port, of IPv6 [host]:port; received {address!r}.")
-    return found[1].strip("[]"), int(found[2])
+    match = ADDRESS.fullmatch(address)
+    if not match or int(match[2]) > 65535:
+        raise ValueError(f"An address is host:port, for IPv6 [host]:port; received {address!r}.")
+    return match[1].strip("[]"), int(match[2])
 
 
-def meet(addresses, index, timeout):
-    """Returns when every worker has reached every other.
+def meet(addresses: Sequence[str], index: int, timeout: float) -> None:
+    """Waits until every worker has reached every other.
 
     Args:
-        addresses: of every worker, as `host_and_port` takes them.
-        index: which of them this process is; it listens at its own port meanwhile.
+        addresses: the address of every worker, in the form of `host_and_port`.
+        index: index of this process among them; it listens at its own port meanwhile.
         timeout: seconds to wait.
 
     Raises:
-        ValueError: if the own port cannot be listened at.
-        ConnectionError: naming the workers that were not reached, or did not call, in time.
+        ValueError: if this process cannot listen at its own port.
+        ConnectionError: if workers were not reached, or did not call, in time; it names them.
     """
     _, port = host_and_port(addresses[index])
     both = socket.has_dualstack_ipv6()
@@ -44,7 +45,7 @@ def meet(addresses, index, timeout):
     except OSError as error:
         raise ValueError(
             f"Worker {index} cannot listen at its port, {addresses[index]}: {error.strerror}. Give "
-            "it another port, or end what uses this one."
+            "it another port, or end the process that uses this one."
         ) from None
     unreached = set(range(len(addresses))) - {index}
     unheard = set(unreached)
@@ -52,14 +53,14 @@ def meet(addresses, index, timeout):
     server.settimeout(0.2)
     with server:
         while unreached or unheard:
-            unreached -= {each for each in unreached if _call(addresses[each], index)}
+            unreached -= {worker for worker in unreached if _call(addresses[worker], index)}
             unheard.discard(_listen(server))
             if time.monotonic() > deadline:
                 raise ConnectionError(_missed(addresses, index, timeout, unreached, unheard))
 
 
 def _call(address, index):
-    """Whether the worker at the address took this worker's greeting."""
+    """Greets the worker at the address; returns whether it accepted the greeting."""
     try:
         with socket.create_connection(host_and_port(address), timeout=1.0) as connection:
             connection.sendall(GREETING % index)
@@ -69,7 +70,7 @@ def _call(address, index):
 
 
 def _listen(server):
-    """The worker that calls now, if one does."""
+    """Returns the index of the worker that calls now, if one does."""
     with contextlib.suppress(OSError, ValueError):
         connection, _ = server.accept()
         with connection:
@@ -80,12 +81,15 @@ def _listen(server):
 
 
 def _missed(addresses, index, timeout, unreached, unheard):
-    faults = [f"worker {each} ({addresses[each]}) cannot be reached" for each in sorted(unreached)]
+    faults = [
+        f"worker {other} ({addresses[other]}) cannot be reached" for other in sorted(unreached)
+    ]
     faults += [
-        f"worker {each} ({addresses[each]}) has not called" for each in sorted(unheard - unreached)
+        f"worker {other} ({addresses[other]}) has not called"
+        for other in sorted(unheard - unreached)
     ]
     return (
         f"Worker {index} ({addresses[index]}) has waited {timeout:g} s for the others: "
         f"{', '.join(faults)}. Start the same command on every worker, each with its own index, "
-        "and see that the addresses are right and their ports open."
+        "and check that the addresses are right and their ports are open."
     )

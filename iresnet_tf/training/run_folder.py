@@ -1,31 +1,38 @@
-"""A run on disk: its files, written whole or not at all."""
+"""The files of a run, written whole or not at all."""
 
 import json
 import os
 import pathlib
 import tempfile
 import warnings
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 
+from iresnet_tf.files import write_json, written_whole
 from iresnet_tf.layers import spectral_layers
 from iresnet_tf.training import configuration, optimizers, schedules
 
 SAVED_WITH_THE_OPTIMIZER = (optimizers.Adam, optimizers.Adamax, schedules.WarmUp)
-"""What a model's file names beside layers: imported here, so that Keras knows it."""
+"""Classes that the file of a model names; this import registers them with Keras."""
 
 
 class RunFolder:
-    """``config.json``, ``history.jsonl``, ``checkpoints/``, ``tensorboard/``, ``images/``,
-    ``model.keras`` and, last, ``result.json``.
+    """The folder of a run and the paths in it.
 
-    ``checkpoints/best.keras`` is the model of the best validation, where there is one.
+    It holds ``config.json``, ``history.jsonl``, ``checkpoints/``, ``tensorboard/``, ``images/``,
+    ``model.keras`` and, written last, ``result.json``.  If there is validation,
+    ``checkpoints/best.keras`` is the model of the best one.
 
     Args:
         path: the folder.
     """
 
-    def __init__(self, path):
+    is_kept = True
+    """Whether the result of the run belongs in this folder."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = pathlib.Path(path)
         self.config = self.path / "config.json"
         self.history = self.path / "history.jsonl"
@@ -36,10 +43,7 @@ class RunFolder:
         self.model = self.path / "model.keras"
         self.result = self.path / "result.json"
 
-    is_kept = True
-    """Whether the run's result belongs here."""
-
-    def require_new(self):
+    def require_new(self) -> None:
         """Raises `FileExistsError` if the path exists and is not an empty folder."""
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise FileExistsError(
@@ -47,8 +51,8 @@ class RunFolder:
                 "it, or continue it with --resume."
             )
 
-    def create(self, config):
-        """Makes the folder and writes its configuration, with which it can be resumed."""
+    def create(self, config: dict[str, Any]) -> None:
+        """Makes the folder and writes the configuration, from which the run can be resumed."""
         self.require_new()
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.config, config)
@@ -58,8 +62,8 @@ class RunFolder:
         for folder in (self.checkpoints, self.tensorboard, self.images):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def read_config(self):
-        """``config.json`` as plain data, its preset parsed.
+    def read_config(self) -> dict[str, Any]:
+        """Returns ``config.json`` as plain data, with its preset parsed.
 
         Raises:
             FileNotFoundError: if there is no run here.
@@ -76,8 +80,8 @@ class RunFolder:
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"{self.config} is damaged: {error!r}.") from None
 
-    def load_model(self):
-        """The trained model.
+    def load_model(self) -> keras.Model:
+        """Returns the trained model.
 
         Raises:
             FileNotFoundError: if the run has not finished.
@@ -91,42 +95,41 @@ class RunFolder:
             )
         return load_model(self.model)
 
-    def checkpoint(self, step):
-        """Where the checkpoint after ``step`` lies."""
+    def checkpoint(self, step: int) -> pathlib.Path:
+        """Returns the path of the checkpoint after a step."""
         return self.checkpoints / f"step-{step:08d}.keras"
 
-    def reopen(self, history):
-        """Makes the folders that are missing, and ``history`` the figures of the epochs so far."""
+    def reopen(self, history: Iterable[dict[str, Any]]) -> None:
+        """Makes missing folders, and replaces the history of the epochs so far."""
         self._make_folders()
-        partial = self.history.with_name(f".partial-{self.history.name}")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in history))
-        os.replace(partial, self.history)
+        with written_whole(self.history) as partial:
+            partial.write_text("".join(json.dumps(line) + "\n" for line in history))
 
-    def read_history(self):
-        """The figures of every epoch so far; a line cut off by a kill is left out."""
+    def read_history(self) -> list[dict[str, Any]]:
+        """Returns the metrics of every epoch so far, without a line that a kill has cut off."""
         text = self.history.read_text() if self.history.is_file() else ""
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
-    def latest_checkpoints(self):
-        """Whole checkpoints, newest first."""
+    def latest_checkpoints(self) -> list[pathlib.Path]:
+        """Returns the paths of the whole checkpoints, newest first."""
         return sorted(self.checkpoints.glob("step-*.keras"), reverse=True)
 
 
 class ScratchFolder(RunFolder):
-    """A run folder that goes with the process: of a worker that is not the chief."""
+    """The run folder of a worker that is not the chief; it is removed with the process."""
 
     is_kept = False
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="iresnet_tf-")
         super().__init__(self._temporary.name)
 
 
-def load_model(path):
-    """A Keras model from its file, as it was saved.
+def load_model(path: str | os.PathLike[str]) -> keras.Model:
+    """Returns the Keras model in a file, as it was saved.
 
-    Spectral vectors that no longer fit their kernel are left so, with a warning: the
-    layer then exceeds its coefficient, until `iresnet_tf.layers.refresh`.
+    If spectral vectors do not fit their kernels, it warns and leaves them: their layers exceed
+    the coefficient until `iresnet_tf.layers.refresh` is called.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -152,15 +155,7 @@ def load_model(path):
     return model
 
 
-def save_model(model, path):
-    """Saves to a file of another name first, so that ``path`` is never half-written."""
-    partial = path.with_name(f".partial-{path.name}")
-    model.save(partial)
-    os.replace(partial, path)
-
-
-def write_json(path, data):
-    """Indented JSON, written whole."""
-    partial = path.with_name(f".partial-{path.name}")
-    partial.write_text(json.dumps(data, indent=2) + "\n")
-    os.replace(partial, path)
+def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Saves a model, whole or not at all."""
+    with written_whole(path) as partial:
+        model.save(partial)

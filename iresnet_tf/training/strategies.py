@@ -5,12 +5,13 @@ import json
 import os
 import signal
 import threading
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from iresnet_tf.training.rendezvous import host_and_port, meet
-from iresnet_tf.training.run_folder import ScratchFolder
+from iresnet_tf.training.run_folder import RunFolder, ScratchFolder
 
 NAMES = ("auto", "one", "mirrored", "multi-worker")
 
@@ -19,28 +20,32 @@ START_TIMEOUT = 600
 
 
 class WorkerLostError(RuntimeError):
-    """Another worker is gone, so that this one cannot go on."""
+    """Another worker is gone, so this one cannot continue."""
 
 
-def get(name="auto", workers=None, worker=None, timeout=START_TIMEOUT):
-    """The strategy of that name.
+def get(
+    name: str = "auto",
+    workers: Sequence[str] | None = None,
+    worker: int | None = None,
+    *,
+    timeout: float = START_TIMEOUT,
+) -> tf.distribute.Strategy:
+    """Returns the strategy of that name; for several workers it waits until all are present.
 
     Args:
-        name: ``"one"`` device; ``"mirrored"``: all GPUs of this machine, or, where there is
-            none, its logical CPUs; ``"multi-worker"``: all GPUs of several machines (of each
-            as many), or a CPU of each; ``"auto"``: mirrored where this machine has several
-            GPUs, else one.
-        workers: ``"host:port"`` of every worker (``"[::1]:4000"`` of IPv6), the chief first,
-            for ``"multi-worker"``; by default those of the environment's ``TF_CONFIG``.
-        worker: which of ``workers`` this process is, from 0.
+        name: ``"one"``: a single device; ``"mirrored"``: all GPUs of this machine, or its logical
+            CPUs if it has no GPU; ``"multi-worker"``: all GPUs of several machines, of each the
+            same number, or a CPU of each; ``"auto"``: mirrored if this machine has several GPUs,
+            else one.
+        workers: for ``"multi-worker"``, ``"host:port"`` of every worker (for IPv6
+            ``"[::1]:4000"``), the chief first; by default those of ``TF_CONFIG`` in the
+            environment.
+        worker: index of this process among ``workers``.
         timeout: seconds to wait for the other workers.
-
-    Returns:
-        `tf.distribute.Strategy`; that of several workers when all are there.
 
     Raises:
         ValueError: for an unknown name, too few devices, or workers that make no cluster.
-        ConnectionError: if not all workers are there in time.
+        ConnectionError: if not all workers are present in time.
     """
     if name not in NAMES:
         raise ValueError(f"A strategy is one of {NAMES}; received {name!r}.")
@@ -57,19 +62,19 @@ def get(name="auto", workers=None, worker=None, timeout=START_TIMEOUT):
         devices = devices or tf.config.list_logical_devices("CPU")
         if len(devices) < 2:
             raise ValueError(
-                "The strategy mirrored needs several devices of a kind; TensorFlow sees "
-                f"{', '.join(each.name for each in devices)}. Use --strategy one or auto, or make "
-                "more GPUs visible."
+                "The strategy mirrored needs several devices of one kind; TensorFlow sees "
+                f"{', '.join(device.name for device in devices)}. Use --strategy one or auto, or "
+                "make more GPUs visible."
             )
     if len(devices) < 2:
         return tf.distribute.get_strategy()
-    return tf.distribute.MirroredStrategy([each.name for each in devices])
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
 class Cluster(NamedTuple):
-    """All workers by their jobs, as in ``TF_CONFIG``, and which of them this process is."""
+    """All workers by their jobs, in the form of ``TF_CONFIG``, and the job of this process."""
 
-    jobs: dict
+    jobs: dict[str, list[str]]
     job: str
     place: int
 
@@ -85,13 +90,13 @@ def _cluster(workers, worker):
         return _from_environment(described)
     if described:
         raise ValueError(
-            f"The workers are given twice, by --workers and by TF_CONFIG={described!r}. Leave "
-            "one out."
+            f"The workers are given twice, by --workers and by TF_CONFIG={described!r}. Leave one "
+            "of them out."
         )
     if workers is None or worker is None or not 0 <= worker < len(workers):
         raise ValueError(
-            "Which worker this is goes with the list of all: --workers HOST:PORT,HOST:PORT and "
-            f"--worker, an index into it from 0; received {workers} and {worker}."
+            "Give the list of all workers, --workers HOST:PORT,HOST:PORT, and --worker, an index "
+            f"into it from 0; received {workers} and {worker}."
         )
     return _checked(Cluster({"worker": list(workers)}, "worker", worker), "--workers")
 
@@ -106,9 +111,9 @@ def _from_environment(described):
             raise ValueError("the task is none of the cluster's workers, or it has other jobs")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"TF_CONFIG describes no cluster of workers ({type(error).__name__}: {error}). It is "
-            'like {"cluster": {"worker": ["host:port", "host:port"]}, "task": {"type": "worker", '
-            f'"index": 0}}}}; received {described!r}.'
+            f"TF_CONFIG describes no cluster of workers ({type(error).__name__}: {error}). "
+            'Its form is {"cluster": {"worker": ["host:port", "host:port"]}, "task": '
+            f'{{"type": "worker", "index": 0}}}}; received {described!r}.'
         ) from None
     return _checked(cluster, "TF_CONFIG")
 
@@ -116,19 +121,19 @@ def _from_environment(described):
 def _checked(cluster, origin):
     addresses = _addresses(cluster)
     try:
-        distinct = {host_and_port(each) for each in addresses}
+        distinct = {host_and_port(address) for address in addresses}
     except (TypeError, ValueError):
         distinct = set()
     if len(distinct) < len(addresses) or len(addresses) < 2:
         raise ValueError(
-            f"{origin} lists the host:port of at least two workers, of IPv6 [host]:port, each "
+            f"{origin} lists the host:port of at least two workers, for IPv6 [host]:port, each "
             f"once; received {addresses}."
         )
     return cluster
 
 
 def _addresses(cluster):
-    """Of all workers, the chief first."""
+    """Returns the addresses of all workers, the chief first."""
     return [*cluster.jobs.get("chief", []), *cluster.jobs.get("worker", [])]
 
 
@@ -145,44 +150,41 @@ def _multi_worker(cluster, timeout):
     )
     strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
     if threading.current_thread() is threading.main_thread():
-        # TensorFlow has taken it for a notice of preemption, and goes on.
+        # TensorFlow would take the signal for a notice of preemption and continue.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     return strategy
 
 
-# What a run does with a strategy.
+def folder(strategy: tf.distribute.Strategy, run: RunFolder) -> RunFolder:
+    """Returns the folder for the files of this process: a scratch folder unless it is the chief.
 
-
-def folder(strategy, run):
-    """Where this process writes: the run's folder for the chief, for the others a scratch one.
-
-    All do the same, then, and what they have to do together they do together.
+    So all workers run the same code, and the steps that need all of them take place in all.
     """
     return run if strategy.extended.should_checkpoint else ScratchFolder()
 
 
-def require_agreement(strategy, what, number):
-    """Raises `ValueError` unless all workers call it with the same whole number."""
+def require_agreement(strategy: tf.distribute.Strategy, subject: str, number: int) -> None:
+    """Raises `ValueError` unless all workers call it with equal numbers."""
     if _mean(strategy, number) != number:
         raise ValueError(
-            f"The workers differ in {what}. Start the same command on every one of them, and to "
+            f"The workers differ in {subject}. Start the same command on every one of them, and to "
             "resume, let --out be one folder that all of them see."
         )
 
 
-def wait(strategy):
-    """Returns when all workers are here."""
+def wait(strategy: tf.distribute.Strategy) -> None:
+    """Waits until all workers have called it."""
     _mean(strategy, 0)
 
 
 def _mean(strategy, number):
-    """Of what the workers give."""
+    """Returns the mean of the numbers of all workers."""
     return float(strategy.reduce("MEAN", tf.identity(tf.constant(number, tf.float64)), axis=None))
 
 
 @contextlib.contextmanager
-def lost_workers_explained(strategy, run):
-    """Inside, what TensorFlow raises where another worker is gone becomes a `WorkerLostError`."""
+def lost_workers_explained(strategy: tf.distribute.Strategy, run: RunFolder) -> Iterator[None]:
+    """Replaces the error that TensorFlow raises for a lost worker by a `WorkerLostError`."""
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
@@ -192,7 +194,7 @@ def lost_workers_explained(strategy, run):
         reason = " ".join(error.message.split("Collective ops is aborted by:")[-1].split())
         raise WorkerLostError(
             f"Another worker of this run is gone, so {resolver.task_type} {resolver.task_id} stops "
-            f"too. See that worker's own messages; then start the same command with --resume on "
-            f"every worker: the run goes on from the newest checkpoint in {run.checkpoints}. "
+            f"too. Read the messages of that worker; then start the same command with --resume on "
+            f"every worker: the run continues from the newest checkpoint in {run.checkpoints}. "
             f"(TensorFlow: {reason[:500]})"
         ) from error

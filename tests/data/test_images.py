@@ -30,7 +30,7 @@ def raw(name, split):
 def test_real_images_come_as_tfds_has_them(name, shape, train, test):
     if not prepared(name):
         pytest.skip(f"{name} is not prepared in {DATA_DIR}")
-    source = sources.get(name, DATA_DIR, validation_examples=1000)
+    source = sources.get(name, data_dir=DATA_DIR, validation_examples=1000)
     assert (source.event_shape, source.levels, source.classes) == (shape, 256, 10)
     x, y = source.examples("test")
     assert x.shape == (test, *shape) and x.dtype == np.float32
@@ -49,8 +49,8 @@ def test_real_images_come_as_tfds_has_them(name, shape, train, test):
 def test_fewer_bits_keep_the_upper_ones():
     if not prepared("mnist"):
         pytest.skip(f"mnist is not prepared in {DATA_DIR}")
-    source = sources.get("mnist", DATA_DIR, bits=5)
-    whole = sources.get("mnist", DATA_DIR).examples("test")[0]
+    source = sources.get("mnist", data_dir=DATA_DIR, bits=5)
+    whole = sources.get("mnist", data_dir=DATA_DIR).examples("test")[0]
     assert source.levels == 32
     np.testing.assert_array_equal(source.examples("test")[0], np.floor(whole / 8.0))
 
@@ -66,7 +66,7 @@ def no_network(monkeypatch):
 @pytest.mark.parametrize("name", [*images.NAMES, "tfds:fashion_mnist"])
 def test_a_set_that_cannot_be_had_is_named_with_its_folder(name, tmp_path, no_network):
     with pytest.raises(FileNotFoundError) as raised:
-        sources.get(name, tmp_path)
+        sources.get(name, data_dir=tmp_path)
     message = str(raised.value)
     full_name = images.NAMES.get(name, name.removeprefix("tfds:"))
     assert full_name in message and str(tmp_path) in message and "--data-dir" in message
@@ -75,7 +75,7 @@ def test_a_set_that_cannot_be_had_is_named_with_its_folder(name, tmp_path, no_ne
 
 def test_a_set_that_tfds_does_not_have(tmp_path):
     with pytest.raises(ValueError, match="no set 'no_such_images'"):
-        sources.get("tfds:no_such_images", tmp_path)
+        sources.get("tfds:no_such_images", data_dir=tmp_path)
 
 
 class Pictures(tfds.core.GeneratorBasedBuilder):
@@ -100,20 +100,20 @@ class Pictures(tfds.core.GeneratorBasedBuilder):
 
 
 def test_a_set_that_is_missing_is_prepared(tmp_path):
-    source = sources.get("tfds:pictures", tmp_path, size=4)
+    source = sources.get("tfds:pictures", data_dir=tmp_path, size=4)
     assert source.event_shape == (4, 4, 3) and source.classes is None
     assert tfds.builder("pictures", data_dir=tmp_path).is_prepared()
 
 
 def test_the_central_square_is_resized(tmp_path):
-    x, y = sources.get("tfds:pictures", tmp_path, size=4).examples("train")
+    x, y = sources.get("tfds:pictures", data_dir=tmp_path, size=4).examples("train")
     assert y is None and x.shape == (40, 4, 4, 3)
     # Constant squares stay what they are: the dark parts are cut off.
     numbers = x[:, 0, 0, 0] / 5
     np.testing.assert_array_equal(np.sort(numbers), np.arange(40))
     np.testing.assert_array_equal(x, np.broadcast_to(x[:, :1, :1, :1], x.shape))
     with pytest.raises(ValueError, match="data.size"):
-        sources.get("tfds:pictures", tmp_path)
+        sources.get("tfds:pictures", data_dir=tmp_path)
 
 
 class Faces(tfds.core.GeneratorBasedBuilder):
@@ -138,7 +138,7 @@ def test_celeb_a_is_cropped_to_the_face_and_shrunk(tmp_path, monkeypatch):
     builder.download_and_prepare()
     builder.name = "celeb_a"
     monkeypatch.setattr(tfds, "builder", lambda name, data_dir: builder)
-    source = sources.get("celeb_a", tmp_path)
+    source = sources.get("celeb_a", data_dir=tmp_path)
     assert (source.event_shape, source.levels) == ((64, 64, 3), 256)
     x, _ = source.examples("train")
     # 148 × 148 about the centre of 218 × 178; shrinking with antialiasing keeps the mean.
@@ -148,14 +148,14 @@ def test_celeb_a_is_cropped_to_the_face_and_shrunk(tmp_path, monkeypatch):
 
 
 def test_a_large_split_is_mapped_from_disk_and_the_same(tmp_path, monkeypatch):
-    in_memory = sources.get("tfds:pictures", tmp_path, validation_examples=4, size=4)
+    in_memory = sources.get("tfds:pictures", data_dir=tmp_path, validation_examples=4, size=4)
     expected = [batch.numpy() for batch in in_memory.stream(8, seed=1).take(7)]
     monkeypatch.setattr(images, "IN_MEMORY", 1000)
     loaded = images.ImageSet("tfds:pictures", tmp_path, size=4).load("train")
     assert isinstance(loaded.x, np.memmap)
     # Written once: the second time it is only mapped.
     monkeypatch.setattr(images.ImageSet, "_write", None)
-    mapped = sources.get("tfds:pictures", tmp_path, validation_examples=4, size=4)
+    mapped = sources.get("tfds:pictures", data_dir=tmp_path, validation_examples=4, size=4)
     for batch, again in zip(expected, mapped.stream(8, seed=1).take(7)):
         np.testing.assert_array_equal(batch, again)
     np.testing.assert_array_equal(
@@ -180,19 +180,19 @@ def test_a_mapping_that_is_cut_short_leaves_no_file(tmp_path, monkeypatch):
 def test_one_class_alone():
     if not prepared("mnist"):
         pytest.skip(f"mnist is not prepared in {DATA_DIR}")
-    whole, classes = sources.get("mnist", DATA_DIR).examples("test")
-    source = sources.get("mnist", DATA_DIR, only_class=3)
+    whole, classes = sources.get("mnist", data_dir=DATA_DIR).examples("test")
+    source = sources.get("mnist", data_dir=DATA_DIR, only_class=3)
     x, y = source.examples("test")
     assert source.classes == 10 and set(y) == {3}
     np.testing.assert_array_equal(x, whole[classes == 3])
     with pytest.raises(ValueError, match="10 classes"):
-        sources.get("mnist", DATA_DIR, only_class=10)
+        sources.get("mnist", data_dir=DATA_DIR, only_class=10)
 
 
 def test_a_set_without_images(tmp_path):
     tfds.testing.DummyDataset(data_dir=tmp_path).download_and_prepare()
     with pytest.raises(ValueError, match="no 8-bit images"):
-        sources.get("tfds:dummy_dataset", tmp_path)
+        sources.get("tfds:dummy_dataset", data_dir=tmp_path)
 
 
 def test_an_unknown_name_lists_the_known():

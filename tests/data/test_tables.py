@@ -11,6 +11,7 @@ from scipy import stats
 import iresnet_tf as irn
 from iresnet_tf.cli import main
 from iresnet_tf.data import sources, tables
+from iresnet_tf.data.source import SPLITS
 from iresnet_tf.training.run_folder import RunFolder
 
 ROWS = np.random.default_rng(0).normal(size=(50, 3)) * [2.0, 0.1, 30.0] + [5.0, 0.0, -400.0]
@@ -79,7 +80,7 @@ def test_an_array_that_is_no_table_of_numbers_is_refused(array, message, tmp_pat
 
 def test_the_splits_part_the_rows_and_the_seed_decides_which(table):
     source = sources.get("table", validation_examples=5, table={"file": table})
-    parts = [source.examples(split)[0] for split in sources.SPLITS]
+    parts = [source.examples(split)[0] for split in SPLITS]
     assert [len(part) for part in parts] == [35, 5, 10]
     together = np.concatenate(parts)
     np.testing.assert_array_equal(

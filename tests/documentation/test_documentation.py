@@ -78,7 +78,7 @@ def test_every_command_of_a_page_exists_as_it_is_spelt(page):
     for block in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL):
         for words in _commands(block):
             _check(words)
-    for name in re.findall(r"`iresnet ([\w-]+)", text):
+    for name in re.findall(r"`iresnet (?:--plugin \S+ )*(\w[\w-]*)", text):
         assert name in main.commands
 
 

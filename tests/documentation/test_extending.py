@@ -1,5 +1,6 @@
 """The examples of the page on extending: each runs, is saved, and is loaded in a new process."""
 
+import json
 import pathlib
 import re
 import runpy
@@ -82,6 +83,18 @@ def test_the_map_of_an_example_has_the_jacobian_that_it_writes_out(name, folders
     expected = np.linalg.slogdet(jacobian_of(model.flow, x))[1]
     found = model.flow.forward_and_log_det(x)[1]
     np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_the_source_and_the_preset_train_by_the_command_in_a_new_process(tmp_path):
+    module = tmp_path / "spiral.py"
+    module.write_text(SECTIONS["A data source"] + "\n\n" + SECTIONS["A preset"])
+    run, command = tmp_path / "run", [sys.executable, "-m", "iresnet_tf", "--plugin", str(module)]
+    train = ["train", "spiral-density", "--out", str(run), "--steps", "20", "steps_per_epoch=10"]
+    subprocess.run([*command, *train], check=True, capture_output=True)
+    done = subprocess.run([*command, "evaluate", str(run)], check=True, capture_output=True)
+    found = json.loads(done.stdout)["nll"]
+    assert found == json.loads((run / "result.json").read_text())["nll"]
+    assert found["examples"] == 500 and np.isfinite(found["mean"])
 
 
 def test_the_averaged_series_has_the_mean_of_both_values(folders):

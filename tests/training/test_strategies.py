@@ -16,9 +16,9 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 import iresnet_tf as irn
+from iresnet_tf import training
 from iresnet_tf.cli import main
 from iresnet_tf.training import presets, rendezvous, strategies
-from iresnet_tf.training import train as training
 from iresnet_tf.training.run_folder import RunFolder
 
 PROGRAM = pathlib.Path(__file__).with_name("strategies_program.py")

@@ -11,8 +11,7 @@ import urllib.request
 
 import pytest
 
-from iresnet_tf.training import presets
-from iresnet_tf.training.train import train
+from iresnet_tf.training import presets, train
 
 PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "pages" / "researcher.md").read_text()
 PARAGRAPH = re.search(r"`tensorboard --logdir RUN/tensorboard` shows(.*?)\n\n", PAGE, re.DOTALL)[1]

@@ -13,10 +13,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 import iresnet_tf as irn
-from iresnet_tf import layers
-from iresnet_tf.data import augmentation, sources
+from iresnet_tf import layers, training
+from iresnet_tf.data import ArraySource, augmentation, sources
+from iresnet_tf.data.source import SPLITS
 from iresnet_tf.training import assembly, presets, schedules
-from iresnet_tf.training import train as training
 from iresnet_tf.training.averaging import averaged_weights
 from iresnet_tf.training.run_folder import RunFolder
 
@@ -65,7 +65,7 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(name, tmp_path, data
     training.train(preset, tmp_path / "run", data_dir=data_dir)
     run = RunFolder(tmp_path / "run")
     figure, best = ("val_accuracy", max) if "classifier" in name else ("val_loss", min)
-    x, y = sources.get("digits", data_dir, 64).examples("validation")
+    x, y = sources.get("digits", data_dir=data_dir, validation_examples=64).examples("validation")
     model = irn.load(run.best)
     found = model.evaluate(x, y, batch_size=128, verbose=0, return_dict=True)
     expected = best(line[figure] for line in run.read_history())
@@ -75,12 +75,12 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(name, tmp_path, data
 
 def test_averaged_weights_are_there_inside_only(data_dir):
     preset = small("digits-density", "optimizer.ema=0.5")
-    source = training.open_source(preset, data_dir)
-    model = assembly.build_model(preset, source, 0)
+    source = training.open_source(preset, data_dir=data_dir)
+    model = assembly.build_model(preset, source, seed=0)
     model.compile(assembly.build_optimizer(preset))
-    model.initialize(source.initial_examples(0))
+    model.initialize(source.initial_examples(seed=0))
     history = [np.concatenate([w.numpy().ravel() for w in model.trainable_variables])]
-    for x, y in source.stream(32, 0).take(3):
+    for x, y in source.stream(32, seed=0).take(3):
         model.train_on_batch(x.numpy(), y.numpy())
         history.append(np.concatenate([w.numpy().ravel() for w in model.trainable_variables]))
     # The average starts where the weights stood at the optimizer's first step.
@@ -114,7 +114,7 @@ def test_a_killed_run_resumes_to_the_weights_of_one_never_interrupted(name, tmp_
     overrides = [*SMALL, HELD_OUT, "batch_size=32", "steps_per_epoch=3", "optimizer.ema=0.9"]
     if name == "digits-classifier":
         overrides += ["data.augmentation=crop-flip", "task.dropout=0.3"]
-    sources.get("digits", data_dir).examples("test")
+    sources.get("digits", data_dir=data_dir).examples("test")
 
     def start(out, *more):
         command = [sys.executable, "-m", "iresnet_tf", "train", name, "--out", str(out), *more]
@@ -217,7 +217,7 @@ def test_augmented_images_are_windows_of_their_padding(name):
     padded = np.pad(images, [(0, 0), (4, 4), (4, 4), (0, 0)], mode="symmetric")
     if name == "flip":
         padded = np.pad(images, [(0, 0)] * 4)
-    found = augmentation.augment(images, name, 3, 0).numpy()
+    found = augmentation.augment(images, name, seed=3, first=0).numpy()
     for image, around in zip(found, padded):
         windows = {
             around[top : top + 6, left : left + 5].tobytes()
@@ -232,14 +232,15 @@ def test_augmented_images_are_windows_of_their_padding(name):
 
 def test_an_image_s_augmentation_depends_on_its_index_alone():
     images = np.random.default_rng(0).normal(size=(10, 8, 8, 1)).astype(np.float32)
-    whole = augmentation.augment(images, "crop-flip", 3, 20).numpy()
-    later = augmentation.augment(images[4:], "crop-flip", 3, 24).numpy()
+    whole = augmentation.augment(images, "crop-flip", seed=3, first=20).numpy()
+    later = augmentation.augment(images[4:], "crop-flip", seed=3, first=24).numpy()
     np.testing.assert_array_equal(whole[4:], later)
-    assert not np.array_equal(whole, augmentation.augment(images, "crop-flip", 4, 20).numpy())
+    other = augmentation.augment(images, "crop-flip", seed=4, first=20).numpy()
+    assert not np.array_equal(whole, other)
 
 
 def test_a_stream_with_classes_keeps_them_with_their_images(data_dir):
-    source = sources.get("digits", data_dir, validation_examples=100)
+    source = sources.get("digits", data_dir=data_dir, validation_examples=100)
     x, y = source.examples("train")
     known = {image.tobytes(): label for image, label in zip(x, y)}
     for images, labels in source.stream(64, seed=2).take(25):
@@ -248,16 +249,16 @@ def test_a_stream_with_classes_keeps_them_with_their_images(data_dir):
 
 
 def test_the_splits_share_no_example(data_dir):
-    source = sources.get("digits", data_dir, validation_examples=100)
-    train, validation, test = (source.examples(split)[0] for split in sources.SPLITS)
+    source = sources.get("digits", data_dir=data_dir, validation_examples=100)
+    train, validation, test = (source.examples(split)[0] for split in SPLITS)
     assert (len(train), len(validation), len(test)) == (1338, 100, 359)
-    whole = sources.get("digits", data_dir).examples("train")[0]
+    whole = sources.get("digits", data_dir=data_dir).examples("train")[0]
     np.testing.assert_array_equal(np.concatenate([train, validation]), whole)
 
 
 def test_images_can_be_padded_for_a_larger_grid(data_dir):
-    x, _ = sources.get("digits", data_dir, pad_to=11).examples("test")
-    plain, _ = sources.get("digits", data_dir).examples("test")
+    x, _ = sources.get("digits", data_dir=data_dir, pad_to=11).examples("test")
+    plain, _ = sources.get("digits", data_dir=data_dir).examples("test")
     assert x.shape == (359, 11, 11, 1)
     np.testing.assert_array_equal(x[:, 1:9, 1:9], plain)
     assert x.sum() == plain.sum()
@@ -288,9 +289,9 @@ def test_published_configurations_have_the_published_parameters_and_shapes(
 ):
     preset = presets.get(name)
     images = np.random.default_rng(0).integers(0, 256, (1024, 32, 32, 3)).astype(np.float32)
-    source = sources.Source("cifar10", (32, 32, 3), 256, 10, None, None)
-    object.__setattr__(source, "initial_examples", lambda seed, count=1024: images)
-    model = assembly.build_model(preset, source, 0)
+    parts = {split: (images, np.zeros(1024, np.int32)) for split in SPLITS}
+    source = ArraySource("cifar10", parts, levels=256, classes=10)
+    model = assembly.build_model(preset, source, seed=0)
     assert sum(int(np.prod(w.shape)) for w in model.trainable_variables) == parameters
     found = [block.event_shape for block in layers.residual_blocks(model.flow)]
     assert found == [shape for shape in shapes for _ in range(len(found) // 3)]

@@ -1,7 +1,7 @@
-"""Keras callbacks: what is watched, shown and written down while a model trains.
+"""Keras callbacks that watch, draw and record a model while it trains.
 
-`Certificate`, `Spectra`, `Pictures`, `EMA` and `TerminateOnNaN` serve in any ``fit``; the others
-keep a run folder.
+`Certificate`, `Spectra`, `Pictures`, `EMA` and `TerminateOnNaN` work in any ``fit``; the others
+write a run folder.
 """
 
 from iresnet_tf.training.averaging import averaged_weights

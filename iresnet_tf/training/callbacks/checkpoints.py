@@ -1,73 +1,85 @@
-"""The models that a run keeps: the last ones, and that of the best validation."""
+"""The models that a run keeps: the newest ones, and that of the best validation."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 
 from iresnet_tf.training.averaging import averaged_weights
+from iresnet_tf.training.run_folder import RunFolder
+
+Save = Callable[[keras.Model, Path], None]
+"""A function that writes a model to a file, whole or not at all."""
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves the model, its optimizer included, after every epoch; keeps the last two.
+    """Saves the model with its optimizer after every epoch, and keeps the last two files.
 
-    Each file is written under another name and renamed, so a run killed at any
-    moment leaves whole checkpoints.
+    Each file is written whole or not at all, so a run that is killed at any moment leaves whole
+    checkpoints.
 
     Args:
-        run: `RunFolder`.
+        run: the run folder.
         save: function ``(model, path)`` that writes a whole file or none.
     """
 
     KEPT = 2
 
-    def __init__(self, run, save):
+    def __init__(self, run: RunFolder, save: Save) -> None:
         super().__init__()
         self.run, self.save = run, save
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.save(self.model, self.run.checkpoint(int(self.model.optimizer.iterations.numpy())))
         for old in self.run.latest_checkpoints()[self.KEPT :]:
             old.unlink()
 
 
 class Validation(keras.callbacks.Callback):
-    """Evaluates held-out examples after every epoch, as ``val_…`` beside the epoch's figures.
+    """Evaluates held-out examples after every epoch, and adds ``val_…`` to the metrics.
 
-    The averaged weights are evaluated, where the run keeps an average.
+    If the optimizer keeps an average of the weights, the average is evaluated.
 
     Args:
-        x, y: the examples; ``y`` may be ``None``.
-        batch_size: examples evaluated at once.
+        x: the examples.
+        y: their targets, or ``None``.
+        batch_size: number of examples evaluated at once.
     """
 
-    def __init__(self, x, y=None, batch_size=128):
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray | None = None, *, batch_size: int = 128
+    ) -> None:
         super().__init__()
         self.x, self.y, self.batch_size = x, y, batch_size
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         with averaged_weights(self.model):
-            figures = self.model.evaluate(
+            metrics = self.model.evaluate(
                 self.x, self.y, batch_size=self.batch_size, verbose=0, return_dict=True
             )
-        logs.update({f"val_{name}": float(value) for name, value in figures.items()})
+        logs.update({f"val_{name}": float(value) for name, value in metrics.items()})
 
 
 class BestCheckpoint(keras.callbacks.Callback):
     """Keeps the model of the best validation: highest ``val_accuracy``, or lowest ``val_loss``.
 
-    What the best so far was is read from the run's history, so a resumed run goes on with it.
-    The averaged weights are saved, where the run keeps an average.
+    The best value so far is read from the history of the run, so a resumed run continues with it.
+    If the optimizer keeps an average of the weights, the average is saved.
 
     Args:
-        run: `RunFolder`.
+        run: the run folder.
         save: function ``(model, path)`` that writes a whole file or none.
         monitor: ``"val_accuracy"`` (highest) or ``"val_loss"`` (lowest).
     """
 
-    def __init__(self, run, save, monitor="val_loss"):
+    def __init__(self, run: RunFolder, save: Save, *, monitor: str = "val_loss") -> None:
         super().__init__()
         self.run, self.save, self.monitor = run, save, monitor
         self.sign = -1.0 if monitor == "val_accuracy" else 1.0
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         before = [self.sign * line[self.monitor] for line in self.run.read_history()[:epoch]]
         if self.sign * logs[self.monitor] < min(before, default=float("inf")):
             with averaged_weights(self.model):

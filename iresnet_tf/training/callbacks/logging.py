@@ -1,6 +1,8 @@
-"""The figures of a run while it trains: shown, written down, plotted."""
+"""The metrics of a run while it trains: a progress bar, a history file, TensorBoard."""
 
 import json
+import pathlib
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -8,34 +10,44 @@ import tqdm
 
 
 class Progress(keras.callbacks.Callback):
-    """One progress bar over all steps of the run, with the running loss."""
+    """Shows one progress bar over all steps of the run, with the running loss.
 
-    def __init__(self, steps, done=0):
+    Args:
+        steps: number of steps of the run.
+        done: number of steps that an earlier process has done.
+    """
+
+    def __init__(self, steps: int, *, done: int = 0) -> None:
         super().__init__()
         self.steps, self.done = steps, done
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         self.bar = tqdm.tqdm(total=self.steps, initial=self.done, unit="step", mininterval=1.0)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.bar.update(1)
         if batch % 10 == 0:
+            shown = [name for name in ("bits_per_dim", "loss") if name in logs][:1]
             self.bar.set_postfix(
-                {name: f"{float(logs[name]):.3f}" for name in _shown(logs)}, refresh=False
+                {name: f"{float(logs[name]):.3f}" for name in shown}, refresh=False
             )
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Any = None) -> None:
         self.bar.close()
 
 
 class History(keras.callbacks.Callback):
-    """Appends one line of JSON an epoch: epoch, step and every figure of the epoch."""
+    """Appends one line of JSON for each epoch: epoch, step and every metric.
 
-    def __init__(self, path):
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
         super().__init__()
         self.path = path
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         step = int(self.model.optimizer.iterations.numpy())
         line = {"epoch": epoch + 1, "step": step, **{k: float(v) for k, v in logs.items()}}
         with self.path.open("a") as file:
@@ -43,27 +55,25 @@ class History(keras.callbacks.Callback):
 
 
 class Scalars(keras.callbacks.Callback):
-    """TensorBoard figures an epoch.
+    """Writes the metrics of every epoch to TensorBoard.
 
-    Scalars: every figure of the epoch (``bits_per_dim`` or ``loss`` in nats, ``log_prior``,
-    ``log_det``, ``accuracy``, validation) and ``learning_rate``.  Histogram: ``prior_scale``.
+    The scalars are every metric of the epoch (``bits_per_dim`` or ``loss`` in nats,
+    ``log_prior``, ``log_det``, ``accuracy``, validation) and ``learning_rate``.  The histograms
+    are those of the prior, for example ``prior_scale``.
 
     Args:
-        writer: of `tf.summary`.
+        writer: writer of `tf.summary`.
     """
 
-    def __init__(self, writer):
+    def __init__(self, writer: tf.summary.SummaryWriter) -> None:
         super().__init__()
         self.writer = writer
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         with self.writer.as_default(step=int(self.model.optimizer.iterations.numpy())):
             for name, value in logs.items():
                 tf.summary.scalar(name, value)
             tf.summary.scalar("learning_rate", float(self.model.optimizer.learning_rate))
-            if hasattr(self.model, "prior"):
-                tf.summary.histogram("prior_scale", tf.exp(self.model.prior.log_scale.value))
-
-
-def _shown(logs):
-    return [name for name in ("bits_per_dim", "loss") if name in logs][:1]
+            if self.model.has_density:
+                for name, values in self.model.prior.summaries().items():
+                    tf.summary.histogram(f"prior_{name}", values)

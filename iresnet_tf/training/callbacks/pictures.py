@@ -1,32 +1,38 @@
 """Pictures of a model while it trains."""
 
-import math
+import os
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from matplotlib.figure import Figure
 
 from iresnet_tf.analysis import plots
 from iresnet_tf.analysis.evaluation import reconstruction
-from iresnet_tf.analysis.samples import reconstructed, samples_figure
+from iresnet_tf.analysis.plots.models import reconstructed
+from iresnet_tf.models import FlowModel
 from iresnet_tf.training.averaging import averaged_weights
 
 
 class Pictures(keras.callbacks.Callback):
-    """Pictures of a model of this package while it trains: PNG files, TensorBoard, or both.
+    """Draws pictures of a model of this package while it trains: PNG files, TensorBoard, or both.
 
-    Images: data, reconstructions and, where the model generates, samples.  Points of the plane:
-    the density and samples; longer vectors: the first elements pair by pair.  Beside them the
-    scalars ``inverse_iterations`` and ``reconstruction_error`` of a reconstruction.
+    For images it draws data, reconstructions and, if the model has a density, samples.  For
+    points of the plane it draws the density and samples, for longer vectors the first elements in
+    pairs.  It also writes the scalars ``inverse_iterations`` and ``reconstruction_error`` of a
+    reconstruction.
 
     Args:
         data: test examples to show.
-        folder: for the PNG files; made if it is not there.
-        writer: of `tf.summary`.
-        levels: number of levels of images; by default the model's own.
-        every: epochs between pictures.
-        count: images shown.
-        names: of the elements of a vector.
+        folder: folder for the PNG files; it is made if it does not exist.
+        writer: writer of `tf.summary`.
+        levels: number of levels of images; by default that of the model.
+        every: number of epochs between pictures.
+        count: number of images shown.
+        names: names of the elements of a vector.
 
     Raises:
         ValueError: for neither folder nor writer; in ``fit``, for a model that takes a context;
@@ -37,59 +43,68 @@ class Pictures(keras.callbacks.Callback):
         model.fit(x, epochs=50, callbacks=[irn.callbacks.Pictures(test, "pictures", every=10)])
     """
 
-    def __init__(self, data, folder=None, writer=None, levels=None, every=1, count=64, names=None):
+    def __init__(
+        self,
+        data: np.ndarray,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        writer: tf.summary.SummaryWriter | None = None,
+        levels: int | None = None,
+        every: int = 1,
+        count: int = 64,
+        names: Sequence[str] | None = None,
+    ) -> None:
         super().__init__()
-        self.names = names
         if folder is None and writer is None:
-            raise ValueError("Pictures go to a folder, a writer of tf.summary, or both; got none.")
+            raise ValueError("Pictures needs a folder, a writer of tf.summary, or both; got none.")
         self.data, self.levels, self.every, self.count = data, levels, every, count
         self.folder = None if folder is None else pathlib.Path(folder)
         self.writer = writer or tf.summary.create_noop_writer()
+        self.names = names
 
-    def set_model(self, model):
-        if getattr(model, "takes_context", False):
+    def set_model(self, model: FlowModel) -> None:
+        if model.takes_context:
             raise ValueError(
-                f"Pictures are of models that take no context; {model.name} takes one. Draw "
-                "samples of some contexts in a keras.callbacks.LambdaCallback."
+                f"Pictures draws models that take no context; {model.name} takes one. Draw its "
+                "samples for some contexts in a keras.callbacks.LambdaCallback."
             )
         super().set_model(model)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if (epoch + 1) % self.every == 0:
             with averaged_weights(self.model):
                 self.draw()
 
-    def draw(self):
-        """Draws now, for the step that the optimizer is at."""
+    def draw(self) -> None:
+        """Draws now, with the step of the optimizer in the names of the files."""
         step = int(self.model.optimizer.iterations.numpy())
         shown = self.data[: self.count]
-        figures = self._figures(shown)
+        pictures = self._draw_all(shown)
         report = reconstruction(self.model, shown)
         with self.writer.as_default(step=step):
-            tf.summary.scalar("inverse_iterations", report["iterations"])
-            error = report["max_abs_error"]
-            tf.summary.scalar("reconstruction_error", math.inf if error is None else error)
-            for name, figure in figures.items():
+            tf.summary.scalar("inverse_iterations", report.iterations)
+            tf.summary.scalar("reconstruction_error", report.max_abs_error)
+            for name, picture in pictures.items():
                 if self.folder is not None:
                     self.folder.mkdir(parents=True, exist_ok=True)
-                    figure.savefig(self.folder / f"{name}-{step:08d}.png")
-                tf.summary.image(name, plots.as_array(figure))
+                    picture.savefig(self.folder / f"{name}-{step:08d}.png")
+                tf.summary.image(name, plots.as_array(picture))
 
-    def _figures(self, shown):
-        own = self.model.dequantize
-        levels = self.levels if own is None else own.levels
+    def _draw_all(self, shown: np.ndarray) -> dict[str, Figure]:
+        dequantize = self.model.dequantize
+        levels = self.levels if dequantize is None else dequantize.levels
         if levels is None and len(shown.shape) == 2:
-            return {"density": samples_figure(self.model, self.data, 2000, names=self.names)}
+            return {"density": plots.samples(self.model, self.data, count=2000, names=self.names)}
         if levels is None or len(shown.shape) != 4:
             raise ValueError(
-                "Pictures are of vectors, or of images with levels: Pictures(data, "
-                f"…, levels=256); received data of shape {tuple(shown.shape)}, levels {levels}."
+                "Pictures draws vectors, or images with levels: Pictures(data, …, levels=256); "
+                f"received data of shape {tuple(shown.shape)}, levels {levels}."
             )
         restored = reconstructed(self.model, shown)
-        figures = {
+        pictures = {
             "data": plots.image_grid(shown, levels),
             "reconstructions": plots.image_grid(restored, levels),
         }
-        if hasattr(self.model, "sample"):
-            figures["samples"] = samples_figure(self.model, self.data, self.count)
-        return figures
+        if self.model.has_density:
+            pictures["samples"] = plots.samples(self.model, self.data, count=self.count)
+        return pictures

@@ -1,5 +1,7 @@
 """The norms of the constrained layers while a model trains."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -9,12 +11,12 @@ from iresnet_tf.layers import act_norms, spectral_layers
 class Spectra(keras.callbacks.Callback):
     """``min(σ, c)`` of every constrained layer after an epoch, in any Keras model.
 
-    The largest stands as ``largest_sigma`` among the figures of the epoch, so history and
+    It adds the largest to the metrics of the epoch as ``largest_sigma``, so history and
     TensorBoard have it.
 
     Args:
-        writer: of `tf.summary`, for the histograms ``sigma`` and ``act_norm_scale``; none by
-            default.
+        writer: writer of `tf.summary` for the histograms ``sigma`` and ``act_norm_scale``; by
+            default none are written.
 
     Example::
 
@@ -22,11 +24,11 @@ class Spectra(keras.callbacks.Callback):
         model.fit(x, callbacks=[irn.callbacks.Spectra(writer)])
     """
 
-    def __init__(self, writer=None):
+    def __init__(self, writer: tf.summary.SummaryWriter | None = None) -> None:
         super().__init__()
         self.writer = writer or tf.summary.create_noop_writer()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         sigmas = [
             min(float(layer.spectral_norm()), layer.lipschitz_target())
             for layer in spectral_layers(self.model)

@@ -1,7 +1,8 @@
-"""The end of a training that went wrong."""
+"""The end of a training that has met NaN or Inf."""
 
 import math
 import warnings
+from typing import Any
 
 import keras
 
@@ -12,26 +13,26 @@ from iresnet_tf.layers.inputs import REMEDY
 class TerminateOnNaN(keras.callbacks.Callback):
     """Stops training at a loss or gradient with NaN or Inf, and names the layers it reached.
 
-    It reads the figures that a step returns anyway: ``loss``, and ``max_gradient`` of this
-    package's models.  A density model stops earlier, by an error of ``fit`` that names the
-    layer, where a layer returns NaN or Inf while its weights are finite.
+    It reads the metrics that a step returns anyway: ``loss``, and ``max_gradient`` for the models
+    of this package.  If a layer with finite weights returns NaN or Inf, a density model stops
+    earlier, by an error of ``fit`` that names the layer.
 
     Example::
 
         model.fit(x, callbacks=[irn.callbacks.TerminateOnNaN()])
     """
 
-    def on_train_batch_end(self, batch, logs=None):
-        figures = ("loss", "max_gradient")
-        broken = [name for name in figures if not math.isfinite(logs.get(name, 0.0))]
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        metrics = ("loss", "max_gradient")
+        broken = [name for name in metrics if not math.isfinite(logs.get(name, 0.0))]
         if not broken:
             return
-        spoiled = layers_not_finite(self.model)
+        layers = layers_not_finite(self.model)
         where = "All weights are finite: the loss itself is not."
-        if spoiled:
+        if layers:
             where = (
-                f"The first layer whose weights are not finite is {spoiled[0]}, the last "
-                f"{spoiled[-1]} ({len(spoiled)} in all); a gradient that is not finite reaches "
+                f"The first layer whose weights are not finite is {layers[0]}, the last "
+                f"{layers[-1]} ({len(layers)} in all); a gradient that is not finite reaches "
                 "every layer between the data and its origin."
             )
         warnings.warn(

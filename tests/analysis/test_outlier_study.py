@@ -9,11 +9,11 @@ from scipy import integrate, stats
 
 import iresnet_tf as irn
 from iresnet_tf import layers
-from iresnet_tf.analysis.evaluation import negative_log_likelihoods
-from iresnet_tf.analysis.out_of_distribution import out_of_distribution
+from iresnet_tf.analysis import plots, study_outliers
+from iresnet_tf.analysis.likelihood import negative_log_likelihoods
 from iresnet_tf.cli import main
-from iresnet_tf.data import sources
-from iresnet_tf.data.outliers import outliers, with_channels, with_levels
+from iresnet_tf.data import ArraySource, draw_outliers, sources
+from iresnet_tf.data.outliers import with_channels, with_levels
 
 
 def standard_normal(dimension):
@@ -37,30 +37,30 @@ def test_the_area_is_the_chance_that_an_outlier_scores_higher():
     dimension = 64
     x, typical = normal(200, dimension), normal(300, dimension, seed=1)
     others = {"wide": normal(150, dimension, 1.1, 2), "narrow": normal(150, dimension, 0.9, 3)}
-    figure, numbers = out_of_distribution(standard_normal(dimension), typical, x, others)
+    study = study_outliers(standard_normal(dimension), typical, x, others)
 
     def nats(x):
         return -stats.norm.logpdf(x).sum(1)
 
     entropy = nats(typical).mean()
-    assert numbers["unit"] == "nats"
-    assert numbers["entropy"] == pytest.approx(entropy, rel=1e-5)
-    assert numbers["inside"]["mean"] == pytest.approx(nats(x).mean(), rel=1e-5)
-    for curve in numbers["curves"]:
+    assert study.unit == "nats"
+    assert study.entropy == pytest.approx(entropy, rel=1e-5)
+    assert study.inside.mean == pytest.approx(nats(x).mean(), rel=1e-5)
+    for curve in study.curves:
 
-        def score(x, typicality=curve["score"] == "typicality"):
+        def score(x, typicality=curve.score == "typicality"):
             return np.abs(nats(x) - entropy) if typicality else nats(x)
 
-        expected = chance_above(score(x), score(others[curve["against"]]))
+        expected = chance_above(score(x), score(others[curve.against]))
         # In float32 a few pairs may change places.
-        assert curve["auc"] == pytest.approx(expected, abs=1e-3)
-        area = integrate.trapezoid(curve["true_positive_rate"], curve["false_positive_rate"])
-        assert area == pytest.approx(curve["auc"])
-    areas = {(curve["score"], curve["against"]): curve["auc"] for curve in numbers["curves"]}
+        assert curve.auc == pytest.approx(expected, abs=1e-3)
+        area = integrate.trapezoid(curve.true_positive_rate, curve.false_positive_rate)
+        assert area == pytest.approx(curve.auc)
+    areas = {(curve.score, curve.against): curve.auc for curve in study.curves}
     # Nearer to the mode than the data are: likelier, and atypical.
     assert areas["likelihood", "narrow"] < 0.4 < 0.6 < areas["typicality", "narrow"]
     assert areas["likelihood", "wide"] > 0.6
-    assert {axes.get_title() for axes in figure.axes} == {"likelihood", "typicality"}
+    assert {axes.get_title() for axes in plots.outliers(study).axes} == {"likelihood", "typicality"}
 
 
 def test_levels_are_scored_in_bits_a_dimension():
@@ -69,24 +69,24 @@ def test_levels_are_scored_in_bits_a_dimension():
     )
     model.build((None, 3))
     x = np.random.default_rng(0).integers(0, 4, (50, 3)).astype("float32")
-    _, numbers = out_of_distribution(model, x[:20], x[20:40], {"rest": x[40:]})
+    study = study_outliers(model, x[:20], x[20:40], {"rest": x[40:]})
     nats = negative_log_likelihoods(model, x)[0] / (3 * np.log(2.0))
-    assert numbers["unit"] == "bits/dim"
-    assert numbers["entropy"] == pytest.approx(nats[:20].mean())
-    assert numbers["inside"]["mean"] == pytest.approx(nats[20:40].mean())
-    assert numbers["others"]["rest"]["standard_deviation"] == pytest.approx(nats[40:].std())
+    assert study.unit == "bits/dim"
+    assert study.entropy == pytest.approx(nats[:20].mean())
+    assert study.inside.mean == pytest.approx(nats[20:40].mean())
+    assert study.others["rest"].standard_deviation == pytest.approx(nats[40:].std())
 
 
 def test_noise_and_constants_have_the_levels_and_the_shape():
     inside = np.zeros((300, 4, 4, 2), np.float32)
-    noise, constant = (outliers(name, inside, 17) for name in ("noise", "constant"))
+    noise, constant = (draw_outliers(name, inside, levels=17) for name in ("noise", "constant"))
     for x in (noise, constant):
         assert x.shape == inside.shape and x.dtype == np.float32
         assert set(np.unique(x)) == set(range(17))
     assert np.all(constant == constant[:, :1, :1, :1])
     assert abs(np.corrcoef(noise[:, 0, 0, 0], noise[:, 0, 1, 0])[0, 1]) < 0.2
     points = normal(100, 2)
-    box = outliers("noise", points)
+    box = draw_outliers("noise", points)
     assert np.all(box >= points.min(0)) and np.all(box <= points.max(0))
 
 
@@ -96,17 +96,18 @@ def test_another_set_comes_with_the_shape_and_levels_of_the_model_s(monkeypatch)
 
     def get(name, data_dir=None, size=None):
         asked.update(name=name, size=size)
-        return sources.Source(name, (8, 8, 3), 256, 10, None, lambda split, n: (colour[:n], None))
+        parts = {split: (colour, None) for split in ("train", "test")}
+        return ArraySource(name, parts, levels=256)
 
     monkeypatch.setattr(sources, "get", get)
-    found = outliers("cifar10", np.zeros((5, 8, 8, 1)), 17)
+    found = draw_outliers("cifar10", np.zeros((5, 8, 8, 1)), levels=17)
     assert asked == {"name": "cifar10", "size": 8}
     red, green, blue = np.moveaxis(colour[:5], -1, 0)
     grey = np.round(0.299 * red + 0.587 * green + 0.114 * blue)
     np.testing.assert_array_equal(found[..., 0], np.floor(grey * 17 / 256))
     assert found.max() <= 16
     with pytest.raises(ValueError, match="not both images"):
-        outliers("cifar10", np.zeros((5, 2)))
+        draw_outliers("cifar10", np.zeros((5, 2)))
 
 
 def test_grey_becomes_colour_and_levels_keep_their_order():
@@ -133,4 +134,4 @@ def test_a_classifier_scores_nothing():
     model = irn.models.Classifier([layers.ActNorm()], 2)
     model.build((None, 4, 4, 1))
     with pytest.raises(ValueError, match="no density"):
-        out_of_distribution(model, None, None, {})
+        study_outliers(model, None, None, {})

@@ -1,0 +1,24 @@
+"""Pictures: of images, of points and vectors, of a model, and of the results of studies."""
+
+from iresnet_tf.analysis.plots.canvas import as_array
+from iresnet_tf.analysis.plots.images import image_grid, image_pairs
+from iresnet_tf.analysis.plots.models import reconstructions, samples
+from iresnet_tf.analysis.plots.studies import interpolation, inverse, log_det, outliers, spectrum
+from iresnet_tf.analysis.plots.vectors import columns, density_and_samples, paths, point_pairs
+
+__all__ = [
+    "as_array",
+    "columns",
+    "density_and_samples",
+    "image_grid",
+    "image_pairs",
+    "interpolation",
+    "inverse",
+    "log_det",
+    "outliers",
+    "paths",
+    "point_pairs",
+    "reconstructions",
+    "samples",
+    "spectrum",
+]

@@ -1,0 +1,110 @@
+"""The subcommands that draw data: ``sample``, ``reconstruct`` and ``interpolate``."""
+
+import json
+import pathlib
+
+import click
+
+from iresnet_tf import analysis
+from iresnet_tf.analysis import plots
+from iresnet_tf.analysis.evaluation import reconstruction
+from iresnet_tf.cli.options import PATH, SEED, clear_errors, data_dir
+from iresnet_tf.cli.output import require_new, write_picture
+from iresnet_tf.cli.runs import open_run
+from iresnet_tf.data import tables
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.option("--count", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--label", type=click.IntRange(0), help="One class, for a conditional prior.")
+@click.option("--temperature", type=click.FloatRange(0.0, min_open=True), default=1.0)
+@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option("--out", required=True, type=PATH, help="The PNG to write; for vectors also CSV.")
+@data_dir
+@clear_errors
+def sample(
+    run: pathlib.Path,
+    count: int,
+    label: int | None,
+    temperature: float,
+    seed: int,
+    out: pathlib.Path,
+    data_dir: pathlib.Path | None,
+) -> None:
+    """Draw samples of RUN into a picture; vectors into a table, if --out ends in .csv."""
+    require_new(out, ".png", ".csv")
+    model, source = open_run(run, data_dir=data_dir)
+    if not model.has_density:
+        raise ValueError(f"{run} is a classifier: it has no density to sample from.")
+    if label is not None and not model.prior.takes_labels:
+        raise ValueError(f"--label is for models with a conditional prior; {run} has another.")
+    if out.suffix.lower() == ".csv":
+        if source.levels is not None:
+            raise ValueError(f"{run} is a model of images: give an --out that ends in .png.")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        samples = model.sample(count, temperature=temperature, seed=seed)
+        tables.write(out, source.columns or ("x1", "x2"), samples)
+        click.echo(f"wrote {out}")
+        return
+    picture = plots.samples(
+        model,
+        source.examples("test").x,
+        count=count,
+        temperature=temperature,
+        seed=seed,
+        labels=None if label is None else [label] * count,
+        names=source.columns,
+    )
+    numbers = {"count": count, "temperature": temperature, "seed": seed, "label": label}
+    write_picture(picture, numbers, out)
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.option("--count", type=click.IntRange(1), default=32, show_default=True)
+@click.option("--out", required=True, type=PATH, help="The PNG to write; numbers next to it.")
+@data_dir
+@clear_errors
+def reconstruct(
+    run: pathlib.Path, count: int, out: pathlib.Path, data_dir: pathlib.Path | None
+) -> None:
+    """Show test data and what RUN's forward map followed by its inverse makes of them."""
+    require_new(out, ".png")
+    model, source = open_run(run, data_dir=data_dir)
+    x = source.examples("test", count).x
+    picture = plots.reconstructions(model, x, levels=source.levels, names=source.columns)
+    numbers = reconstruction(model, x).as_dict()
+    write_picture(picture, numbers, out)
+    click.echo(json.dumps(numbers, indent=2))
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.option("--pairs", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--steps", type=click.IntRange(2), default=9, show_default=True)
+@click.option("--spherical", is_flag=True, help="Arcs around the latents' origin, not lines.")
+@click.option("--out", required=True, type=PATH, help="The PNG to write; numbers next to it.")
+@data_dir
+@clear_errors
+def interpolate(
+    run: pathlib.Path,
+    pairs: int,
+    steps: int,
+    spherical: bool,
+    out: pathlib.Path,
+    data_dir: pathlib.Path | None,
+) -> None:
+    """Show paths in latent space between test examples of RUN."""
+    require_new(out, ".png")
+    model, source = open_run(run, data_dir=data_dir)
+    x = source.examples("test", 2 * pairs).x
+    half = len(x) // 2
+    result = analysis.interpolate(
+        *(model, x[:half], x[half : 2 * half]),
+        steps=steps,
+        spherical=spherical,
+        levels=source.levels,
+    )
+    write_picture(plots.interpolation(result), result.as_dict(), out)
+    click.echo(json.dumps(result.as_dict(), indent=2))

@@ -1,0 +1,89 @@
+"""The subcommands ``presets`` and ``train``."""
+
+import json
+import pathlib
+
+import click
+
+from iresnet_tf import training
+from iresnet_tf.cli.options import PATH, SEED, clear_errors, data_dir
+from iresnet_tf.cli.runs import set_threads
+from iresnet_tf.training import strategies
+
+
+@click.command()
+def presets() -> None:
+    """List the presets: model, data, source."""
+    for name in training.presets.names():
+        preset = training.presets.get(name)
+        model = preset.model
+        blocks, width = (
+            "-".join(map(str, sizes)) if isinstance(sizes, tuple) else sizes
+            for sizes in (model.blocks, model.width)
+        )
+        click.echo(
+            f"{name:24} {preset.task.kind}, {model.architecture} flow, blocks {blocks}, width "
+            f"{width}, coeff {model.coeff} | data {preset.data.name} | {preset.source}"
+        )
+
+
+@click.command()
+@click.argument("preset")
+@click.argument("overrides", nargs=-1, metavar="[FIELD=VALUE]...")
+@click.option("--out", required=True, type=PATH, help="The run folder; new, unless --resume.")
+@click.option("--epochs", type=click.IntRange(1), help="Number of epochs instead of the preset's.")
+@click.option("--steps", type=click.IntRange(1), help="Number of steps, rounded up to epochs.")
+@click.option("--batch-size", type=click.IntRange(1), help="Batch size instead of the preset's.")
+@click.option("--csv", "--npy", "table", type=PATH, help="The table, for the preset tabular.")
+@click.option("--seed", type=SEED, help="0 by default.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out.")
+@click.option(
+    "--strategy",
+    type=click.Choice(strategies.NAMES),
+    default="auto",
+    show_default=True,
+    help="auto: every GPU of this machine. multi-worker: several machines, one command on each.",
+)
+@click.option("--workers", metavar="HOST:PORT,…", help="All workers; or set TF_CONFIG.")
+@click.option("--worker", type=int, help="Index of this worker in --workers; the chief is 0.")
+@data_dir
+@clear_errors
+def train(
+    preset: str,
+    overrides: tuple[str, ...],
+    out: pathlib.Path,
+    epochs: int | None,
+    steps: int | None,
+    batch_size: int | None,
+    table: pathlib.Path | None,
+    seed: int | None,
+    resume: bool,
+    strategy: str,
+    workers: str | None,
+    worker: int | None,
+    data_dir: pathlib.Path | None,
+) -> None:
+    """Train PRESET into a run folder, with fields replaced, for example model.width=32."""
+    devices = (strategy, workers.split(",") if workers else None, worker)
+    if epochs and steps:
+        raise click.UsageError("Give --epochs or --steps, not both.")
+    if resume:
+        if overrides or epochs or steps or batch_size or table or seed is not None:
+            raise click.UsageError("--resume continues the run as it was configured.")
+        config = training.RunFolder(out).read_config()["preset"]
+        if config.name != preset:
+            raise ValueError(f"{out} is a run of {config.name}, not of {preset}.")
+        set_threads(config.intra_op_threads)
+        result = training.resume(out, data_dir=data_dir, strategy=strategies.get(*devices))
+    else:
+        if batch_size:
+            overrides = (*overrides, f"batch_size={batch_size}")
+        if table:
+            overrides = (*overrides, f"data.table.file={table.resolve()}")
+        config = training.presets.get(preset, overrides).with_length(epochs, steps)
+        set_threads(config.intra_op_threads)
+        result = training.train(
+            config, out, seed=seed or 0, data_dir=data_dir, strategy=strategies.get(*devices)
+        )
+    if result is not None:
+        click.echo(json.dumps(result, indent=2))

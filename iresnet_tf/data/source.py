@@ -1,0 +1,249 @@
+"""The contract of a data source: a seeded stream to train on, and fixed splits to measure on."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from iresnet_tf.data.augmentation import augment
+
+SPLITS = ("train", "validation", "test")
+
+
+class Examples(NamedTuple):
+    """Examples ``x [n, …event]`` and their classes ``y [n]``, or ``None`` without classes."""
+
+    x: np.ndarray
+    y: np.ndarray | None
+
+
+class Source:
+    """A data set as training sees it.
+
+    To add a source of your own, subclass this, call ``__init__`` with the facts below, and write
+    `stream` and `examples`; for examples in memory, `ArraySource` has both.  Pass the object to
+    `iresnet_tf.training.train` as ``source``.  To give it a name in presets, also write `names`
+    and `open`, and register the class with `iresnet_tf.data.register`.
+
+    Args:
+        name: name of the data set.
+        event_shape: shape of one example.
+        levels: number of levels of discrete data, ``None`` for continuous data.
+        classes: number of classes, ``None`` for data without classes.
+        columns: names of the elements of a vector, if they have any.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        event_shape: tuple[int, ...],
+        *,
+        levels: int | None = None,
+        classes: int | None = None,
+        columns: tuple[str, ...] | None = None,
+    ) -> None:
+        self.name, self.event_shape = name, tuple(event_shape)
+        self.levels, self.classes, self.columns = levels, classes, columns
+
+    def stream(
+        self, batch_size: int, *, seed: int, skip: int = 0, augmentation: str | None = None
+    ) -> tf.data.Dataset:
+        """Returns an endless data set of training batches.
+
+        Batch ``k`` depends only on ``seed`` and ``k``, so that ``skip`` resumes a stream exactly.
+
+        Args:
+            batch_size: number of examples in a batch.
+            seed: seed of the order and of the augmentation.
+            skip: number of batches left out at the start.
+            augmentation: see `iresnet_tf.data.augmentation.augment`; none by default.
+
+        Returns:
+            Dataset of float32 ``[batch_size, …event]``, or of pairs with int32 classes
+            ``[batch_size]``.
+        """
+        raise NotImplementedError
+
+    def examples(self, split: str, count: int | None = None) -> Examples:
+        """Returns the first ``count`` examples of a split, or all, in a fixed order.
+
+        Args:
+            split: one of ``"train"``, ``"validation"`` and ``"test"``.
+            count: number of examples.
+
+        Returns:
+            `Examples`, float32 and int32.
+
+        Raises:
+            ValueError: for a split that the source does not have.
+        """
+        raise NotImplementedError
+
+    def initial_examples(self, count: int = 1024, *, seed: int) -> tf.Tensor:
+        """Returns ``count`` training examples for the data-dependent initialisation."""
+        first = next(iter(self.stream(count, seed=seed)))
+        return first if self.classes is None else first[0]
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Returns the names under which `iresnet_tf.data.get` finds sources of this kind."""
+        return ()
+
+    @classmethod
+    def has(cls, name: str) -> bool:
+        """Returns whether there is a source of this kind with that name."""
+        return name in cls.names()
+
+    @classmethod
+    def open(cls, name: str, *, data_dir: str | None = None, **options: Any) -> "Source":
+        """Opens the source of that name.
+
+        Args:
+            name: a name for which `has` is true.
+            data_dir: folder of data sets.
+            **options: the options of `iresnet_tf.data.get` that were given.
+
+        Raises:
+            ValueError: for an option that the data do not allow.
+        """
+        raise NotImplementedError
+
+    def _require_augmentable(self, augmentation: str | None) -> None:
+        if augmentation is not None and len(self.event_shape) != 3:
+            raise ValueError(
+                f"{self.name} has no images to augment; received {augmentation!r}. Leave "
+                "augmentation out."
+            )
+
+
+class StoredSource(Source):
+    """A source whose examples are stored in arrays; every pass over them has a new order.
+
+    A subclass writes `stored`, and `decoded` unless the stored examples are those of the model.
+    """
+
+    def stored(self, split: str) -> Examples:
+        """Returns a split as it is stored, in any dtype, perhaps mapped from disk.
+
+        Raises:
+            ValueError: for a split that the source does not have.
+        """
+        raise NotImplementedError
+
+    def decoded(self, x: np.ndarray) -> np.ndarray:
+        """Returns the float32 examples that stored ones stand for."""
+        return as_float32(x)
+
+    def stream(
+        self, batch_size: int, *, seed: int, skip: int = 0, augmentation: str | None = None
+    ) -> tf.data.Dataset:
+        self._require_augmentable(augmentation)
+        x, y = self.stored("train")
+        return shuffled(
+            *(x, y, batch_size),
+            seed=seed,
+            skip=skip,
+            augmentation=augmentation,
+            decode=self.decoded,
+        )
+
+    def examples(self, split: str, count: int | None = None) -> Examples:
+        x, y = self.stored(split)
+        return Examples(self.decoded(x[:count]), None if y is None else y[:count].astype(np.int32))
+
+
+class ArraySource(StoredSource):
+    """A source of arrays in memory.
+
+    Args:
+        name: name of the data set.
+        parts: pairs ``(x, y)`` for ``"train"``, ``"test"`` and perhaps ``"validation"``: examples
+            ``[n, …event]``, and integer classes ``[n]`` or ``None``.
+        **facts: ``levels``, ``classes`` and ``columns`` of `Source`.
+
+    Example::
+
+        source = irn.data.ArraySource("mine", {"train": (x, None), "test": (held_out, None)})
+        irn.training.train(preset, "runs/mine", source=source)
+    """
+
+    def __init__(
+        self, name: str, parts: Mapping[str, tuple[np.ndarray, np.ndarray | None]], **facts: Any
+    ) -> None:
+        super().__init__(name, np.shape(parts["train"][0])[1:], **facts)
+        self._parts = {split: Examples(*part) for split, part in parts.items()}
+
+    def stored(self, split: str) -> Examples:
+        require_split(split)
+        if split not in self._parts or not len(self._parts[split].x):
+            raise ValueError(
+                f"No examples of {self.name} are held out for {split}: see "
+                "data.validation_examples."
+            )
+        return self._parts[split]
+
+
+def as_float32(x: np.ndarray) -> np.ndarray:
+    """Returns an array as float32."""
+    return np.asarray(x, np.float32)
+
+
+def require_split(split: str) -> None:
+    """Raises `ValueError` for a split that no source has."""
+    if split not in SPLITS:
+        raise ValueError(f"A split is one of {SPLITS}; received {split!r}.")
+
+
+def shuffled(
+    x: np.ndarray,
+    y: np.ndarray | None,
+    batch_size: int,
+    *,
+    seed: int,
+    skip: int = 0,
+    augmentation: str | None = None,
+    decode: Callable[[np.ndarray], np.ndarray] = as_float32,
+) -> tf.data.Dataset:
+    """Returns endless batches of arrays; every pass over the examples has a new order.
+
+    A batch may contain the end of one pass and the start of the next, so every batch is full.
+
+    Args:
+        x: examples ``[n, …]``.
+        y: integer classes ``[n]``, or ``None``.
+        batch_size: number of examples in a batch.
+        seed: seed of the orders and of the augmentation.
+        skip: number of batches left out at the start.
+        augmentation: see `iresnet_tf.data.augmentation.augment`; none by default.
+        decode: function from stored examples ``[batch, …]`` to float32 ``[batch, …event]``.
+
+    Returns:
+        `tf.data.Dataset` of float32 ``[batch_size, …event]``, or of pairs with int32 classes
+        ``[batch_size]``.
+    """
+    size, event_shape = len(x), decode(x[:1]).shape[1:]
+
+    @functools.lru_cache(maxsize=2)
+    def order(epoch):
+        return np.random.default_rng([seed, epoch]).permutation(size)
+
+    def rows(index):
+        positions = np.arange(index * batch_size, (index + 1) * batch_size)
+        epochs, offsets = np.divmod(positions, size)
+        chosen = np.empty(batch_size, np.int64)
+        for epoch in np.unique(epochs):
+            chosen[epochs == epoch] = order(int(epoch))[offsets[epochs == epoch]]
+        classes = np.zeros(batch_size) if y is None else y[chosen]
+        return decode(x[chosen]), classes.astype(np.int32)
+
+    def batch(index):
+        examples, classes = tf.numpy_function(rows, [index], [tf.float32, tf.int32])
+        examples = tf.ensure_shape(examples, [batch_size, *event_shape])
+        if augmentation is not None:
+            examples = augment(examples, augmentation, seed=seed, first=index * batch_size)
+        return examples if y is None else (examples, tf.ensure_shape(classes, [batch_size]))
+
+    indices = tf.data.Dataset.counter(start=skip)
+    return indices.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)

@@ -1,0 +1,78 @@
+"""A table of numbers as a data source."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from iresnet_tf.data import tables
+from iresnet_tf.data.source import ArraySource
+
+
+class TableSource(ArraySource):
+    """The rows of a table, ``[columns]`` each, in an order drawn once.
+
+    Args:
+        file: a CSV or ``.npy`` file, see `iresnet_tf.data.tables.load`.
+        sha256: the SHA-256 that the file must have; any if ``None``.
+        test_fraction: fraction of the rows that is held out for the test, the first in the order.
+        split_seed: seed of the order.
+        validation_examples: number of rows at the end of the order that the stream leaves out.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: without a file; for a file that has changed or is no table of numbers; for a
+            split that leaves a part empty.
+    """
+
+    def __init__(
+        self,
+        file: str | os.PathLike[str] | None = None,
+        *,
+        sha256: str | None = None,
+        test_fraction: float = 0.2,
+        split_seed: int = 0,
+        validation_examples: int = 0,
+    ) -> None:
+        if file is None:
+            raise ValueError("A table is needed: iresnet train tabular --csv FILE.")
+        table = tables.load(file)
+        if sha256 is not None and tables.digest(file) != sha256:
+            raise ValueError(
+                f"{file} has changed since the run began: its SHA-256 is not {sha256}. Restore "
+                "it, or train a new run on it."
+            )
+        rows = len(table.values)
+        order = np.random.default_rng(split_seed).permutation(rows)
+        test = round(test_fraction * rows)
+        last = rows - validation_examples
+        if not 0 < test < last:
+            raise ValueError(
+                f"{file} has {rows} rows, too few for a test fraction of {test_fraction}, "
+                f"{validation_examples} validation examples, and rows to train on."
+            )
+        parts = {"test": order[:test], "train": order[test:last], "validation": order[last:]}
+        # A column may be constant in one part, for example an indicator of something rare.
+        for name, values in zip(table.columns, table.values[parts["train"]].T):
+            if values.std() == 0.0:
+                raise ValueError(
+                    f"{file}: column {name!r} is constant in the training rows, {values[0]:g}. "
+                    "Leave it out, or draw another split: data.table.split_seed."
+                )
+        arrays = {split: (table.values[chosen], None) for split, chosen in parts.items()}
+        super().__init__("table", arrays, columns=table.columns)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        return ("table",)
+
+    @classmethod
+    def open(cls, name: str, *, data_dir: str | None = None, **options: Any) -> "TableSource":
+        table = options.pop("table", {})
+        validation_examples = options.pop("validation_examples", 0)
+        if options:
+            raise ValueError(
+                f"size, pad_to, bits and only_class are for images, not for a table; received "
+                f"{options}."
+            )
+        return cls(**table, validation_examples=validation_examples)
