@@ -12,6 +12,12 @@ from iresnet_tf.numerics import random
 from iresnet_tf.numerics.axes import dimension_of
 from iresnet_tf.numerics.log_det.estimator import LogDet
 from iresnet_tf.numerics.maps import Linearization
+from iresnet_tf.numerics.orders import first_order_only
+
+FIRST_ORDER = (
+    "The gradient of a series is its Neumann form, which has no second derivative. "
+    "Use log_det=Exact() where scores or Laplacians of log_prob are differentiated."
+)
 
 
 class Series(LogDet):
@@ -114,7 +120,8 @@ class Series(LogDet):
         value, (_, neumann), image = self._estimate(linearization, seed, lipschitz)
         surrogate = _surrogate(neumann, image)
         # The value is the series, the gradient that of the surrogate.
-        return tf.stop_gradient(value - surrogate) + surrogate
+        estimate = tf.stop_gradient(value - surrogate) + surrogate
+        return first_order_only(estimate, message=FIRST_ORDER)
 
     def value_and_residuals(
         self,
@@ -144,7 +151,8 @@ class Series(LogDet):
     ) -> tf.Tensor:
         del lipschitz
         v, neumann = residuals
-        return _surrogate(neumann, linearization.jvp(v))
+        surrogate = _surrogate(neumann, linearization.jvp(v))
+        return first_order_only(surrogate, message=FIRST_ORDER)
 
     def weighted_sums(
         self,
