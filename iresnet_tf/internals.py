@@ -48,6 +48,14 @@ def takes_training(layer: keras.layers.Layer) -> bool:
     return layer._call_has_training_arg
 
 
+def stored_value(weight: keras.Variable) -> tf.Tensor:
+    """Returns the value of a Keras weight in the dtype in which it is stored.
+
+    ``Variable._value``: under a mixed dtype policy ``Variable.value`` is cast inside a call.
+    """
+    return tf.convert_to_tensor(weight._value)
+
+
 def constrain_bare_variable(weight: keras.Variable) -> None:
     """Sets the constraint of a Keras weight on its TensorFlow variable too.
 

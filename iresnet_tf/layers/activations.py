@@ -85,7 +85,8 @@ class _Swish(LipschitzActivation):
     def _slope(self):
         if not self.built:
             self.build(())
-        return tf.math.softplus(tf.convert_to_tensor(self.beta))
+        # The largest slope keeps b x finite; φ is a ReLU long before.
+        return tf.minimum(tf.math.softplus(tf.convert_to_tensor(self.beta)), 1e18)
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")

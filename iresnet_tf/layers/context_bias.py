@@ -3,10 +3,12 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.layers.contractive import ContractiveLayer
 from iresnet_tf.layers.spectral import input_channels, serialised
+from iresnet_tf.numerics.axes import event_norm
 from iresnet_tf.numerics.maps import Map, Shift
 
 
@@ -55,8 +57,13 @@ class ContextBias(ContractiveLayer):
 
     def bind(self, context: tf.Tensor | None = None) -> Map:
         kernel = tf.convert_to_tensor(self.kernel)
-        offset = tf.matmul(tf.cast(context, kernel.dtype), kernel)
-        return Shift(tf.reshape(offset, [-1, *[1] * (self.input_rank - 2), kernel.shape[1]]))
+        context = tf.cast(context, kernel.dtype)
+        offset = tf.matmul(context, kernel)
+        # Inner products of as many terms as there are features.
+        gain = (0.5 * kernel.shape[0] + 4.0) * tf.norm(kernel)
+        rounding = np.finfo(kernel.dtype.as_numpy_dtype).eps * gain * event_norm(context)
+        shape = [-1, *[1] * (self.input_rank - 2), kernel.shape[1]]
+        return Shift(tf.reshape(offset, shape), tf.stop_gradient(rounding))
 
     def lipschitz_bound(self) -> float | tf.Tensor:
         return 1.0

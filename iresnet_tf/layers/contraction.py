@@ -216,6 +216,9 @@ class Contraction(ContractiveLayer):
         """
         return self._row.lipschitz_bound() if self.lipschitz is None else self.lipschitz
 
+    def rounding_growth(self) -> float | tf.Tensor:
+        return self._row.rounding_growth()
+
     def lipschitz_target(self) -> float:
         """Returns ``Π coeff``, the constant that the constraints keep ``Lip(g)`` below."""
         return self._row.lipschitz_target() if self.lipschitz is None else self.lipschitz

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
 from iresnet_tf.numerics.maps import Automatic, Map
+from iresnet_tf.numerics.precision import as_float64
 
 
 class UnknownLipschitzError(ValueError):
@@ -70,6 +71,14 @@ class ContractiveLayer(keras.layers.Layer):
             )
         return bound
 
+    def rounding_growth(self) -> float | tf.Tensor:
+        """Returns a bound on the factor by which the layer enlarges an error of its input.
+
+        It is at least 1, so that it bounds the growth of errors in the middle of several layers.
+        """
+        bound = self.lipschitz_bound()
+        return tf.maximum(as_float64(1.0), bound) if tf.is_tensor(bound) else max(1.0, bound)
+
     def measure_input(self, exponent: Exponent) -> Exponent:
         """Sets the exponent ``p`` of the input's norm; returns the exponent of the output's.
 
@@ -125,6 +134,10 @@ class ForeignLayer:
 
     def lipschitz_target(self) -> float:
         return self.lipschitz_bound()
+
+    def rounding_growth(self) -> float:
+        """Returns 1: whoever vouches for the layer vouches for that."""
+        return 1.0
 
     measure_input: Any = ContractiveLayer.measure_input
 

@@ -79,6 +79,10 @@ class DenseConcatenation(ContractiveLayer):
         bound = margin * tf.sqrt(tf.square(first) + tf.square(second * inner))
         return float(bound) if tf.executing_eagerly() else bound
 
+    def rounding_growth(self) -> float | tf.Tensor:
+        # Errors of the layers of f, and of the input, at weights of at most 1.
+        return 1.5 * self._row.rounding_growth()
+
     def lipschitz_target(self) -> float:
         return max(1.0, self._row.lipschitz_target())
 

@@ -12,6 +12,7 @@ from iresnet_tf.layers.inversion import InverseResult
 from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.layers.stack import Stack
 from iresnet_tf.numerics import random
+from iresnet_tf.numerics.precision import as_float64
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -98,8 +99,7 @@ class FactorOut(ToVector):
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         """Returns the bound of the rest, at least 1 for the channels that leave."""
-        rest = tf.cast(self.rest.inverse_lipschitz_bound(), tf.float64)
-        return tf.maximum(tf.ones([], tf.float64), rest)
+        return tf.maximum(as_float64(1.0), as_float64(self.rest.inverse_lipschitz_bound()))
 
     def _last_latent(self, y):
         return self.rest._last_latent(self._parted(y)[1])

@@ -21,6 +21,9 @@ def as_tensor(x: Any, dtype: Any) -> tf.Tensor:
             "This method takes arrays or tensors, not a symbolic Keras input; call the layer "
             "itself inside a functional model."
         )
+    # Python numbers would become float32 on their way to float64.
+    if isinstance(x, (bool, int, float, list, tuple)):
+        x = np.asarray(x)
     return tf.cast(tf.convert_to_tensor(x), dtype)
 
 

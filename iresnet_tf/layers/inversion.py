@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics.axes import event_norm
+from iresnet_tf.numerics.axes import dimension_of, event_norm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +53,13 @@ class InverseResult(NamedTuple):
             *terms: the summands of ``x``, if it is a sum; each is rounded a few times.
         """
         batch = tf.shape(x)[:1]
-        epsilon = np.finfo(x.dtype.as_numpy_dtype).eps
+        number = np.finfo(x.dtype.as_numpy_dtype)
         error = tf.zeros(batch, x.dtype)
         for term in terms:
             summand = tf.broadcast_to(tf.cast(term, x.dtype), tf.shape(x))
-            error += 8.0 * epsilon * event_norm(summand)
+            error += 8.0 * number.eps * event_norm(summand)
+            # Products below the smallest normal number may be computed as zero.
+            error += 8.0 * number.tiny * np.sqrt(dimension_of(x))
         zero = tf.zeros(batch, x.dtype)
         one = tf.ones(batch, tf.bool)
         return cls(x, tf.zeros(batch, tf.int32), zero, one, tf.stop_gradient(error))

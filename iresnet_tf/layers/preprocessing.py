@@ -123,7 +123,7 @@ class Logit(Preprocessing):
     def _closed_form(self, y, *, context):
         width = 1.0 - 2.0 * self.alpha
         p = tf.sigmoid(y)
-        return (p - self.alpha) / width, p / width
+        return (p - self.alpha) / width, p / width, self.alpha / width
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         return 0.25 / (1.0 - 2.0 * self.alpha)

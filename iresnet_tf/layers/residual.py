@@ -5,6 +5,7 @@ import weakref
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from typing_extensions import Self
 
@@ -15,6 +16,7 @@ from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.numerics import log_det as estimators
 from iresnet_tf.numerics import residual_map, solvers
 from iresnet_tf.numerics.maps import Map
+from iresnet_tf.numerics.precision import as_float64, rounded_up
 
 _BLOCKS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 """Branch → set of its blocks, by which a shared branch is saved as one object."""
@@ -110,14 +112,14 @@ class ResidualBlock(Invertible):
             x,
             self.log_det,
             seed,
-            lipschitz=self._lipschitz_target(),
+            lipschitz=self.lipschitz_target_or_none(),
             recompute=self.recompute,
         )
 
     def _map(self, context: tf.Tensor | None) -> Map:
         return self._branch.bind(context) if self.is_conditional else self._branch.bind()
 
-    def _lipschitz_target(self):
+    def lipschitz_target_or_none(self):
         """Returns the constant that training holds ``g`` to, or ``None`` if it is not known."""
         try:
             return self._branch.lipschitz_target()
@@ -149,7 +151,7 @@ class ResidualBlock(Invertible):
 
     def _inverse(self, y, options, lipschitz=None):
         x, found, margin = self._solved(residual_map.invert, y, options)
-        bound = self._error_bound(found.residual + margin, lipschitz)
+        bound = self._error_bound(found.residual, margin, lipschitz)
         return InverseResult(x, found.iterations, found.residual, found.converged, bound)
 
     def _inverse_point(self, y, options):
@@ -172,25 +174,30 @@ class ResidualBlock(Invertible):
         over ``√D``, so it is at most ``D^{max(0, 1/p − 1/2)} max |r| / (1 − L)``.  ``L`` is the
         constant that the constraints enforce, or 0 if no constant below 1 is known.
         """
-        lipschitz = self._lipschitz_target()
+        lipschitz = self.lipschitz_target_or_none()
         if error is None or lipschitz is None:
             return error
-        gap = 1.0 - tf.cast(lipschitz, tf.float64)
-        exponent = tf.cast(self._reciprocal_exponent(), tf.float64)
-        ratio = tf.pow(tf.cast(self._dimension(), tf.float64), tf.maximum(0.0, exponent - 0.5))
-        return tf.cast(error, tf.float64) * tf.where(gap > 0.0, gap, 1.0) / ratio
+        gap = 1.0 - as_float64(lipschitz)
+        power = tf.maximum(as_float64(0.0), as_float64(self._reciprocal_exponent()) - 0.5)
+        ratio = tf.pow(as_float64(self._dimension()), power)
+        return as_float64(error) * tf.where(gap > 0.0, gap, 1.0) / ratio
 
-    def _error_bound(self, residual, lipschitz):
+    def _error_bound(self, residual, margin, lipschitz):
+        """Returns ``(residual + rounding) D^|1/2 − 1/p| / (1 − L)``, computed in float64."""
         lipschitz = self.lipschitz_bound_or_inf() if lipschitz is None else lipschitz
-        gap = tf.cast(1.0 - tf.cast(lipschitz, tf.float64), residual.dtype)
-        bound = residual * tf.cast(self._norm_ratio(), residual.dtype) / gap
-        return tf.where(gap > 0.0, bound, tf.constant(float("inf"), residual.dtype))
+        gap = 1.0 - as_float64(lipschitz)
+        # The 2-norm of the residual is a sum of D squares, each a rounding off.
+        epsilon = float(np.finfo(residual.dtype.as_numpy_dtype).eps)
+        norm = as_float64(residual) * (1.0 + (self._dimension() + 8.0) * epsilon)
+        rounding = as_float64(margin) * as_float64(self._branch.rounding_growth())
+        bound = (norm + rounding) * as_float64(self._norm_ratio()) * (1.0 + 1e-14) / gap
+        return rounded_up(tf.where(gap > 0.0, bound, math.inf), residual.dtype)
 
     def _norm_ratio(self):
         """Returns ``D^|1/2 − 1/p|``, by which a bound in the 2-norm exceeds one in the p-norm."""
         exponent, dimension = self._reciprocal_exponent(), self._dimension()
         if tf.is_tensor(exponent):
-            return dimension ** tf.abs(0.5 - tf.cast(exponent, tf.float64))
+            return dimension ** tf.abs(0.5 - as_float64(exponent))
         return dimension ** abs(0.5 - exponent)
 
     def _reciprocal_exponent(self):

@@ -86,6 +86,13 @@ class Row:
             product = product * part.lipschitz_bound()
         return product
 
+    def rounding_growth(self) -> float | tf.Tensor:
+        """Returns the product of the layers' growth: see `ContractiveLayer`."""
+        product: float | tf.Tensor = 1.0
+        for part in self.parts:
+            product = product * part.rounding_growth()
+        return product
+
     def lipschitz_target(self) -> float:
         """Returns the product of the layers' targets."""
         return math.prod(part.lipschitz_target() for part in self.parts)

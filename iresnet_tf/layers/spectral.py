@@ -16,11 +16,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.internals import constrain_bare_variable
+from iresnet_tf.internals import constrain_bare_variable, stored_value
 from iresnet_tf.layers.contractive import ContractiveLayer
 from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
 from iresnet_tf.numerics.maps import Affine, Map, Operator
 from iresnet_tf.numerics.norms import induced_norm
+from iresnet_tf.numerics.precision import as_float64
 
 
 class SpectralConstraint(keras.constraints.Constraint):
@@ -124,14 +125,14 @@ class SpectralLayer(ContractiveLayer):
         self.left_vector = add(name="left_vector", shape=left_shape, initializer=start)
 
     def _initial_right(self, shape, dtype=None):
-        kernel = tf.convert_to_tensor(self.kernel)
+        kernel = stored_value(self.kernel)
         start = tf.random.stateless_normal(shape, seed=[3, 4], dtype=kernel.dtype)
         return self.norm().leading_triple(self.make_operator(kernel), start).v
 
     def _initial_left(self, shape, dtype=None):
-        kernel = tf.convert_to_tensor(self.kernel)
+        kernel = stored_value(self.kernel)
         operator = self.make_operator(kernel)
-        return self.norm().power_step(operator, tf.convert_to_tensor(self.right_vector)).u
+        return self.norm().power_step(operator, stored_value(self.right_vector)).u
 
     def measure_input(self, exponent: Exponent) -> Exponent:
         if exponent != self.input_exponent:
@@ -146,7 +147,7 @@ class SpectralLayer(ContractiveLayer):
     def update_vectors(self, kernel: tf.Tensor) -> None:
         """Takes ``power_iterations`` warm-started steps of power iteration for the kernel."""
         operator = self.make_operator(tf.convert_to_tensor(kernel))
-        v = tf.convert_to_tensor(self.right_vector)
+        v = stored_value(self.right_vector)
         self._assign(induced_norm.power_steps(self.norm(), operator, v, self.power_iterations))
 
     def refresh(self, tolerance: float = 1e-4) -> None:
@@ -163,8 +164,8 @@ class SpectralLayer(ContractiveLayer):
         return self._refined(tolerance)[1]
 
     def _refined(self, tolerance):
-        kernel = tf.convert_to_tensor(self.kernel)
-        start = tf.convert_to_tensor(self.right_vector)
+        kernel = stored_value(self.kernel)
+        start = stored_value(self.right_vector)
         triple = self.norm().leading_triple(self.make_operator(kernel), start, tolerance)
         stored = float(self._spectral_norm_of(kernel))
         return triple, float(triple.sigma) > (1.0 + tolerance) * stored
@@ -175,7 +176,7 @@ class SpectralLayer(ContractiveLayer):
 
     def spectral_norm(self) -> tf.Tensor:
         """Returns ``σ`` of the raw kernel: differentiable, never above ``‖A_K‖_{p→q}``."""
-        return self._spectral_norm_of(tf.convert_to_tensor(self.kernel))
+        return self._spectral_norm_of(stored_value(self.kernel))
 
     def _spectral_norm_of(self, kernel):
         u, v = self._vectors()
@@ -183,19 +184,19 @@ class SpectralLayer(ContractiveLayer):
 
     def _vectors(self):
         """Returns ``u`` and ``v``."""
-        return tf.convert_to_tensor(self.left_vector), tf.convert_to_tensor(self.right_vector)
+        return stored_value(self.left_vector), stored_value(self.right_vector)
 
     def constrained_kernel(self) -> tf.Tensor:
-        """Returns ``K / max(1, σ/c)``, the kernel that the layer applies."""
-        kernel = tf.convert_to_tensor(self.kernel)
-        if self.coeff is None:
-            return kernel
-        operator, (u, v) = self.make_operator(kernel), self._vectors()
-        return induced_norm.constrained(self.norm(), operator, u, v, kernel, self.coeff)
+        """Returns ``K / max(1, σ/c)``, the kernel that the layer applies, in its compute dtype."""
+        kernel = stored_value(self.kernel)
+        if self.coeff is not None:
+            operator, (u, v) = self.make_operator(kernel), self._vectors()
+            kernel = induced_norm.constrained(self.norm(), operator, u, v, kernel, self.coeff)
+        return tf.cast(kernel, self.compute_dtype)
 
     def bind(self, context: tf.Tensor | None = None) -> Map:
         del context
-        bias = tf.convert_to_tensor(self.bias) if self.use_bias else None
+        bias = tf.cast(stored_value(self.bias), self.compute_dtype) if self.use_bias else None
         return Affine(self.make_batch_operator(self.constrained_kernel()), bias)
 
     def lipschitz_bound(self) -> float | tf.Tensor:
@@ -212,11 +213,10 @@ class SpectralLayer(ContractiveLayer):
             raise ValueError(
                 f"{self.name} has no kernel yet, so no bound. Call it on a batch or build it first."
             )
-        known = self.constrained_kernel(), *self._exponents()
+        known = [as_float64(each) for each in (self.constrained_kernel(), *self._exponents())]
         if tf.executing_eagerly():
             return float(self._certified_norm(*map(np.asarray, known)))
-        tensors = [tf.convert_to_tensor(each) for each in known]
-        bound = tf.numpy_function(self._certified_norm, tensors, tf.float64, stateful=False)
+        bound = tf.numpy_function(self._certified_norm, known, tf.float64, stateful=False)
         return tf.ensure_shape(bound, [])
 
     def _certified_norm(self, kernel, domain, codomain):
@@ -232,7 +232,7 @@ class SpectralLayer(ContractiveLayer):
     def _learned_reciprocal(self):
         if not self.built:
             return tf.constant(0.5, self.compute_dtype)
-        return tf.sigmoid(tf.convert_to_tensor(self.exponent))
+        return tf.sigmoid(stored_value(self.exponent))
 
     def norm(self) -> induced_norm.EuclideanNorm | induced_norm.InducedNorm:
         """Returns the operator norm that the coefficient bounds, with its current exponents."""

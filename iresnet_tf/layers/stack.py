@@ -17,6 +17,7 @@ from iresnet_tf.layers.inversion import InverseOptions, InverseResult
 from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.layers.preprocessing import Preprocessing
 from iresnet_tf.numerics import random
+from iresnet_tf.numerics.precision import as_float64, rounded_up
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -170,14 +171,14 @@ class Stack(Invertible):
         result = InverseResult.exact(y)
         for part, own in self._backwards(options):
             step = part._inverse(part._prepare_output(result.x), own)
-            growth = tf.cast(part.inverse_lipschitz_bound(), y.dtype)
-            carried = tf.math.multiply_no_nan(growth, result.error_bound)
+            growth = as_float64(part.inverse_lipschitz_bound())
+            carried = tf.math.multiply_no_nan(growth, as_float64(result.error_bound))
             result = InverseResult(
                 step.x,
                 result.iterations + step.iterations,
                 tf.maximum(result.residual, step.residual),
                 result.converged & step.converged,
-                step.error_bound + carried,
+                rounded_up(as_float64(step.error_bound) + carried, y.dtype),
             )
         return result
 
@@ -195,7 +196,7 @@ class Stack(Invertible):
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         product = tf.ones([], tf.float64)
         for part in self.parts:
-            product *= tf.cast(part.inverse_lipschitz_bound(), tf.float64)
+            product *= as_float64(part.inverse_lipschitz_bound())
         return product
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:

@@ -87,6 +87,15 @@ class LogDet(Configured, abc.ABC):
     def truncation_bound(self, lipschitz: float) -> float:
         """Bounds the bias of the estimate if ``Lip(g) ≤ lipschitz``, in nats per dimension."""
 
+    def for_target(self, target: float | None) -> "LogDet":
+        """Returns the estimator that a block whose ``g`` is held to that constant uses.
+
+        It is the same one, unless the estimator adapts to the constant.  Its `truncation_bound`
+        is the one that belongs to the block.
+        """
+        del target
+        return self
+
     def value_and_residuals(
         self, linearization: Linearization, seed: tf.Tensor, lipschitz: Lipschitz = None
     ) -> tuple[tf.Tensor, Tensors]:

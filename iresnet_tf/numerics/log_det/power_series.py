@@ -1,13 +1,12 @@
 """The truncated power series of the log-determinant."""
 
-import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from iresnet_tf.numerics.log_det.estimator import truncation_bound
+from iresnet_tf.numerics.log_det.estimator import LogDet, truncation_bound
 from iresnet_tf.numerics.log_det.series import Series, require_positive_integer
 from iresnet_tf.numerics.maps import Linearization
 
@@ -91,13 +90,18 @@ class PowerSeries(Series):
             terms += 1
         return terms
 
-    def truncation_bound(self, lipschitz: float) -> float:
+    def for_target(self, target: float | None) -> LogDet:
         if not isinstance(self.terms, str):
-            return truncation_bound(lipschitz, self.terms)
-        if not lipschitz < 1.0:
-            return math.inf
-        # The number of terms follows the target of g, which is this constant less the margin.
-        return truncation_bound(lipschitz, self.number_of_terms(lipschitz / self.MARGIN))
+            return self
+        return PowerSeries(self.number_of_terms(target), **self.series_config())
+
+    def truncation_bound(self, lipschitz: float) -> float:
+        """Bounds the bias, nats a dimension, if ``Lip(g) ≤ lipschitz``.
+
+        With automatic terms, whose number depends on the target of ``g`` and not on this
+        constant, it is the bound for a single term; `for_target` has the one of a block.
+        """
+        return truncation_bound(lipschitz, 1 if isinstance(self.terms, str) else self.terms)
 
     def get_config(self) -> dict[str, Any]:
         automatic = {"truncation": self.truncation} if self.terms == "auto" else {}

@@ -12,6 +12,12 @@ from iresnet_tf.numerics import random
 from iresnet_tf.numerics.axes import dimension_of
 from iresnet_tf.numerics.log_det.estimator import Lipschitz, LogDet, Tensors
 from iresnet_tf.numerics.maps import Linearization
+from iresnet_tf.numerics.orders import first_order_only
+
+FIRST_ORDER = (
+    "The gradient of a series is its Neumann form, which has no second derivative. "
+    "Use log_det=Exact() where scores or Laplacians of log_prob are differentiated."
+)
 
 
 class Series(LogDet):
@@ -107,7 +113,8 @@ class Series(LogDet):
         value, (_, neumann), image = self._estimate(linearization, seed, lipschitz)
         surrogate = tf.reduce_sum(inner(neumann, image), 0)
         # The value is that of the series, the gradient that of the surrogate Σ wᵀ J v.
-        return tf.stop_gradient(value - surrogate) + surrogate
+        estimate = tf.stop_gradient(value - surrogate) + surrogate
+        return first_order_only(estimate, message=FIRST_ORDER)
 
     def value_and_residuals(
         self, linearization: Linearization, seed: tf.Tensor, lipschitz: Lipschitz = None
@@ -130,7 +137,8 @@ class Series(LogDet):
         self, linearization: Linearization, residuals: Tensors, lipschitz: Lipschitz = None
     ) -> tf.Tensor:
         v, neumann = residuals
-        return tf.reduce_sum(inner(neumann, linearization.jvp(v)), 0)
+        surrogate = tf.reduce_sum(inner(neumann, linearization.jvp(v)), 0)
+        return first_order_only(surrogate, message=FIRST_ORDER)
 
     def weighted_sums(
         self,

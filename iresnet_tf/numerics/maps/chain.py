@@ -2,8 +2,10 @@
 
 import functools
 
+import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.numerics.axes import dimension_of
 from iresnet_tf.numerics.maps.base import Linearization, Map
 from iresnet_tf.numerics.maps.operators import Operator
 
@@ -37,17 +39,24 @@ class Shift(Map):
     Attributes:
         offset: ``b``, ``[batch, …]``, or ``[1, …]`` for all samples alike; broadcasts over the
             result.
+        offset_error: bound on the 2-norm of the rounding of ``b``, ``[batch]`` or ``[1]``.
     """
 
-    per_sample = ("offset",)
+    per_sample = ("offset", "offset_error")
 
     offset: tf.Tensor
+    offset_error: tf.Tensor
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         return x + self.offset
 
     def linearize(self, x: tf.Tensor) -> Linearization:
         return Linearization(self(x), _unchanged, lambda dtype: _unchanged)
+
+    def rounding_error(self, x: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+        """Adds the rounding of ``b`` at each pixel that it is added to."""
+        pixels = np.sqrt(dimension_of(x) / x.shape[-1])
+        return super().rounding_error(x, value) + pixels * self.offset_error
 
 
 def _unchanged(v):

@@ -151,6 +151,8 @@ class Solver(Configured, abc.ABC):
             event = y.shape[1:]
             return lambda x: tf.reshape(function(tf.reshape(x, [-1, *event])), [-1, dimension])
 
+        # Where the sum x + g(x) alone rounds by more than the tolerance, nothing can meet it.
+        is_coarse = 0.5 * epsilon * tf.reduce_max(tf.abs(target), axis=1) > tolerance
         evaluate, corrected = on_rows(g), on_rows(precondition or tf.identity)
 
         def residual(x, target):
@@ -176,7 +178,7 @@ class Solver(Configured, abc.ABC):
             solved = state.active & (tf.reduce_max(tf.abs(r), axis=1) + rounding <= tolerance)
             improved = state.active & ((norm < state.best_norm) | solved)
             stalled = tf.where(improved, 0, state.stalled + 1)
-            converged = state.converged | solved
+            converged = state.converged | (solved & ~is_coarse)
             new = state._replace(
                 step=state.step + 1,
                 best_x=select_rows(improved, state.x, state.best_x),
