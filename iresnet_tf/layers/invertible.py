@@ -125,7 +125,18 @@ class Invertible(keras.layers.Layer):
         """
         x = self._prepare(x)
         seed = self._next_seed() if seed is None else random.as_seed(seed)
-        return self._forward_and_log_det(x, seed=seed, context=self._condition(context, x))
+        return self._checked_forward(x, seed=seed, context=self._condition(context, x))
+
+    def _checked_forward(self, x, *, seed, context):
+        """Returns what `_forward_and_log_det` does; refuses outputs of another shape."""
+        y, log_det = self._forward_and_log_det(x, seed=seed, context=context)
+        if log_det.shape.rank != 1 or not y.shape[1:].is_compatible_with(self.latent_shape):
+            raise ValueError(
+                f"{self.name} must return y [batch, {', '.join(map(str, self.latent_shape))}] (see "
+                f"its compute_output_shape) and a log-determinant [batch]; it returned shapes "
+                f"{y.shape} and {log_det.shape}."
+            )
+        return y, log_det
 
     def inverse(
         self, y: Any, *, tolerance: float | None = None, context: Any = None
@@ -197,6 +208,8 @@ class Invertible(keras.layers.Layer):
         return self._checked(y, self.latent_shape)
 
     def _checked(self, x, event_shape):
+        if self.event_shape is None:
+            raise ValueError(f"build of {type(self).__name__} must call super().build.")
         if tuple(x.shape[1:]) != tuple(event_shape):
             raise ValueError(
                 f"{self.name} was built for samples of shape {tuple(event_shape)}; received a "
@@ -254,7 +267,15 @@ class ClosedForm(Invertible):
         raise NotImplementedError(f"{type(self).__name__} must implement _closed_form.")
 
     def _inverse(self, y, options):
-        return InverseResult.exact(*self._closed_form(y, context=options.context))
+        return InverseResult.exact(*self._tuple(self._closed_form(y, context=options.context)))
 
     def _inverse_point(self, y, options):
-        return self._closed_form(y, context=options.context)[0]
+        return self._tuple(self._closed_form(y, context=options.context))[0]
+
+    def _tuple(self, terms):
+        if not isinstance(terms, tuple):
+            raise ValueError(
+                f"_closed_form of {type(self).__name__} must return a tuple, (x,) or (x, *summands);"
+                f" received {type(terms).__name__}."
+            )
+        return terms

@@ -34,7 +34,7 @@ class ResidualBlock(Invertible):
         solver: of the inverse; `Anderson(tolerance=1e-6)` by default.
         recompute: whether the backward pass evaluates ``g`` again instead of storing its
             intermediate values (gradient checkpointing), which trades memory for one more
-            evaluation.  The gradients are the same, and of first order only.
+            evaluation.  The gradients are the same.
 
     Shapes: ``[batch, …event] → [batch, …event]``.
 

@@ -101,7 +101,7 @@ class Stack(Invertible):
             x = tf.cast(x, part.compute_dtype)
             options = {"seed": random.fold_in(seed, index)}
             options["context"] = context if part.is_conditional else None
-            x, log_det = part._forward_and_log_det(x, **options)
+            x, log_det = part._checked_forward(x, **options)
             # The check comes after each layer, so that the message names the cause.
             x = require_finite(x, f"{part.name} returned NaN or Inf for a finite batch. {REMEDY}")
             total += log_det

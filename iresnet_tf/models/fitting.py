@@ -32,7 +32,7 @@ class FittedModel(ReplicatedModel):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._made_for: dict[str, list[str]] = {}
+        self._made_for: dict[str, list[tuple]] = {}
         # The largest |∂loss/∂w| of each step, averaged over the steps of an epoch.
         self.max_gradient = keras.metrics.Mean(name="max_gradient")
 
@@ -47,7 +47,7 @@ class FittedModel(ReplicatedModel):
 
     def _is_outdated(self, step: str) -> bool:
         """Returns whether a step was made for other estimators or solvers; records the new ones."""
-        now = [repr((block.log_det, block.solver)) for block in residual_blocks(self.flow)]
+        now = [(block.log_det, block.solver) for block in residual_blocks(self.flow)]
         before, self._made_for[step] = self._made_for.get(step, now), now
         return before != now
 
