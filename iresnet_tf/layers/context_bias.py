@@ -47,7 +47,7 @@ class ContextBias(ContractiveLayer):
         if self.features is None:
             raise ValueError(
                 f"{self.name} does not know the length of the context: give it features, or put "
-                "it into a Contraction([…], context_shape=…), which tells it."
+                "it into a Contraction([…], context_shape=…), which sets it."
             )
         channels = input_channels(x_shape, self.name)
         self.input_rank = len(x_shape)

@@ -182,7 +182,7 @@ class Contraction(ContractiveLayer):
         self.input_spec = keras.layers.InputSpec(shape=(None, *shape[1:]))
 
     def _build_conditioner(self):
-        """Returns the shape ``(batch, features)`` of what the conditioner returns."""
+        """Returns the shape ``(batch, features)`` of the conditioner's output."""
         shape: tuple = (None, *(self.context_shape or ()))
         if self.conditioner is not None:
             shape = Row([self.conditioner]).build(shape)

@@ -60,9 +60,9 @@ class Dequantize(Preprocessing):
         within = (x >= 0.0) & (x <= float(self.levels))
         self._require(within, "levels plus noise", self.levels, x)
 
-    def _require(self, condition, what, highest, x):
+    def _require(self, condition, kind, highest, x):
         message = (
-            f"{self.name} takes {what} in [0, {highest}] ({self.levels} levels). Scale the "
+            f"{self.name} takes {kind} in [0, {highest}] ({self.levels} levels). Scale the "
             "pixels back to levels, or set `levels` to theirs. Received minimum and maximum:"
         )
         values = [message, tf.reduce_min(x), tf.reduce_max(x)]

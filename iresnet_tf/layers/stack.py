@@ -217,5 +217,5 @@ class Stack(Invertible):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        layers = [keras.saving.deserialize_keras_object(each) for each in config["layers"]]
+        layers = [keras.saving.deserialize_keras_object(part) for part in config["layers"]]
         return cls(**{**config, "layers": layers})

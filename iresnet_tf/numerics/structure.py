@@ -78,7 +78,7 @@ class Signature:
         self._key = _key(self._template)
 
     def rebuild(self, tensors: Iterable[tf.Tensor]) -> Any:
-        """Returns the nest with these tensors in place of its own."""
+        """Returns the nest with the given tensors."""
         rest = iter(tensors)
         return _mapped(
             self._template, lambda leaf, _: next(rest) if isinstance(leaf, tf.TensorSpec) else leaf

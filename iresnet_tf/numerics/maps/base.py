@@ -28,7 +28,7 @@ class Linearization(NamedTuple):
     Attributes:
         value: ``g(x)``, ``[batch, …]``.
         jvp: ``v ↦ J v``.
-        vjp_in: ``dtype ↦ (w ↦ Jᵀ w)`` for vectors ``w`` of a dtype such as ``bfloat16``; the
+        vjp_in: ``dtype ↦ (w ↦ Jᵀ w)`` for vectors ``w`` of that dtype, for example bfloat16; the
             factors of the product are cast once.
     """
 
