@@ -275,7 +275,7 @@ class ClosedForm(Invertible):
     def _tuple(self, terms):
         if not isinstance(terms, tuple):
             raise ValueError(
-                f"_closed_form of {type(self).__name__} must return a tuple (x, *summands); received "
-                f"{type(terms).__name__}."
+                f"_closed_form of {type(self).__name__} must return a tuple (x, *summands); it "
+                f"returned {type(terms).__name__}."
             )
         return terms
