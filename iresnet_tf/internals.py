@@ -121,6 +121,17 @@ class PreparedOptimizer(keras.optimizers.Optimizer):
         super()._backend_update_step(grads, trainable_variables, prepared)
 
 
+def micro_steps(optimizer: keras.optimizers.Optimizer) -> tf.Tensor:
+    """Returns the number of gradients that the optimizer has received, int32.
+
+    ``Optimizer._iterations``: with ``gradient_accumulation_steps`` several of them make one step,
+    and ``Optimizer.iterations`` counts the steps.
+    """
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    return tf.cast(optimizer._iterations.value, tf.int32)
+
+
 def adam_moments(optimizer: keras.optimizers.Optimizer) -> tuple[list, list]:
     """Returns the lists of moments ``m`` and ``v`` of all variables of `keras.optimizers.Adam`."""
     return optimizer._momentums, optimizer._velocities

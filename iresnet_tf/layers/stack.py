@@ -75,6 +75,7 @@ class Stack(Invertible):
     def call(
         self, x: tf.Tensor, training: bool = False, context: tf.Tensor | None = None
     ) -> tf.Tensor:
+        x = tf.cast(x, self.compute_dtype)
         context = self._condition(context, x)
         for part in self.parts:
             options: dict[str, Any] = {"training": training} if takes_training(part) else {}
