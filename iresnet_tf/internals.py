@@ -1,7 +1,7 @@
-"""Every use of a private part of Keras, TensorFlow or TensorFlow Probability, with its reason.
+"""All uses of private parts of Keras, TensorFlow and TensorFlow Probability, with their reasons.
 
-Checked on Keras 3.12 to 3.15, TensorFlow 2.21 and TensorFlow Probability 0.25; the tests of this
-file fail when one of these parts changes.
+They work with Keras 3.12 to 3.15, TensorFlow 2.21 and TensorFlow Probability 0.25; the tests of
+this file fail when one of these parts changes.
 """
 
 import functools
@@ -11,52 +11,56 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-NOINLINE = {"_noinline": True}
-"""Attributes of a `tf.function` that stays one function wherever a graph calls it.
-
-TensorFlow would copy its body into the graph of a training step for each of the blocks that call
-it, which fills the memory.  ``experimental_attributes`` takes the name; it is not documented.
-"""
-
 
 def noinline_function(function: Callable, input_signature: list | None = None) -> Any:
-    """Returns a `tf.function` that graphs call instead of copying it."""
+    """Returns a `tf.function` that graphs call instead of copying its body.
+
+    A copy for every block of a training step would fill the memory.  The attribute ``_noinline``
+    is not documented.
+    """
     return tf.function(
-        # TensorFlow counts traces by code and warns of many; a partial has no code of its own.
+        # TensorFlow counts traces by code object and warns of many; a partial has no code object.
         functools.partial(function),
         autograph=False,
         input_signature=input_signature,
-        experimental_attributes=NOINLINE,
+        experimental_attributes={"_noinline": True},
     )
 
 
 def inner_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Returns the layers that a Keras layer or model holds directly, in order.
 
-    ``Layer._flatten_layers``: ``Model.layers`` gives the same of models; layers have no public
-    list.
+    ``Layer._flatten_layers``: ``Model.layers`` is the public list of a model; layers have none.
     """
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
 def all_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """Returns a Keras layer or model and all layers inside it, in order: see `inner_layers`."""
+    """Returns a Keras layer or model, and then all layers inside it in no particular order."""
     return list(layer._flatten_layers())
 
 
 def takes_training(layer: keras.layers.Layer) -> bool:
-    """Whether ``layer.call`` has an argument ``training``.
+    """Returns whether ``layer.call`` has an argument ``training``.
 
-    ``Layer._call_has_training_arg``: Keras finds it out when the layer is made.
+    ``Layer._call_has_training_arg``: Keras inspects ``call`` when the layer is constructed.
     """
     return layer._call_has_training_arg
 
 
-def constrain_bare_variable(weight: keras.Variable) -> None:
-    """Gives the TensorFlow variable of a Keras weight the constraint of the weight.
+def stored_value(weight: keras.Variable) -> tf.Tensor:
+    """Returns the value of a Keras weight in the dtype in which it is stored.
 
-    ``Variable._constraint``: an optimizer in a loop of TensorFlow Probability sees the bare
-    variable alone.
+    ``Variable._value``: under a mixed dtype policy ``Variable.value`` is cast inside a call.
+    """
+    return tf.convert_to_tensor(weight._value)
+
+
+def constrain_bare_variable(weight: keras.Variable) -> None:
+    """Sets the constraint of a Keras weight on its TensorFlow variable too.
+
+    ``Variable._constraint``: a Keras optimizer in a loop of TensorFlow Probability receives only
+    the bare variable.
     """
     weight.value._constraint = weight.constraint
 
@@ -66,18 +70,18 @@ def moving_averages(
 ) -> Iterable[tuple[keras.Variable, keras.Variable]]:
     """Returns pairs of a trainable variable and the optimizer's moving average of it.
 
-    ``Optimizer._trainable_variables`` and ``_model_variables_moving_average``: Keras can copy
-    the averages into the variables, but not give them.
+    ``Optimizer._trainable_variables`` and ``_model_variables_moving_average``: publicly, Keras
+    only copies the averages into the variables.
     """
     return zip(optimizer._trainable_variables, optimizer._model_variables_moving_average)
 
 
 CACHED_EVALUATION = "_use_cached_eval_dataset"
-"""Keyword by which ``Model.fit`` asks ``Model.evaluate`` to keep the validation data."""
+"""Keyword by which ``Model.fit`` asks ``Model.evaluate`` to cache the validation data."""
 
 
 class BuiltFromPart(keras.Model):
-    """A `keras.Model` that several replicas build for the part of a batch that one receives.
+    """A `keras.Model` that is built for the part of a batch that one of several replicas receives.
 
     ``Model._maybe_symbolic_build``: Keras would combine the parts of a batch, which may differ in
     size, into one specification.  ``DistributedIterator._distributed_dataset`` and
@@ -97,18 +101,19 @@ class BuiltFromPart(keras.Model):
 
 
 class PreparedOptimizer(keras.optimizers.Optimizer):
-    """A Keras optimizer that prepares a step once for all of its variables.
+    """A Keras optimizer that prepares each step once for all variables.
 
-    ``Optimizer._backend_update_step`` gives every variable what `prepare_step` returns in place
-    of the learning rate; ``_get_variable_index`` finds the moments of a variable.
+    ``Optimizer._backend_update_step`` passes the result of `prepare_step` to every
+    ``update_step`` in place of the learning rate; ``_get_variable_index`` finds the moments of a
+    variable.
     """
 
     def prepare_step(self, variables: Sequence[keras.Variable], learning_rate: tf.Tensor) -> Any:
-        """Returns what ``update_step`` receives for every variable."""
+        """Returns the last argument of every ``update_step``."""
         raise NotImplementedError
 
     def index_of(self, variable: keras.Variable) -> int:
-        """Returns the place of a variable among those that the optimizer was built for."""
+        """Returns the index of a variable among those for which the optimizer was built."""
         return self._get_variable_index(variable)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
@@ -116,20 +121,31 @@ class PreparedOptimizer(keras.optimizers.Optimizer):
         super()._backend_update_step(grads, trainable_variables, prepared)
 
 
+def micro_steps(optimizer: keras.optimizers.Optimizer) -> tf.Tensor:
+    """Returns the number of gradients that the optimizer has received, int32.
+
+    ``Optimizer._iterations``: with ``gradient_accumulation_steps`` several of them make one step,
+    and ``Optimizer.iterations`` counts the steps.
+    """
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    return tf.cast(optimizer._iterations.value, tf.int32)
+
+
 def adam_moments(optimizer: keras.optimizers.Optimizer) -> tuple[list, list]:
-    """Returns the lists ``m`` and ``v`` of `keras.optimizers.Adam`, one of each for a variable."""
+    """Returns the lists of moments ``m`` and ``v`` of all variables of `keras.optimizers.Adam`."""
     return optimizer._momentums, optimizer._velocities
 
 
 def adamax_moments(optimizer: keras.optimizers.Optimizer) -> tuple[list, list]:
-    """Returns the lists ``m`` and ``u`` of `keras.optimizers.Adamax`."""
+    """Returns the lists of moments ``m`` and ``u`` of all variables of Adamax."""
     return optimizer._m, optimizer._u
 
 
 def split_kwargs(
     distribution: Any, kwargs: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns the keywords of a transformed distribution: its base's, and its bijector's.
+    """Returns the keywords of the base and of the bijector of a transformed distribution.
 
     ``TransformedDistribution._kwargs_split_fn``.
     """
@@ -140,7 +156,7 @@ def trace_cache(bijector: Any) -> Any:
     """Returns the cache of a bijector for the graph being traced; in eager mode an empty one.
 
     ``tensorflow_probability.python.internal.cache_util``: TFP has no public way to choose where
-    a bijector's results are kept.  The storage is an attribute of the graph, gone with it.
+    a bijector's results are stored.  Here they are an attribute of the graph and vanish with it.
     """
     from tensorflow_probability.python.internal import cache_util
 

@@ -20,10 +20,7 @@ from PIL import Image, PngImagePlugin
 PAGES = pathlib.Path(__file__).resolve().parents[1] / "docs" / "pages"
 COLOURS = 64
 
-_BLOCK = re.compile(
-    r"^(?:<!-- not run: (?P<reason>.+?) -->\n+)?```python\n(?P<code>.*?)^```$",
-    re.DOTALL | re.MULTILINE,
-)
+_BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 _SHOWN = re.compile(r"!\[[^\]]*\]\(images/(?P<name>[\w-]+\.png)\)")
 
 
@@ -32,10 +29,9 @@ def code(page):
     text = page.read_text()
     program, lines = "", 0
     for block in _BLOCK.finditer(text):
-        if not block["reason"]:
-            before = text.count("\n", 0, block.start("code"))
-            program += "\n" * (before - lines) + block["code"]
-            lines = before + block["code"].count("\n")
+        before = text.count("\n", 0, block.start("code"))
+        program += "\n" * (before - lines) + block["code"]
+        lines = before + block["code"].count("\n")
     return program
 
 

@@ -1,4 +1,4 @@
-"""What several test files share: seeds, matrices of operators, Jacobians, small contractions."""
+"""Fixtures of several test files: seeds, matrices of operators, Jacobians, small contractions."""
 
 import functools
 
@@ -17,7 +17,7 @@ def seed():
 
 @pytest.fixture(scope="session")
 def matrix_of():
-    """The matrix ``[out, in]`` of a linear map of ``[batch, …shape]``, from unit vectors."""
+    """Returns the matrix ``[out, in]`` of a linear map of ``[batch, …shape]``, by unit vectors."""
 
     def matrix_of(function, shape):
         size = int(np.prod(shape))
@@ -29,9 +29,9 @@ def matrix_of():
 
 @pytest.fixture(scope="session")
 def jacobian_of():
-    """The Jacobians ``[batch, out, in]`` of a function at a batch, by differentiation.
+    """Returns the Jacobians ``[batch, out, in]`` of a function at a batch, by differentiation.
 
-    One copy of the batch for every output, so that one backward pass serves them all.
+    It makes a copy of the batch for every output, so that one backward pass serves them all.
     """
 
     def jacobian_of(function, x):
@@ -52,9 +52,9 @@ SHAPES = {"dense": (6,), "conv": (4, 3, 2)}
 
 @pytest.fixture(scope="session")
 def contraction():
-    """A small contraction whose constraints bind and whose biases are not zero, in float64.
+    """Returns a small float64 contraction with active constraints and biases that are not zero.
 
-    Equal arguments give the same object: leave its weights alone.
+    Equal arguments give the same object: do not change its weights.
     """
 
     @functools.cache
@@ -77,7 +77,7 @@ def contraction():
 
 @pytest.fixture(scope="session")
 def batch_for():
-    """Standard normal samples for a contraction of the given kind."""
+    """Returns standard normal samples for a contraction of the given kind."""
 
     def batch_for(kind, batch, seed=1, dtype=tf.float64):
         shape = (batch, *SHAPES[kind])

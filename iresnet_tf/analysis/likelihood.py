@@ -5,9 +5,11 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from scipy import stats
 
 from iresnet_tf.analysis.results import Result
 from iresnet_tf.layers import Invertible, residual_blocks
@@ -34,6 +36,8 @@ class Likelihood(Result):
         mean: mean over the examples and the passes.
         standard_error: standard error of the mean due to noise and probes; 0 if nothing is
             random, NaN if there is a single random pass.
+        interval_95: interval that covers the mean over all noise and probes in 95 % of
+            evaluations, by Student's t of the passes; NaN like the standard error.
         sampling_error: standard error of the mean due to the finite test set.
         truncation_bound: bound on the bias of a truncated series, from certified Lipschitz
             constants; infinite if a block is not certified.
@@ -42,6 +46,7 @@ class Likelihood(Result):
 
     mean: float
     standard_error: float
+    interval_95: tuple[float, float]
     sampling_error: float
     truncation_bound: float
     estimator: str
@@ -77,9 +82,14 @@ def likelihood(
         model, x, estimator=estimator, passes=passes, batch_size=batch_size, seed=seed
     )
     unit = (1.0 / (model.dimension * math.log(2.0))) if is_discrete else 1.0
+    mean, error = float(nats.mean()), 0.0
+    if is_random:
+        error = _standard_error(nats.mean(axis=1))
+    reach = error * float(stats.t.ppf(0.975, passes - 1)) if passes > 1 else error
     return Likelihood(
-        mean=float(nats.mean()) * unit,
-        standard_error=(_standard_error(nats.mean(axis=1)) if is_random else 0.0) * unit,
+        mean=mean * unit,
+        standard_error=error * unit,
+        interval_95=((mean - reach) * unit, (mean + reach) * unit),
         sampling_error=_standard_error(nats.mean(axis=0)) * unit,
         truncation_bound=truncation_bound(block_constants(model.flow), estimator) * unit,
         estimator=repr(estimator),
@@ -121,19 +131,43 @@ def negative_log_likelihoods(
     return np.stack(rows).astype(np.float64)
 
 
-def block_constants(flow: Invertible) -> list[tuple[int, float]]:
-    """Returns ``(D_block, L)`` of every residual block, ``L`` certified or infinite."""
-    blocks = residual_blocks(flow)
-    return [(math.prod(block.event_shape), block.lipschitz_bound_or_inf()) for block in blocks]
+class BlockConstants(NamedTuple):
+    """What the truncation bound of a block depends on.
 
-
-def truncation_bound(constants: Iterable[tuple[int, float]], estimator: log_det.LogDet) -> float:
-    """``Σ_blocks −D_block (ln(1 − L) + Σ_{k≤n} Lᵏ/k)``, a bound in nats per sample.
-
-    It bounds the truncation error of an estimator with ``n`` terms.  The constants are those of
-    `block_constants`.
+    Attributes:
+        dimension: ``D``.
+        lipschitz: ``L``, certified or infinite.
+        target: the constant that training holds ``g`` to, or ``None``.
     """
-    return math.fsum(size * estimator.truncation_bound(bound) for size, bound in constants)
+
+    dimension: int
+    lipschitz: float
+    target: float | None
+
+
+def block_constants(flow: Invertible) -> list[BlockConstants]:
+    """Returns the constants of every residual block."""
+    return [
+        BlockConstants(
+            math.prod(block.event_shape),
+            float(block.lipschitz_bound_or_inf()),
+            block.lipschitz_target_or_none(),
+        )
+        for block in residual_blocks(flow)
+    ]
+
+
+def truncation_bound(constants: Iterable[BlockConstants], estimator: log_det.LogDet) -> float:
+    """``Σ_blocks −D_block (ln(1 − L) + Σ_{k≤n} Lᵏ/k)`` bounds the truncation, nats a sample.
+
+    Args:
+        constants: of every block, from `block_constants`.
+        estimator: of the log-determinant; one that adapts takes the ``n`` of each block's target.
+    """
+    return math.fsum(
+        block.dimension * estimator.for_target(block.target).truncation_bound(block.lipschitz)
+        for block in constants
+    )
 
 
 def choose_estimator(model: FlowModel) -> log_det.LogDet:

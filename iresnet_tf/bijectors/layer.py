@@ -18,22 +18,20 @@ _names = itertools.count()
 class LayerBijector(tfp.bijectors.Bijector):
     """``forward = F`` (data → latent), ``inverse = F⁻¹``, of an invertible layer.
 
-    ``forward_log_det_jacobian`` uses the layer's estimator, which draws its numbers by the
-    keyword argument ``seed`` (``bijector_kwargs`` in a distribution), or afresh from the layer's
-    generator state.  A conditional layer also takes ``context``, ``[… , …context_shape]``, whose
-    leading axes broadcast to those of the samples.
+    ``forward_log_det_jacobian`` uses the layer's estimator, whose random numbers depend on the
+    keyword argument ``seed`` (``bijector_kwargs`` of a distribution), by default a new one from
+    the layer's generator state.  A conditional layer also takes ``context``,
+    ``[… , …context_shape]``, whose leading axes broadcast to those of the samples.
 
     TFP caches results by the identity of the input tensor.  In eager mode such a result would
-    survive a change of weights, freeze a random log-determinant and cut gradients, in this
-    bijector and in any ``Chain`` that holds it.  So nothing is cached in eager mode (see
-    ``_cache``), and in a ``Chain`` every eager look-up misses (see ``__hash__``).  Inside a
-    `tf.function` the cache works within one trace, and a ``log_prob`` evaluates ``g`` once for
-    each block.
+    outlive a change of weights, freeze a random log-determinant and cut gradients, in this
+    bijector and in any ``Chain`` of it.  So nothing is cached in eager mode (see ``_cache``),
+    also in a ``Chain`` (see ``__hash__``).  In a `tf.function` the cache is valid within one
+    trace, where ``log_prob`` evaluates ``g`` once for each block.
 
     Args:
         layer: an `Invertible` layer.
-        event_ndims: rank of one sample; needed only if neither the layer's kind nor the shape
-            that it is built for tells it.
+        event_ndims: rank of one sample; needed only if the layer is not built and takes any rank.
         name: by default a unique one, for ``bijector_kwargs={name: {"seed": …}}``.
         parameters: the arguments of a subclass's constructor, for TFP.
 
@@ -85,7 +83,7 @@ class LayerBijector(tfp.bijectors.Bijector):
         return trace_cache(self)
 
     def __hash__(self):
-        """Returns a new number at every eager call, because a ``Chain`` caches by it."""
+        """Returns a new number at every eager call, so that the cache of a ``Chain`` misses."""
         return hash((LayerBijector, next(_hashes) if tf.executing_eagerly() else self._id))
 
     def __eq__(self, other):
@@ -96,17 +94,16 @@ class LayerBijector(tfp.bijectors.Bijector):
         return {}
 
     def _expose_variables(self):
-        """Lets `tf.Module` see the layer's variables; a Keras layer is no module itself."""
+        """Shows the layer's variables to `tf.Module`; a Keras layer is no module."""
         if self.layer.built and not self._layer_variables:
             self._layer_variables = tuple(weight.value for weight in self.layer.weights)
 
     def _forward(self, x, seed=None, context=None):
         if tf.executing_eagerly():
-            flat, restore = self._as_batch(x, self.forward_min_event_ndims, self._data_shape())
+            flat, restore = self._as_batch(x)
             flat = self.layer._prepare(flat)
             context = self._condition(context, x, flat)
-            options = {} if context is None else {"context": context}
-            y = self.layer.call(flat, **options)
+            y = self.layer.call(flat, **({} if context is None else {"context": context}))
             self._expose_variables()
             return restore(y)
         return self._transform(x, seed, context)[0]
@@ -115,12 +112,12 @@ class LayerBijector(tfp.bijectors.Bijector):
         return self._transform(x, seed, context)[1]
 
     def _transform(self, x, seed, context):
-        """Returns the value and the log-determinant, from one evaluation in each trace."""
+        """Returns the value and the log-determinant, evaluated once in each trace."""
         options = {"seed": seed, "context": context}
         options = {name: option for name, option in options.items() if option is not None}
         attributes = self._cache.forward_attributes(x, **options)
         if "transform" not in attributes:
-            flat, restore = self._as_batch(x, self.forward_min_event_ndims, self._data_shape())
+            flat, restore = self._as_batch(x)
             context = self._condition(context, x, flat)
             y, log_det = self.layer.forward_and_log_det(flat, seed=seed, context=context)
             self._expose_variables()
@@ -128,8 +125,8 @@ class LayerBijector(tfp.bijectors.Bijector):
         return attributes["transform"]
 
     def _inverse(self, y, seed=None, context=None):
-        del seed
-        flat, restore = self._as_batch(y, self.inverse_min_event_ndims, self._latent_shape())
+        built_for = self.layer.latent_shape if self.layer.built else None
+        flat, restore = self._flattened(y, self.inverse_min_event_ndims, built_for)
         flat = self.layer._prepare_output(flat)
         options = self.layer._inverse_options(flat, context=self._condition(context, y, flat))
         x = self.layer._inverse_point(flat, options)
@@ -150,19 +147,16 @@ class LayerBijector(tfp.bijectors.Bijector):
             context = tf.broadcast_to(context, tf.concat([leading, shape], 0))
         return self.layer._condition(tf.reshape(context, [-1, *shape]), flat)
 
-    def _data_shape(self):
-        return self.layer.event_shape if self.layer.built else None
-
-    def _latent_shape(self):
-        return self.layer.latent_shape if self.layer.built else None
+    def _as_batch(self, x):
+        return self._flattened(x, self.forward_min_event_ndims, self.layer.event_shape)
 
     @staticmethod
-    def _as_batch(x, event_ndims, built_for):
-        """Returns ``x`` as ``[batch, …event]``, and the function back to its own shape.
+    def _flattened(x, event_ndims, built_for):
+        """Returns ``x`` as ``[batch, …event]``, and the function that restores its leading axes.
 
-        A sample that is not finite, or whose square overflows, comes back as NaN, as from any
-        bijector of TFP.  The layer itself would refuse the batch; but the proposals of a sampler
-        may diverge, and are rejected.
+        A sample that is not finite, or whose square overflows, is replaced, and its result by NaN,
+        the convention of TFP.  The layer would refuse the batch, but a sampler's proposals may
+        diverge; the sampler then rejects them.
         """
         leading = tf.shape(x)[: tf.rank(x) - event_ndims]
         event = tf.TensorShape([None] * event_ndims)
@@ -173,12 +167,11 @@ class LayerBijector(tfp.bijectors.Bijector):
         flat = tf.reshape(x, [-1, *event])
         within = tf.abs(flat) < np.sqrt(x.dtype.max)
         within = tf.reduce_all(within, list(range(1, event_ndims + 1)))
-        flat = _where(within, flat, 0.0)
 
         def restore(y):
             return tf.reshape(_where(within, y, np.nan), tf.concat([leading, y.shape[1:]], 0))
 
-        return flat, restore
+        return _where(within, flat, 0.0), restore
 
     # Event shapes.
 
@@ -203,7 +196,7 @@ class LayerBijector(tfp.bijectors.Bijector):
     def _data_of(self, event):
         if self.layer.built:
             return self.layer.event_shape
-        # The layer keeps the shape, or it is not known before the layer is built.
+        # Before it is built, only a layer that keeps the shape tells it.
         return event if self._latent_of(event) == event else None
 
     @staticmethod
@@ -227,7 +220,7 @@ class LayerBijector(tfp.bijectors.Bijector):
 
 
 def _where(chosen, x, otherwise):
-    """Returns the chosen samples of ``x``, and that number in place of the others."""
+    """Returns ``x`` with the number ``otherwise`` in all samples that are not chosen."""
     chosen = tf.reshape(chosen, [-1, *[1] * (x.shape.rank - 1)])
     return tf.where(chosen, x, tf.constant(otherwise, x.dtype))
 
@@ -235,7 +228,7 @@ def _where(chosen, x, otherwise):
 def from_layer(
     layer: Invertible, event_ndims: int | None = None, name: str | None = None
 ) -> LayerBijector:
-    """Returns the bijector of any invertible layer or stack: see `LayerBijector`."""
+    """Returns the `LayerBijector` of an invertible layer."""
     return LayerBijector(layer, event_ndims, name)
 
 

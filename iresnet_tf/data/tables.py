@@ -5,6 +5,7 @@ import hashlib
 import math
 import os
 import pathlib
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -98,6 +99,16 @@ def _read_text(path):
     first = lines[0][1]
     has_header = any(cell.strip() and _number(cell) is None for cell in first)
     columns = tuple(cell.strip() for cell in first) if has_header else _numbered(len(first))
+    is_index = has_header and not columns[0]
+    if is_index:
+        warnings.warn(
+            f"{path}: the first column has no name, like an index that pandas writes, and is left "
+            "out. Name it to keep it.",
+            stacklevel=3,
+        )
+    unnamed = [number for number, name in enumerate(columns, 1) if not name and number > 1]
+    if unnamed:
+        raise ValueError(f"{path}: column {unnamed[0]} has no name. Name every column, or none.")
     values = []
     for line, row in lines[has_header:]:
         if len(row) != len(columns):
@@ -105,7 +116,9 @@ def _read_text(path):
                 f"{path}, line {line}: {len(row)} cells, where the first row has {len(columns)}. "
                 "Every row of a table has the same number of cells, separated by commas."
             )
-        values.append([_finite_number(path, line, name, cell) for name, cell in zip(columns, row)])
+        cells = list(zip(columns, row))[is_index:]
+        values.append([_finite_number(path, line, name, cell) for name, cell in cells])
+    columns = columns[is_index:]
     return columns, np.array(values, np.float64).reshape(-1, len(columns))
 
 

@@ -10,13 +10,13 @@ from iresnet_tf.layers.invertible import ClosedForm
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class ActNorm(ClosedForm):
-    """``y = (x + b) · exp(s)``, one ``b`` and ``s`` a channel (the last axis).
+    """``y = (x + b) · exp(s)`` with a bias and a log-scale for each channel (the last axis).
 
-    ``log_det = (elements of a channel) · Σ s``.  The first batch that ``call`` sees with
-    ``training=True``, or the one given to `initialize`, sets ``b`` and ``s`` so that every
+    ``log_det = (elements of a channel) · Σ s``.  The layer is the identity until the first batch
+    of ``call`` with ``training=True``, or that of `initialize`, sets ``b`` and ``s`` so that every
     channel of ``y`` has mean 0 and variance 1.  A channel that is constant in that batch, for
-    example padding, keeps its scale.  Until then the layer is the identity.  A saved weight
-    remembers the initialisation, so it does not happen again after loading.
+    example padding, keeps its scale.  A saved weight records the initialisation, so that it does
+    not happen again after loading.
 
     Args:
         epsilon: largest standard deviation of a channel that counts as constant.
@@ -24,8 +24,6 @@ class ActNorm(ClosedForm):
     Raises:
         ValueError: for an ``epsilon`` that is not positive; when it is built, if the shape of a
             sample is not known.
-
-    Shapes: ``[batch, …, channels] → [batch, …, channels]``.
 
     Source: Kingma and Dhariwal 2018 (arXiv:1807.03039), §3.1.
     """
@@ -50,8 +48,7 @@ class ActNorm(ClosedForm):
         )
 
     def initialize(self, x: Any, *, context: Any = None) -> None:
-        """Sets ``b`` and ``s`` from a batch, also if they have been set before."""
-        del context
+        """Sets ``b`` and ``s`` from a batch, even if they have been set before."""
         x = self._prepare(x)
         mean, variance = tf.nn.moments(x, axes=list(range(x.shape.rank - 1)))
         self.bias.assign(-mean)
@@ -61,7 +58,7 @@ class ActNorm(ClosedForm):
         self.initialized.assign(True)
 
     def is_initialized(self) -> bool:
-        # bool() of a mirrored variable is true for every value of it.
+        # bool() of a mirrored variable is always true.
         return self.built and bool(self.initialized.numpy())
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -77,19 +74,16 @@ class ActNorm(ClosedForm):
         return (x + tf.convert_to_tensor(self.bias)) * tf.exp(tf.convert_to_tensor(self.log_scale))
 
     def _forward_and_log_det(self, x, *, seed, context):
-        del seed, context
         elements = tf.TensorShape(self.event_shape).num_elements() // self.event_shape[-1]
         log_det = elements * tf.reduce_sum(tf.convert_to_tensor(self.log_scale))
         return self._scaled(x), tf.fill(tf.shape(x)[:1], log_det)
 
     def _closed_form(self, y, *, context):
-        del context
         scale = tf.exp(-tf.convert_to_tensor(self.log_scale))
         bias = tf.convert_to_tensor(self.bias)
         return y * scale - bias, y * scale, bias
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns ``exp(−min s)``."""
         return tf.exp(-tf.reduce_min(tf.cast(tf.convert_to_tensor(self.log_scale), tf.float64)))
 
     def get_config(self) -> dict[str, Any]:

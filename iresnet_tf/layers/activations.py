@@ -13,13 +13,13 @@ from iresnet_tf.numerics.maps import activations as maps
 
 
 class LipschitzActivation(ContractiveLayer):
-    """Base of the activations: a contractive layer whose constant is a number.
+    """Base of the activations: a contractive layer with a constant that is exactly known.
 
-    A subclass gives `bind`, and `lipschitz` if the constant is not 1.
+    A subclass defines `bind`, and `lipschitz` if the constant is not 1.
     """
 
     lipschitz: float = 1.0
-    """``sup ‖J‖``, exactly known."""
+    """``sup ‖J‖``."""
 
     output_exponent: Exponent | None = None
 
@@ -29,12 +29,10 @@ class LipschitzActivation(ContractiveLayer):
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class Activation(LipschitzActivation):
-    """``φ(x)`` by name: relu, elu, softplus, sigmoid, tanh or linear.
-
-    ``sup |φ'|`` is 1/4 for sigmoid and 1 for the others.
+    """``φ(x)`` with ``sup |φ'|`` 1/4 for the sigmoid and 1 for the other functions.
 
     Args:
-        function: one of the names above.
+        function: ``"relu"``, ``"elu"``, ``"softplus"``, ``"sigmoid"``, ``"tanh"``, ``"linear"``.
 
     Raises:
         ValueError: for another name.
@@ -51,7 +49,6 @@ class Activation(LipschitzActivation):
         self.lipschitz = maps.ELEMENTWISE_LIPSCHITZ[function]
 
     def bind(self, context: tf.Tensor | None = None) -> Map:
-        del context
         return maps.Elementwise(self.function)
 
     def get_config(self) -> dict[str, Any]:
@@ -62,9 +59,9 @@ class _Swish(LipschitzActivation):
     """Base of LipSwish and CLipSwish: the learned slope ``b = softplus(β)``.
 
     Args:
-        initial_slope: ``b`` before training.  The norm constraint keeps the inputs of hidden
-            units small, and there a swish of slope 1 is almost linear.  A slope of 5 saves a
-            flow hundreds of steps on a plateau.
+        initial_slope: ``b`` before training, positive.  The norm constraint keeps the inputs of
+            hidden units small, and there a swish of slope 1 is almost linear.  A slope of 5 saves
+            a flow hundreds of steps on a plateau.
 
     Raises:
         ValueError: for a slope that is not positive.
@@ -79,9 +76,8 @@ class _Swish(LipschitzActivation):
     def build(self, input_shape: tuple) -> None:
         # The inverse of softplus, in a form that does not overflow.
         beta = self.initial_slope + math.log(-math.expm1(-self.initial_slope))
-        self.beta = self.add_weight(
-            name="beta", shape=(), initializer=keras.initializers.Constant(beta)
-        )
+        start = keras.initializers.Constant(beta)
+        self.beta = self.add_weight(name="beta", shape=(), initializer=start)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "initial_slope": self.initial_slope}
@@ -89,7 +85,8 @@ class _Swish(LipschitzActivation):
     def _slope(self):
         if not self.built:
             self.build(())
-        return tf.math.softplus(tf.convert_to_tensor(self.beta))
+        # The largest slope keeps b x finite; φ is a ReLU long before.
+        return tf.minimum(tf.math.softplus(tf.convert_to_tensor(self.beta)), 1e18)
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -102,7 +99,6 @@ class LipSwish(_Swish):
     """
 
     def bind(self, context: tf.Tensor | None = None) -> Map:
-        del context
         return maps.ScaledSwish(self._slope())
 
 
@@ -119,7 +115,6 @@ class CLipSwish(_Swish):
     output_exponent = EUCLIDEAN
 
     def bind(self, context: tf.Tensor | None = None) -> Map:
-        del context
         return maps.ConcatenatedSwish(self._slope())
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
@@ -130,8 +125,8 @@ class CLipSwish(_Swish):
 class MaxMin(LipschitzActivation):
     """``(max(a, b), min(a, b))`` on pairs of channels; its Jacobian is a permutation.
 
-    Channel ``i`` of the first half is paired with channel ``i`` of the second.  The norm of a
-    gradient does not change.
+    Channel ``i`` of the first half is paired with channel ``i`` of the second half.  The norm of
+    a gradient does not change.
 
     Raises:
         ValueError: for an odd number of channels.
@@ -147,7 +142,6 @@ class MaxMin(LipschitzActivation):
             )
 
     def bind(self, context: tf.Tensor | None = None) -> Map:
-        del context
         return maps.PairSort()
 
 
@@ -155,11 +149,11 @@ _BY_NAME = {"lipswish": LipSwish, "clipswish": CLipSwish, "maxmin": MaxMin}
 
 
 def get(identifier: str | ContractiveLayer, **kwargs) -> ContractiveLayer:
-    """Returns a new activation layer, given its name or a layer to copy.
+    """Returns a new activation layer, given the name of one or a contractive layer to copy.
 
     Args:
-        identifier: the name of an activation, or a contractive layer.
-        **kwargs: of the new layer, such as ``dtype``.
+        identifier: name or layer.
+        **kwargs: of the new layer, for example ``dtype``.
 
     Raises:
         ValueError: for an unknown name.

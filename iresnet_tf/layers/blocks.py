@@ -1,4 +1,4 @@
-"""The innermost layers of a model: its residual blocks, its activation normalisations."""
+"""Search for the residual blocks and activation normalisations inside a model."""
 
 import collections
 from collections.abc import Sequence
@@ -14,29 +14,22 @@ from iresnet_tf.layers.residual import ResidualBlock
 def innermost(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Returns the invertible layers inside a layer or model, in order.
 
-    Layers that are made of others, such as `Stack` and `FactorOut`, are replaced by their parts;
-    a layer occurs as often as data pass it.
+    Layers that are made of others, such as `Stack` and `FactorOut`, are replaced by their parts.
+    A layer that data pass several times occurs as often.
     """
-    if not isinstance(layer, Invertible):
-        inner: Sequence = inner_layers(layer)
-    elif layer.parts:
-        inner = layer.parts
-    else:
+    if isinstance(layer, Invertible) and not layer.parts:
         return [layer]
-    return [each for part in inner for each in innermost(part)]
+    parts: Sequence = layer.parts if isinstance(layer, Invertible) else inner_layers(layer)
+    return [inner for part in parts for inner in innermost(part)]
 
 
 def residual_blocks(model_or_layer: keras.layers.Layer) -> list[ResidualBlock]:
-    """Returns every residual block in order, as often as data pass it.
-
-    Args:
-        model_or_layer: an invertible layer, or any Keras model or layer that holds some.
-    """
+    """Returns the residual blocks of a Keras model or layer in order: see `innermost`."""
     return [layer for layer in innermost(model_or_layer) if isinstance(layer, ResidualBlock)]
 
 
 def act_norms(model_or_layer: keras.layers.Layer) -> list[ActNorm]:
-    """Returns every `ActNorm` in order, as often as data pass it."""
+    """Returns the `ActNorm` layers of a Keras model or layer in order: see `innermost`."""
     return [layer for layer in innermost(model_or_layer) if isinstance(layer, ActNorm)]
 
 
@@ -44,9 +37,6 @@ def lipschitz_bounds(model_or_layer: keras.layers.Layer) -> dict[str, float]:
     """Returns the certified ``Lip(g)`` of every residual block by name; ``inf`` if unknown.
 
     Names that occur more than once are numbered.
-
-    Args:
-        model_or_layer: see `residual_blocks`.
     """
     bounds, seen = {}, collections.Counter[str]()
     for block in residual_blocks(model_or_layer):

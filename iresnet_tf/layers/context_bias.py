@@ -1,12 +1,14 @@
-"""The layer by which a context enters a contraction."""
+"""The layer that adds a context to a contraction."""
 
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.layers.contractive import ContractiveLayer
 from iresnet_tf.layers.spectral import input_channels, serialised
+from iresnet_tf.numerics.axes import event_norm
 from iresnet_tf.numerics.maps import Map, Shift
 
 
@@ -14,12 +16,12 @@ from iresnet_tf.numerics.maps import Map, Shift
 class ContextBias(ContractiveLayer):
     """``x ↦ x + W c``, a bias that depends on the context ``c`` alone.
 
-    Its Jacobian in ``x`` is the identity for every ``W``.  So a `Contraction` that holds it has
-    the same Lipschitz constant in ``x`` for every context, while ``W`` and the network that
-    computes ``c`` are not constrained.
+    Its Jacobian in ``x`` is the identity.  So the Lipschitz constant in ``x`` of a `Contraction`
+    does not depend on the context, and ``W`` and the network that computes ``c`` need no
+    constraint.
 
     Args:
-        features: length of ``c``; a `Contraction` tells it if it is ``None``.
+        features: length of ``c``; ``None`` inside a `Contraction`, which sets it.
         kernel_initializer: of ``W``: see `keras.layers.Dense`.
 
     Shapes: ``x [batch, …, channels]`` and ``c [batch, features]`` (or ``[1, features]``) give
@@ -45,7 +47,7 @@ class ContextBias(ContractiveLayer):
         if self.features is None:
             raise ValueError(
                 f"{self.name} does not know the length of the context: give it features, or put "
-                "it into a Contraction([…], context_shape=…), which tells it."
+                "it into a Contraction([…], context_shape=…), which sets it."
             )
         channels = input_channels(x_shape, self.name)
         self.input_rank = len(x_shape)
@@ -55,11 +57,15 @@ class ContextBias(ContractiveLayer):
 
     def bind(self, context: tf.Tensor | None = None) -> Map:
         kernel = tf.convert_to_tensor(self.kernel)
-        offset = tf.matmul(tf.cast(context, kernel.dtype), kernel)
-        return Shift(tf.reshape(offset, [-1, *[1] * (self.input_rank - 2), kernel.shape[1]]))
+        context = tf.cast(context, kernel.dtype)
+        offset = tf.matmul(context, kernel)
+        # Inner products of as many terms as there are features.
+        gain = (0.5 * kernel.shape[0] + 4.0) * tf.norm(kernel)
+        rounding = np.finfo(kernel.dtype.as_numpy_dtype).eps * gain * event_norm(context)
+        shape = [-1, *[1] * (self.input_rank - 2), kernel.shape[1]]
+        return Shift(tf.reshape(offset, shape), tf.stop_gradient(rounding))
 
     def lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns 1, the constant in ``x``."""
         return 1.0
 
     def get_config(self) -> dict[str, Any]:

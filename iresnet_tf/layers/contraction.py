@@ -1,4 +1,4 @@
-"""A contraction: layers in a row whose Lipschitz constants multiply to less than one."""
+"""A contraction: consecutive layers whose Lipschitz constants multiply to less than one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,27 +18,26 @@ from iresnet_tf.numerics.maps import Map
 class Contraction(ContractiveLayer):
     """``g = l_K ∘ … ∘ l_1`` with ``Lip(g) ≤ Π Lip(l_k)``.
 
-    Contractive layers know their constants and write out their linearization.  Any other Keras
+    Contractive layers know their constants and have explicit linearizations.  Any other Keras
     layer is linearized by automatic differentiation, and the caller gives the bound.
 
     Args:
         layers: Keras layers, applied in order.
         lipschitz: a bound on ``Lip(g)`` that the caller vouches for; needed only for layers
             whose constant is not known.
-        context_shape: shape of one context ``c``, for a conditional ``g(x; c)``, whose context
-            enters by `ContextBias` layers.  The constant is that in ``x``, for every ``c``.
+        context_shape: shape of one context ``c`` of a conditional ``g(x; c)``, which enters by
+            `ContextBias` layers.  The constant is that in ``x``, for every ``c``.
         conditioner: any Keras layer or model ``[batch, …context_shape] → [batch, features]``,
-            whose features these layers receive; by default the context itself, a vector.
-            Several contractions may share one.  It is in training mode only inside a Keras call
-            that is: `forward_and_log_det` and `inverse` of a block call it in inference mode.
+            which computes the features for these layers; by default they receive the context, a
+            vector.  Several contractions may share one.  It is in training mode only inside a
+            Keras call that is: a block's `forward_and_log_det` and `inverse` use inference mode.
 
     Shapes: the output has the shape of the input.
 
     Raises:
-        ValueError: if there is no layer, ``lipschitz`` is not positive, or only one of
-            ``context_shape`` and a layer that takes a context is given; when it is built, if the
-            shapes differ or a linear layer bounds a norm in which its neighbour does not
-            contract.
+        ValueError: if there is no layer, ``lipschitz`` is not positive, or ``context_shape`` is
+            given without a layer that takes a context, or vice versa; when it is built, if the
+            shapes differ or a layer bounds a norm in which its neighbour does not contract.
     """
 
     takes_width = False
@@ -69,10 +68,9 @@ class Contraction(ContractiveLayer):
         ):
             holds = "such layers" if self._row.is_conditional else "no such layers"
             raise ValueError(
-                "A context enters a contraction by ContextBias layers, and context_shape says "
-                f"what they receive: both or neither; received context_shape={context_shape!r}, "
-                f"conditioner={conditioner!r} and {holds}. Contraction.mlp and .conv put them in "
-                "if they are given a context_shape."
+                "A conditional contraction has both ContextBias layers and a context_shape; "
+                f"received context_shape={context_shape!r}, conditioner={conditioner!r} and "
+                f"{holds}. Contraction.mlp and .conv add the layers if context_shape is given."
             )
 
     @classmethod
@@ -86,29 +84,21 @@ class Contraction(ContractiveLayer):
         p: float | str | Sequence = 2,
         **kwargs: Any,
     ) -> Self:
-        """Returns a contraction of dense layers of those widths and one back to the input's.
+        """Returns a contraction of dense layers, whose last one has the width of the input.
 
         Args:
-            units: widths of the hidden layers; a number for one.
+            units: widths of the hidden layers; a number means one layer.
             activation: name or layer; a new one follows each hidden layer.
             coeff: bound on each layer's norm, so ``Lip(g) ≤ coeff^(len(units) + 1)``.
             preactivation: whether an activation comes first.
             power_iterations: number of steps of power iteration in a training step.
             p: exponent of the norm of each layer's output, one for all or one for each (the
-                last is that of the block's input too), or ``"learned"``.
-            **kwargs: of the contraction.  Its layers get ``dtype`` too, and with a
+                last one is also that of the block's input), or ``"learned"``.
+            **kwargs: of the contraction.  ``dtype`` also sets that of the layers, and with a
                 ``context_shape`` a `ContextBias` follows each linear layer.
         """
-        layers = branches.dense_layers(
-            units,
-            activation,
-            preactivation=preactivation,
-            p=p,
-            conditional=kwargs.get("context_shape") is not None,
-            options={"coeff": coeff, "power_iterations": power_iterations},
-            dtype=kwargs.get("dtype"),
-        )
-        return cls(layers, **kwargs)
+        branch = _branch(activation, coeff, power_iterations, kwargs)
+        return cls(branch.dense(units, preactivation, p), **kwargs)
 
     @classmethod
     def conv(
@@ -122,27 +112,16 @@ class Contraction(ContractiveLayer):
         p: float | str | Sequence = 2,
         **kwargs: Any,
     ) -> Self:
-        """Returns a contraction of convolutions, the last one back to the input's channels.
+        """Returns a contraction of convolutions, whose last one has the channels of the input.
 
         Args:
             filters: hidden channels, one number or one for each hidden layer.
             kernel_sizes: of every convolution, the last one included.
-            activation: name or layer; a new one follows each hidden layer.
             coeff: bound on each layer's norm, so ``Lip(g) ≤ coeff^len(kernel_sizes)``.
-            preactivation, power_iterations, p: see `mlp`.
-            **kwargs: see `mlp`.
+            activation, preactivation, power_iterations, p, **kwargs: see `mlp`.
         """
-        layers = branches.convolutions(
-            filters,
-            kernel_sizes,
-            activation,
-            preactivation=preactivation,
-            p=p,
-            conditional=kwargs.get("context_shape") is not None,
-            options={"coeff": coeff, "power_iterations": power_iterations},
-            dtype=kwargs.get("dtype"),
-        )
-        return cls(layers, **kwargs)
+        branch = _branch(activation, coeff, power_iterations, kwargs)
+        return cls(branch.convolutions(filters, kernel_sizes, preactivation, p), **kwargs)
 
     @classmethod
     def dense_net(
@@ -160,26 +139,17 @@ class Contraction(ContractiveLayer):
         Args:
             growth: output channels of the linear layer of each concatenation.
             depth: number of concatenations.
-            kernel_size: of their convolutions, the last of which is 1×1; ``None`` for dense
-                layers on vectors.
-            activation: name or layer; a new one follows the linear layer of each.
-            coeff: bound on each linear layer's norm.  The concatenations are at most 1, so
-                ``Lip(g) ≤ coeff``.
-            power_iterations: see `mlp`.
-            **kwargs: see `mlp`.
+            kernel_size: of the convolutions in the concatenations, after which comes a 1×1 one;
+                ``None`` for dense layers on vectors.
+            activation: name or layer; a new one follows the linear layer of each concatenation.
+            coeff: bound on each linear layer's norm.  The constants of the concatenations are at
+                most 1, so ``Lip(g) ≤ coeff``.
+            power_iterations, **kwargs: see `mlp`.
 
         Source: Perugachi-Diaz et al. 2021 (arXiv:2102.02694), §3.
         """
-        layers = branches.concatenations(
-            growth,
-            depth,
-            kernel_size,
-            activation,
-            conditional=kwargs.get("context_shape") is not None,
-            options={"coeff": coeff, "power_iterations": power_iterations},
-            dtype=kwargs.get("dtype"),
-        )
-        return cls(layers, **kwargs)
+        branch = _branch(activation, coeff, power_iterations, kwargs)
+        return cls(branch.concatenations(growth, depth, kernel_size), **kwargs)
 
     @property
     def is_conditional(self) -> bool:
@@ -193,7 +163,7 @@ class Contraction(ContractiveLayer):
 
     @property
     def output_exponent(self) -> Exponent | None:
-        """The exponent of the norm of the output: that of its last layer that has one."""
+        """The exponent of the norm of the output, set by the last layer that has one."""
         return self._row.output_exponent
 
     def measure_input(self, exponent: Exponent) -> Exponent:
@@ -212,7 +182,7 @@ class Contraction(ContractiveLayer):
         self.input_spec = keras.layers.InputSpec(shape=(None, *shape[1:]))
 
     def _build_conditioner(self):
-        """Returns the shape ``(batch, features)`` of what the conditioner returns."""
+        """Returns the shape ``(batch, features)`` of the conditioner's output."""
         shape: tuple = (None, *(self.context_shape or ()))
         if self.conditioner is not None:
             shape = Row([self.conditioner]).build(shape)
@@ -225,20 +195,17 @@ class Contraction(ContractiveLayer):
         return shape
 
     def bind(self, context: tf.Tensor | None = None) -> Map:
-        """Returns the map with the weights as they are now; kernels are constrained once.
+        """Returns the map with the current weights; its kernels are constrained once.
 
         Args:
-            context: ``[batch, …context_shape]`` or ``[1, …context_shape]``, where ``g`` is
-                conditional.
+            context: ``[batch, …context_shape]`` or ``[1, …context_shape]`` for a conditional ``g``.
         """
         if self.conditioner is not None:
             context = self.conditioner(context)
         return self._row.bind(context)
 
     def lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns a certified upper bound on ``Lip(g)`` with the weights as they are now.
-
-        It is ``lipschitz`` where the contraction was given that.
+        """Returns ``lipschitz`` if it was given, else a certified bound for the current weights.
 
         Returns:
             float; inside a `tf.function` a float64 scalar tensor.
@@ -249,22 +216,22 @@ class Contraction(ContractiveLayer):
         """
         return self._row.lipschitz_bound() if self.lipschitz is None else self.lipschitz
 
+    def rounding_growth(self) -> float | tf.Tensor:
+        return self._row.rounding_growth()
+
     def lipschitz_target(self) -> float:
-        """Returns ``Π coeff``, the constant that the constraints hold ``g`` to."""
+        """Returns ``Π coeff``, the constant that the constraints keep ``Lip(g)`` below."""
         return self._row.lipschitz_target() if self.lipschitz is None else self.lipschitz
 
     def get_config(self) -> dict[str, Any]:
-        config = {
-            **super().get_config(),
-            "layers": serialized(self.parts),
-            "lipschitz": self.lipschitz,
-        }
+        config = {"layers": serialized(self.parts), "lipschitz": self.lipschitz}
+        config = {**super().get_config(), **config}
         if not self.is_conditional:
             return config
         conditioner = self.conditioner
         if conditioner is not None:
             conditioner = keras.saving.serialize_keras_object(conditioner)
-            # Keras's own mark of a shared object: other contractions may hold it.
+            # Keras marks shared objects so: other contractions may have this conditioner too.
             conditioner["shared_object_id"] = id(self.conditioner)
         return {**config, "context_shape": self.context_shape, "conditioner": conditioner}
 
@@ -275,3 +242,9 @@ class Contraction(ContractiveLayer):
             conditioner = keras.saving.deserialize_keras_object(conditioner)
         layers = deserialized(config["layers"])
         return cls(**{**config, "layers": layers, "conditioner": conditioner})
+
+
+def _branch(activation, coeff, power_iterations, kwargs):
+    conditional = kwargs.get("context_shape") is not None
+    options = {"coeff": coeff, "power_iterations": power_iterations}
+    return branches.Branch(activation, conditional, kwargs.get("dtype"), options)

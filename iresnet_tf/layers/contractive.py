@@ -1,4 +1,4 @@
-"""The contract of a layer that may stand inside a contraction."""
+"""The contract of the layers of a contraction."""
 
 from typing import Any
 
@@ -7,49 +7,48 @@ import tensorflow as tf
 
 from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
 from iresnet_tf.numerics.maps import Automatic, Map
+from iresnet_tf.numerics.precision import as_float64
 
 
 class UnknownLipschitzError(ValueError):
-    """Raised where a bound is asked for and no Lipschitz constant is known."""
+    """Raised by a bound that depends on an unknown Lipschitz constant."""
 
 
 class ContractiveLayer(keras.layers.Layer):
     """A layer with a known Lipschitz constant, ``‖l(x) − l(y)‖_q ≤ L ‖x − y‖_p``.
 
-    A subclass gives `bind` and `lipschitz_bound`.  That is all for a layer that has a bound in
-    the 2-norm, keeps the shape of a sample and depends on no context; the other members say
-    where a layer differs.  The subclass is registered with
-    ``keras.saving.register_keras_serializable``, and has a ``get_config`` if its constructor
-    takes arguments.
+    A subclass defines `bind` and `lipschitz_bound`.  The defaults of the other members are right
+    for a layer that has a bound in the 2-norm, keeps the shape of a sample and depends on no
+    context.  The subclass is registered with ``keras.saving.register_keras_serializable``, and
+    has a ``get_config`` if its constructor takes arguments.
     """
 
     is_conditional: bool = False
-    """Whether the map depends on a context, which `bind` takes then."""
+    """Whether the map depends on a context, an argument of `bind`."""
 
     event_ndims: int | None = None
-    """Rank of the samples that the layer is for, if it is for one rank alone."""
+    """Rank of the samples; ``None`` for a layer that takes any."""
 
     takes_width: bool = False
     """Whether a contraction may set the number of output channels: see `set_width`."""
 
     output_exponent: Exponent | None = EUCLIDEAN
-    """The exponent ``q`` of the output's norm.
+    """The exponent ``q`` of the output's norm, by default 2, for a bound in the 2-norm only.
 
-    By default 2, for a bound in the 2-norm alone.  ``None`` says that the bound holds in every
-    p-norm: the output is measured in the norm of the input.
+    ``None`` means that the bound holds in every p-norm, with ``q = p``.
     """
 
     def bind(self, context: tf.Tensor | None = None) -> Map:
-        """Returns the map that the layer applies, with the weights as they are now.
+        """Returns the map that the layer applies with its current weights.
 
         Args:
-            context: ``[batch, features]``, or ``[1, features]`` for all samples alike, where the
-                layer is conditional.
+            context: ``[batch, features]``, or ``[1, features]`` for all samples alike, of a
+                conditional layer.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement bind.")
 
     def lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns a certified upper bound on ``L`` with the weights as they are now.
+        """Returns a certified upper bound on ``L`` for the current weights.
 
         Returns:
             float; inside a `tf.function` it may be a float64 scalar tensor.
@@ -60,9 +59,9 @@ class ContractiveLayer(keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} must implement lipschitz_bound.")
 
     def lipschitz_target(self) -> float:
-        """Returns the constant that training holds ``L`` to; ``inf`` if there is none.
+        """Returns the constant that training keeps ``L`` below; ``inf`` if there is none.
 
-        By default it is the bound, for a layer whose constant does not depend on its weights.
+        The default is the bound, for a layer whose constant does not depend on its weights.
         """
         bound = self.lipschitz_bound()
         if tf.is_tensor(bound):
@@ -72,10 +71,18 @@ class ContractiveLayer(keras.layers.Layer):
             )
         return bound
 
-    def measure_input(self, exponent: Exponent) -> Exponent:
-        """Takes the exponent ``p`` of the input's norm; returns the exponent of the output's.
+    def rounding_growth(self) -> float | tf.Tensor:
+        """Returns a bound on the factor by which the layer enlarges an error of its input.
 
-        A contraction calls it for its layers in turn, before it builds them.
+        It is at least 1, so that it bounds the growth of errors in the middle of several layers.
+        """
+        bound = self.lipschitz_bound()
+        return tf.maximum(as_float64(1.0), bound) if tf.is_tensor(bound) else max(1.0, bound)
+
+    def measure_input(self, exponent: Exponent) -> Exponent:
+        """Sets the exponent ``p`` of the input's norm; returns the exponent of the output's.
+
+        A contraction calls it for its layers in order, before it builds them.
 
         Raises:
             ValueError: if no bound is known for that norm.
@@ -90,9 +97,9 @@ class ContractiveLayer(keras.layers.Layer):
         return self.output_exponent
 
     def set_width(self, channels: int) -> None:
-        """Takes the number of output channels, if the layer was made without one.
+        """Sets the number of output channels of a layer that was made without one.
 
-        A contraction calls it for the last of its layers that has `takes_width`.
+        A contraction calls it for its last layer with `takes_width`.
         """
 
     def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
@@ -100,12 +107,11 @@ class ContractiveLayer(keras.layers.Layer):
         return (self.bind(context) if self.is_conditional else self.bind())(x)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Returns the output's shape: by default the input's."""
         return input_shape
 
 
 class ForeignLayer:
-    """Any Keras layer as a part of a contraction: linearized automatically, its bound unknown."""
+    """Any Keras layer inside a contraction: linearized automatically, with an unknown bound."""
 
     is_conditional = False
     event_ndims = None
@@ -118,7 +124,6 @@ class ForeignLayer:
         self.name = layer.name
 
     def bind(self, context: tf.Tensor | None = None) -> Map:
-        del context
         return Automatic(self.layer)
 
     def lipschitz_bound(self) -> float:
@@ -129,6 +134,10 @@ class ForeignLayer:
 
     def lipschitz_target(self) -> float:
         return self.lipschitz_bound()
+
+    def rounding_growth(self) -> float:
+        """Returns 1: whoever vouches for the layer vouches for that."""
+        return 1.0
 
     measure_input: Any = ContractiveLayer.measure_input
 

@@ -1,4 +1,4 @@
-"""Learned concatenation, the building block of invertible DenseNets."""
+"""Learned concatenations, the building blocks of invertible DenseNets."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,8 +18,8 @@ from iresnet_tf.numerics.maps import Concatenation, Map
 class DenseConcatenation(ContractiveLayer):
     """``x ↦ [η₁ x, η₂ f(x)]`` on the channels, with learned ``η₁, η₂ > 0``, ``η₁² + η₂² = 1``.
 
-    ``Lip ≤ √(η₁² + η₂² Lip(f)²)``, at most 1 if ``Lip(f) ≤ 1``.  The weights are the softplus of
-    two numbers, divided by their length, and equal at first.
+    ``Lip ≤ √(η₁² + η₂² Lip(f)²)``, at most 1 if ``Lip(f) ≤ 1``.  ``(η₁, η₂)`` is the normalised
+    softplus of two trainable numbers, which are equal at first.
 
     Args:
         layers: the layers of ``f``, in order, for example a spectral layer and its activation.
@@ -27,8 +27,8 @@ class DenseConcatenation(ContractiveLayer):
     Shapes: ``[batch, …, c] → [batch, …, c + channels of f]``.
 
     Raises:
-        ValueError: if there is no layer; when it is built, if ``f`` changes another axis than
-            the channels, or contracts in another norm than the 2-norm.
+        ValueError: if there is no layer; when it is built, if ``f`` changes an axis other than
+            the channels, or contracts in a norm other than the 2-norm.
 
     Source: Perugachi-Diaz et al. 2021 (arXiv:2102.02694), §3.
     """
@@ -73,14 +73,17 @@ class DenseConcatenation(ContractiveLayer):
     def lipschitz_bound(self) -> float | tf.Tensor:
         """Returns ``√(η₁² + η₂² L²)`` with the certified ``L`` of ``f``."""
         inner = self._row.lipschitz_bound()
-        first, second = (tf.cast(each, tf.float64) for each in self._weights())
-        # The weights are rounded; this margin keeps the bound one.
+        first, second = (tf.cast(weight, tf.float64) for weight in self._weights())
+        # The margin exceeds the rounding of the weights.
         margin = 1.0 + 8.0 * float(np.finfo(self.compute_dtype).eps)
         bound = margin * tf.sqrt(tf.square(first) + tf.square(second * inner))
         return float(bound) if tf.executing_eagerly() else bound
 
+    def rounding_growth(self) -> float | tf.Tensor:
+        # Errors of the layers of f, and of the input, at weights of at most 1.
+        return 1.5 * self._row.rounding_growth()
+
     def lipschitz_target(self) -> float:
-        """Returns 1, or the target of ``f`` if that is more."""
         return max(1.0, self._row.lipschitz_target())
 
     def _weights(self):

@@ -1,4 +1,4 @@
-"""Exponents of the p-norms in which layers are measured."""
+"""Exponents of the p-norms in which layers have bounds."""
 
 from collections.abc import Callable
 
@@ -6,13 +6,13 @@ import tensorflow as tf
 
 
 class Exponent:
-    """The exponent ``p`` of a norm, from 1 to infinity, as its reciprocal ``1/p`` in ``[0, 1]``.
+    """The exponent ``p`` of a norm, from 1 to infinity, stored as ``1/p`` in ``[0, 1]``.
 
-    Fixed exponents are equal if their values are; a learned one is equal to itself alone.
+    Fixed exponents with the same value are equal; a learned exponent equals only itself.
 
     Args:
-        reciprocal: ``1/p``, a float; or a function that returns it as a scalar tensor, for an
-            exponent that is learned.
+        reciprocal: ``1/p``, a float; for a learned exponent a function that returns it as a
+            scalar tensor.
     """
 
     def __init__(self, reciprocal: float | Callable[[], tf.Tensor]) -> None:
@@ -24,7 +24,7 @@ class Exponent:
         return callable(self._reciprocal)
 
     def reciprocal(self) -> float | tf.Tensor:
-        """Returns ``1/p`` as it is now: a float, or a scalar tensor if it is learned."""
+        """Returns the current ``1/p``: a float, or a scalar tensor if it is learned."""
         return self._reciprocal() if callable(self._reciprocal) else self._reciprocal
 
     def __eq__(self, other: object) -> bool:
@@ -42,4 +42,3 @@ class Exponent:
 
 
 EUCLIDEAN = Exponent(0.5)
-"""The exponent 2."""

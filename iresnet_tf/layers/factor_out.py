@@ -1,4 +1,4 @@
-"""The multi-scale structure, where half of the channels leave early."""
+"""The multi-scale structure, in which half of the channels leave the flow early."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,19 +12,20 @@ from iresnet_tf.layers.inversion import InverseResult
 from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.layers.stack import Stack
 from iresnet_tf.numerics import random
+from iresnet_tf.numerics.precision import as_float64
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
 class FactorOut(ToVector):
     """``F(a, b) = (a, R(b))``: the first half of the channels is latent, ``R`` maps the rest.
 
-    ``log_det F = log_det R``. Scales nest: ``R`` may end with another `FactorOut`.
+    ``log_det F = log_det R``.  ``R`` may end with another `FactorOut`, for more scales.
 
     Args:
         rest: invertible layers, data side first, or a `Stack` of them.
 
-    Shapes: ``[batch, …, channels] → [batch, D]``, the first half flattened before ``R``'s
-    latent, flattened.
+    Shapes: ``[batch, …, channels] → [batch, D]``, the flattened first half and then the flattened
+    latent of ``R``.
 
     Raises:
         ValueError: for fewer than two channels, or a rest that is not invertible.
@@ -80,10 +81,8 @@ class FactorOut(ToVector):
 
     def _forward_and_log_det(self, x, *, seed, context):
         early, late = self._split(x)
-        late = self.rest._prepare(late)
-        late, log_det = self.rest._forward_and_log_det(
-            late, seed=random.fold_in(seed, 0), context=context
-        )
+        late, seed = self.rest._prepare(late), random.fold_in(seed, 0)
+        late, log_det = self.rest._forward_and_log_det(late, seed=seed, context=context)
         return self._joined(early, late), log_det
 
     def _block_tolerance(self, tolerance):
@@ -100,8 +99,7 @@ class FactorOut(ToVector):
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         """Returns the bound of the rest, at least 1 for the channels that leave."""
-        rest = tf.cast(self.rest.inverse_lipschitz_bound(), tf.float64)
-        return tf.maximum(tf.ones([], tf.float64), rest)
+        return tf.maximum(as_float64(1.0), as_float64(self.rest.inverse_lipschitz_bound()))
 
     def _last_latent(self, y):
         return self.rest._last_latent(self._parted(y)[1])

@@ -1,4 +1,4 @@
-"""The layers of a model whose weights are no longer finite."""
+"""Search for the layers of a model whose weights are no longer finite."""
 
 import keras
 import numpy as np
@@ -8,12 +8,9 @@ from iresnet_tf.layers.invertible import Invertible
 
 
 def layers_not_finite(model_or_layer: keras.layers.Layer) -> list[str]:
-    """Returns the names of layers that hold a weight with NaN or Inf, in the model's order.
+    """Returns the names of a Keras model's layers with NaN or Inf in a weight, in order.
 
     A residual block counts as one layer, together with the layers inside it.
-
-    Args:
-        model_or_layer: a Keras model or layer.
     """
     return [layer.name for layer in _units(model_or_layer) if not _is_finite(layer)]
 
@@ -21,7 +18,7 @@ def layers_not_finite(model_or_layer: keras.layers.Layer) -> list[str]:
 def _units(layer):
     inner = inner_layers(layer)
     is_unit = not inner or (isinstance(layer, Invertible) and not layer.parts)
-    return [layer] if is_unit else [unit for each in inner for unit in _units(each)]
+    return [layer] if is_unit else [unit for part in inner for unit in _units(part)]
 
 
 def _is_finite(layer):

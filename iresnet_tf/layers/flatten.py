@@ -9,7 +9,7 @@ from iresnet_tf.layers.invertible import ClosedForm, Invertible
 
 
 class ToVector(Invertible):
-    """Base of the layers whose latent is one vector: their shapes."""
+    """Base of the layers whose latent is one vector."""
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], tf.TensorShape(input_shape[1:]).num_elements())
@@ -25,20 +25,15 @@ class ToVector(Invertible):
 class Flatten(ClosedForm, ToVector):
     """``[batch, …event] → [batch, D]``, the last axis fastest; ``log_det = 0``.
 
-    At the end of a stack, the head of a classifier still sees samples of the shape ``event``.
+    If it ends a stack, a classifier's head still receives samples of the shape ``event``.
     """
 
-    def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
-        del context
-        return tf.reshape(x, [-1, *self.latent_shape])
-
     def _forward_and_log_det(self, x, *, seed, context):
-        del seed, context
-        return self.call(x), tf.zeros(tf.shape(x)[:1], x.dtype)
+        flat = tf.reshape(x, [-1, *self.latent_shape])
+        return flat, tf.zeros(tf.shape(x)[:1], x.dtype)
 
     def _closed_form(self, y, *, context):
-        del context
-        return (tf.reshape(y, [-1, *self.event_shape]),)
+        return (self._last_latent(y),)
 
     def _last_latent(self, y):
         return tf.reshape(y, [-1, *self.event_shape])
@@ -47,5 +42,4 @@ class Flatten(ClosedForm, ToVector):
         return self.event_shape
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns 1."""
         return 1.0

@@ -1,4 +1,4 @@
-"""Checks and conversions of what the methods of a layer receive."""
+"""Checks and conversions of the arguments of a layer's methods."""
 
 from typing import Any
 
@@ -15,24 +15,23 @@ REMEDY = (
 
 
 def as_tensor(x: Any, dtype: Any) -> tf.Tensor:
-    """Returns ``x`` as a tensor of that dtype.
-
-    Raises:
-        ValueError: for a symbolic Keras input.
-    """
+    """Returns ``x`` as a tensor of that dtype; raises `ValueError` for a symbolic Keras input."""
     if isinstance(x, keras.KerasTensor):
         raise ValueError(
             "This method takes arrays or tensors, not a symbolic Keras input; call the layer "
             "itself inside a functional model."
         )
+    # Python numbers would become float32 on their way to float64.
+    if isinstance(x, (bool, int, float, list, tuple)):
+        x = np.asarray(x)
     return tf.cast(tf.convert_to_tensor(x), dtype)
 
 
 def require_finite(x: tf.Tensor, message: str) -> tf.Tensor:
-    """Returns ``x``; fails with that message if a sample has an element that is NaN or Inf.
+    """Returns ``x``; fails with ``message`` if an element is NaN or Inf.
 
-    It looks at the sum of each sample, which is cheaper than a look at every element.  A sum
-    that overflows fails too; no log-density would survive it.
+    It checks the sum of each sample, which is cheaper than every element.  A sum that overflows
+    fails too: such a sample has no finite log-density.
     """
     sums = tf.reduce_sum(x, event_axes(x))
     with tf.control_dependencies([tf.debugging.assert_all_finite(sums, message)]):
@@ -49,6 +48,5 @@ def require_tolerance(tolerance: float | None) -> float | None:
 
 
 def random_seed(shape: Any, dtype: Any = None) -> tf.Tensor:
-    """Returns fresh generator state, ``int32``; it follows `keras.utils.set_random_seed`."""
-    del dtype
+    """Returns random generator state, ``int32``; it follows `keras.utils.set_random_seed`."""
     return tf.constant(np.random.randint(0, 2**31 - 1, shape), tf.int32)

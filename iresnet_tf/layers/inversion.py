@@ -1,4 +1,4 @@
-"""What an inverse is asked for, and what it reports."""
+"""Options and results of an inverse."""
 
 import dataclasses
 from typing import NamedTuple
@@ -6,18 +6,18 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics.axes import event_norm
+from iresnet_tf.numerics.axes import dimension_of, event_norm
 
 
 @dataclasses.dataclass(frozen=True)
 class InverseOptions:
-    """The options of an inverse, as the layers of a stack hand them on.
+    """The options of an inverse, which a stack passes to its layers.
 
     Attributes:
         block_tolerance: root mean square error that each residual block may add to a sample, in
             the units of the layer's input; ``None`` for the tolerance of its solver.
         context: ``[batch, …context_shape]``, for conditional layers.
-        path_steps: number of points on each path, if the batch is made of paths: see
+        path_steps: number of points on each path of a batch of paths: see
             `iresnet_tf.numerics.solvers.paths`.
     """
 
@@ -27,7 +27,7 @@ class InverseOptions:
 
 
 class InverseResult(NamedTuple):
-    """A preimage and how well it is known, for each sample.
+    """A preimage and its accuracy, for each sample.
 
     Attributes:
         x: ``[batch, …event]``.
@@ -35,7 +35,7 @@ class InverseResult(NamedTuple):
         residual: ``[batch]``, ``‖F(x) − y‖₂`` at the returned ``x``.
         converged: bool ``[batch]``, whether the solver met its tolerance.
         error_bound: ``[batch]``, an upper bound on ``‖x − F⁻¹(y)‖₂``, rounding included; ``inf``
-            where the layer is not certified to be a contraction.
+            if a residual branch is not certified to be a contraction.
     """
 
     x: tf.Tensor
@@ -50,14 +50,16 @@ class InverseResult(NamedTuple):
 
         Args:
             x: ``[batch, …event]``.
-            *terms: the summands of ``x``, if it is a sum; each is a few roundings off.
+            *terms: the summands of ``x``, if it is a sum; each is rounded a few times.
         """
         batch = tf.shape(x)[:1]
-        epsilon = np.finfo(x.dtype.as_numpy_dtype).eps
+        number = np.finfo(x.dtype.as_numpy_dtype)
         error = tf.zeros(batch, x.dtype)
         for term in terms:
             summand = tf.broadcast_to(tf.cast(term, x.dtype), tf.shape(x))
-            error += 8.0 * epsilon * event_norm(summand)
+            error += 8.0 * number.eps * event_norm(summand)
+            # Products below the smallest normal number may be computed as zero.
+            error += 8.0 * number.tiny * np.sqrt(dimension_of(x))
         zero = tf.zeros(batch, x.dtype)
         one = tf.ones(batch, tf.bool)
         return cls(x, tf.zeros(batch, tf.int32), zero, one, tf.stop_gradient(error))

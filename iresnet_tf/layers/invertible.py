@@ -6,13 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from iresnet_tf.layers.inputs import (
-    REMEDY,
-    as_tensor,
-    random_seed,
-    require_finite,
-    require_tolerance,
-)
+from iresnet_tf.layers import inputs
 from iresnet_tf.layers.inversion import InverseOptions, InverseResult
 from iresnet_tf.numerics import random
 
@@ -20,10 +14,10 @@ from iresnet_tf.numerics import random
 class Invertible(keras.layers.Layer):
     """A layer ``y = F(x)`` with an inverse and a log-determinant, from data to latent.
 
-    A subclass gives three hooks, which receive prepared tensors (converted, checked, the layer
-    built): `_forward_and_log_det`, `_inverse` and `inverse_lipschitz_bound`.  A layer whose
-    inverse is a formula extends `ClosedForm` instead.  One that changes the shape of a sample
-    also gives ``compute_output_shape`` and `compute_input_shape`, and one that depends on a
+    A subclass defines `inverse_lipschitz_bound` and the hooks `_forward_and_log_det` and
+    `_inverse`, or, if the inverse is a formula, extends `ClosedForm`.  Hooks receive prepared
+    tensors: converted and checked, with the layer built.  A layer that changes the shape of a
+    sample also defines ``compute_output_shape`` and `compute_input_shape`; one that depends on a
     context has a `context_shape`.
 
     Args:
@@ -35,10 +29,10 @@ class Invertible(keras.layers.Layer):
     """
 
     parts: Sequence["Invertible"] = ()
-    """The invertible layers that this one is made of."""
+    """The invertible layers of which this one is made."""
 
     context_shape: tuple[int, ...] | None = None
-    """Shape of one context of a conditional map ``F(x; c)``; ``None`` for a map of ``x`` alone."""
+    """Shape of one context ``c`` of a conditional map ``F(x; c)``, else ``None``."""
 
     event_shape: tuple[int, ...]
     """Shape of one sample; ``None`` until the layer is built."""
@@ -58,23 +52,23 @@ class Invertible(keras.layers.Layer):
     def _forward_and_log_det(
         self, x: tf.Tensor, *, seed: tf.Tensor, context: tf.Tensor | None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns ``F(x)`` and ``log |det ∂F/∂x|``, ``[batch]``, nats, at a prepared ``x``."""
+        """Returns ``F(x)`` and ``log |det ∂F/∂x|``, ``[batch]``, nats."""
         raise NotImplementedError(f"{type(self).__name__} must implement _forward_and_log_det.")
 
     def _inverse(self, y: tf.Tensor, options: InverseOptions) -> InverseResult:
-        """Returns ``F⁻¹(y)`` with its report at a prepared ``y``, differentiable."""
+        """Returns ``F⁻¹(y)``, differentiable, with its report."""
         raise NotImplementedError(f"{type(self).__name__} must implement _inverse.")
 
     def _inverse_point(self, y: tf.Tensor, options: InverseOptions) -> tf.Tensor:
-        """Returns ``F⁻¹(y)`` at a prepared ``y``, differentiable, without the report."""
+        """Returns ``F⁻¹(y)``, differentiable, without the report."""
         return self._inverse(y, options).x
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns an upper bound on ``Lip(F⁻¹)`` with the weights as they are now."""
+        """Returns an upper bound on ``Lip(F⁻¹)`` for the current weights."""
         raise NotImplementedError(f"{type(self).__name__} must implement inverse_lipschitz_bound.")
 
     def _block_tolerance(self, tolerance: float | None) -> float | None:
-        """Returns the share of each residual block in a tolerance that is asked of the layer."""
+        """Returns the share of each residual block in the layer's tolerance."""
         return tolerance
 
     def _expected_event_ndims(self) -> int | None:
@@ -84,7 +78,7 @@ class Invertible(keras.layers.Layer):
     def _last_latent(self, y: tf.Tensor) -> tf.Tensor:
         """Returns the part of a latent ``y`` that has passed every layer, for a classifier's head.
 
-        That is all of it, except after a `FactorOut`; in its shape before a last `Flatten`.
+        That is all of ``y``, except after a `FactorOut`; a final `Flatten` is undone.
         """
         return y
 
@@ -95,17 +89,16 @@ class Invertible(keras.layers.Layer):
     # Data-dependent initialisation.
 
     def is_initialized(self) -> bool:
-        """Returns whether the layer has had its data-dependent initialisation, if it has one."""
+        """Returns whether no data-dependent initialisation is outstanding."""
         return True
 
     def initialize(self, x: Any, *, context: Any = None) -> None:
-        """Sets what depends on the first data: nothing, for most layers.
+        """Sets the weights that depend on the first data; most layers have none.
 
         Args:
             x: ``[batch, …event]``.
             context: see `forward_and_log_det`.
         """
-        del context
         self._prepare(x)
 
     # The public calls.
@@ -117,22 +110,33 @@ class Invertible(keras.layers.Layer):
 
         Args:
             x: ``[batch, …event]``.
-            seed: integer or stateless seed ``[2]`` of the numbers that are drawn; by default a
-                fresh one from the layer's saved generator state.
-            context: ``[batch, …context_shape]``, or ``[1, …context_shape]`` for all samples
-                alike, of a conditional layer.  The derivative is that in ``x``.
+            seed: integer or stateless seed ``[2]`` of the random numbers; by default a new one
+                from the layer's saved generator state.
+            context: for a conditional layer, ``[batch, …context_shape]``, or
+                ``[1, …context_shape]`` for all samples alike.  The derivative is that in ``x``.
 
         Returns:
             ``y``: ``[batch, …latent]``; ``log_det``: ``[batch]``, nats.
 
         Raises:
-            ValueError: for a wrong rank or event shape, for a context where the layer takes
-                none, or none where it takes one.
+            ValueError: for a wrong rank or event shape, a missing context, or a context that the
+                layer does not take.
             tf.errors.InvalidArgumentError: for NaN or Inf in ``x``.
         """
         x = self._prepare(x)
         seed = self._next_seed() if seed is None else random.as_seed(seed)
-        return self._forward_and_log_det(x, seed=seed, context=self._condition(context, x))
+        return self._checked_forward(x, seed=seed, context=self._condition(context, x))
+
+    def _checked_forward(self, x, *, seed, context):
+        """Returns what `_forward_and_log_det` does; refuses outputs of another shape."""
+        y, log_det = self._forward_and_log_det(x, seed=seed, context=context)
+        if log_det.shape.rank != 1 or not y.shape[1:].is_compatible_with(self.latent_shape):
+            raise ValueError(
+                f"{self.name} must return y [batch, {', '.join(map(str, self.latent_shape))}] (see "
+                f"its compute_output_shape) and a log-determinant [batch]; it returned shapes "
+                f"{y.shape} and {log_det.shape}."
+            )
+        return y, log_det
 
     def inverse(
         self, y: Any, *, tolerance: float | None = None, context: Any = None
@@ -142,7 +146,7 @@ class Invertible(keras.layers.Layer):
         Args:
             y: ``[batch, …latent]``.
             tolerance: largest root mean square of ``x − F⁻¹(y)`` over a sample, in the units of
-                ``x``; by default each residual block keeps to the tolerance of its solver.
+                ``x``; by default the tolerance of each residual block's solver applies.
             context: see `forward_and_log_det`.
 
         Raises:
@@ -157,17 +161,14 @@ class Invertible(keras.layers.Layer):
     def build(self, input_shape: tuple) -> None:
         self.event_shape = tuple(input_shape[1:])
         self.input_spec = keras.layers.InputSpec(shape=(None, *self.event_shape))
+        start = inputs.random_seed
         self.seed_state = self.add_weight(
-            name="seed_state",
-            shape=(2,),
-            dtype="int32",
-            initializer=random_seed,
-            trainable=False,
+            name="seed_state", shape=(2,), dtype="int32", initializer=start, trainable=False
         )
 
     @property
     def event_ndims(self) -> int | None:
-        """Rank of one sample, if the layer is built or its kind or parts tell it."""
+        """Rank of one sample; ``None`` if it is not known before the layer is built."""
         return self._expected_event_ndims() if self.event_shape is None else len(self.event_shape)
 
     @property
@@ -181,51 +182,45 @@ class Invertible(keras.layers.Layer):
         return self.context_shape is not None
 
     def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
-        """Applies ``F``."""
         return self._forward_and_log_det(x, seed=None, context=context)[0]
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Returns the shape of ``F(x)``: that of ``x``, unless the layer changes it."""
         return input_shape
 
     def compute_input_shape(self, output_shape: Sequence) -> tuple:
-        """Returns the shape of ``F⁻¹(y)``: that of ``y``, unless the layer changes it."""
+        """Returns the shape of ``x`` for that of ``y = F(x)``; by default they are equal."""
         return tuple(output_shape)
 
     # Preparation.
 
     def _prepare(self, x: Any) -> tf.Tensor:
-        """Returns ``x`` as a checked tensor of the layer's dtype; builds the layer for it."""
-        x = as_tensor(x, self.compute_dtype)
+        """Returns ``x`` as a checked tensor of the layer's dtype; builds the layer if necessary."""
+        x = inputs.as_tensor(x, self.compute_dtype)
         if not self.built:
             self.build(x.shape)
         return self._checked(x, self.event_shape)
 
     def _prepare_output(self, y: Any) -> tf.Tensor:
-        """Returns a latent ``y`` as a checked tensor; builds the layer for it."""
-        y = as_tensor(y, self.compute_dtype)
+        """Returns a latent ``y`` as a checked tensor; builds the layer if necessary."""
+        y = inputs.as_tensor(y, self.compute_dtype)
         if not self.built:
             self.build(self.compute_input_shape(y.shape))
         return self._checked(y, self.latent_shape)
 
     def _checked(self, x, event_shape):
+        if self.event_shape is None:
+            raise ValueError(f"build of {type(self).__name__} must call super().build.")
         if tuple(x.shape[1:]) != tuple(event_shape):
             raise ValueError(
                 f"{self.name} was built for samples of shape {tuple(event_shape)}; received a "
                 f"batch of shape {tuple(x.shape)}. Give [batch, …] with that sample shape, or "
                 "make a new layer for the new shape."
             )
-        return require_finite(
-            x, f"{self.name} received NaN or Inf in a batch of shape {tuple(x.shape)}. {REMEDY}"
-        )
+        where = f"in a batch of shape {tuple(x.shape)}. {inputs.REMEDY}"
+        return inputs.require_finite(x, f"{self.name} received NaN or Inf {where}")
 
     def _condition(self, context: Any, x: tf.Tensor) -> tf.Tensor | None:
-        """Returns the context as a checked tensor; ``None`` for a layer that takes none.
-
-        Args:
-            context: see `forward_and_log_det`.
-            x: the prepared batch that the context belongs to.
-        """
+        """Returns the context of a prepared batch ``x`` as a checked tensor, or ``None``."""
         if self.context_shape is None:
             if context is not None:
                 raise ValueError(
@@ -236,7 +231,7 @@ class Invertible(keras.layers.Layer):
         wanted = f"context=[batch, {', '.join(map(str, self.context_shape))}]"
         if context is None:
             raise ValueError(f"{self.name} depends on a context; received none. Give {wanted}.")
-        context = as_tensor(context, self.compute_dtype)
+        context = inputs.as_tensor(context, self.compute_dtype)
         rows = context.shape[:1]
         if context.shape[1:] != self.context_shape or not (
             rows.is_compatible_with([1]) or rows.is_compatible_with(x.shape[:1])
@@ -251,11 +246,11 @@ class Invertible(keras.layers.Layer):
         self, y: tf.Tensor, tolerance: float | None = None, context: Any = None
     ) -> InverseOptions:
         """Returns the checked options of an inverse at a prepared ``y``."""
-        block_tolerance = self._block_tolerance(require_tolerance(tolerance))
+        block_tolerance = self._block_tolerance(inputs.require_tolerance(tolerance))
         return InverseOptions(block_tolerance, self._condition(context, y))
 
     def _next_seed(self) -> tf.Tensor:
-        """Returns a fresh stateless seed and advances the saved generator state."""
+        """Returns a new stateless seed and advances the saved generator state."""
         seed = tf.identity(self.seed_state.value)
         self.seed_state.assign_add([0, 1])
         return seed
@@ -264,15 +259,23 @@ class Invertible(keras.layers.Layer):
 class ClosedForm(Invertible):
     """A layer whose inverse is a formula.
 
-    A subclass gives `_forward_and_log_det`, `_closed_form` and `inverse_lipschitz_bound`.
+    A subclass defines `_forward_and_log_det`, `_closed_form` and `inverse_lipschitz_bound`.
     """
 
     def _closed_form(self, y: tf.Tensor, *, context: tf.Tensor | None) -> tuple:
-        """Returns ``(F⁻¹(y), *terms)`` at a prepared ``y``, with its summands if it is a sum."""
+        """Returns ``F⁻¹(y)``, followed by its summands if it is a sum."""
         raise NotImplementedError(f"{type(self).__name__} must implement _closed_form.")
 
     def _inverse(self, y, options):
-        return InverseResult.exact(*self._closed_form(y, context=options.context))
+        return InverseResult.exact(*self._tuple(self._closed_form(y, context=options.context)))
 
     def _inverse_point(self, y, options):
-        return self._closed_form(y, context=options.context)[0]
+        return self._tuple(self._closed_form(y, context=options.context))[0]
+
+    def _tuple(self, terms):
+        if not isinstance(terms, tuple):
+            raise ValueError(
+                f"_closed_form of {type(self).__name__} must return a tuple (x, *summands); it "
+                f"returned {type(terms).__name__}."
+            )
+        return terms

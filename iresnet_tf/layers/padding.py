@@ -1,4 +1,4 @@
-"""Channels of zeros, which give a classifier room."""
+"""Padding with channels of zeros, for classifiers with more latent than data dimensions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +13,8 @@ from iresnet_tf.layers.invertible import ClosedForm
 class InjectivePadding(ClosedForm):
     """``x ↦ [x, 0]`` on the channels; the inverse drops the zeros.
 
-    The map is one-to-one but not onto, so it has no log-determinant and serves classification
-    alone.  The inverse of any latent point is the preimage of its first channels.
+    The map is one-to-one but not onto, so it has no log-determinant and serves only classification.
+    The inverse of any latent point is the preimage of its first channels.
 
     Args:
         channels: number of channels of zeros.
@@ -22,7 +22,7 @@ class InjectivePadding(ClosedForm):
     Shapes: ``[batch, …, c] → [batch, …, c + channels]``.
 
     Raises:
-        ValueError: for fewer than one channel, and where a log-determinant is asked for.
+        ValueError: for fewer than one channel, and by `forward_and_log_det`.
 
     Source: Jacobsen et al. 2018 (arXiv:1802.07088); Behrmann et al. 2019, §4.1.
     """
@@ -34,7 +34,6 @@ class InjectivePadding(ClosedForm):
         self.channels = int(channels)
 
     def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
-        del context
         return tf.pad(x, [[0, 0]] * (x.shape.rank - 1) + [[0, self.channels]])
 
     def _forward_and_log_det(self, x, *, seed, context):
@@ -45,11 +44,9 @@ class InjectivePadding(ClosedForm):
         )
 
     def _closed_form(self, y, *, context):
-        del context
         return (y[..., : -self.channels],)
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns 1."""
         return 1.0
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:

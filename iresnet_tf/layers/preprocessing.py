@@ -15,7 +15,7 @@ from iresnet_tf.numerics.execution import replicas
 
 
 class Preprocessing(ClosedForm):
-    """Base of the fixed elementwise maps, whose constants a tolerance is carried through."""
+    """Base of the fixed elementwise maps; a `Stack` scales a tolerance by their constants."""
 
     def _constant_log_det(self, x, per_element):
         log_det = dimension_of(x) * per_element
@@ -26,9 +26,9 @@ class Preprocessing(ClosedForm):
 class Dequantize(Preprocessing):
     """``y = (x + u)/n``: levels ``{0, …, n−1}`` with uniform noise ``u``, scaled to ``[0, 1)``.
 
-    As an invertible map the layer is ``x ↦ x / n``, with ``log_det = −D ln n``.  The noise is
-    added by `add_noise`, and by ``call`` with ``training=True``.  A density model adds it in
-    ``fit`` and ``evaluate``.
+    As an invertible map the layer is ``x ↦ x / n``, with ``log_det = −D ln n``.  Only `add_noise`
+    and ``call`` with ``training=True`` add noise.  A density model adds it in ``fit`` and
+    ``evaluate``.
 
     Args:
         levels: ``n``, the number of levels (256 for 8-bit images).
@@ -47,23 +47,22 @@ class Dequantize(Preprocessing):
         self.levels = int(levels)
 
     def add_noise(self, x: Any, seed: Any) -> tf.Tensor:
-        """Returns ``x + u`` with ``u`` uniform on ``[0, 1)``, drawn by seed and example."""
+        """Returns ``x + u``, where ``u``, uniform on ``[0, 1)``, depends on seed and example."""
         x = self._prepare(x)
-        whole = "whole numbers"
-        self._require((x >= 0.0) & (x <= self.levels - 1.0), whole, self.levels - 1, x)
-        self._require(x == tf.floor(x), whole, self.levels - 1, x)
+        is_level = (x >= 0.0) & (x <= self.levels - 1.0) & (x == tf.floor(x))
+        self._require(is_level, "whole numbers", self.levels - 1, x)
         noise = random.uniform(tf.shape(x), random.as_seed(seed), x.dtype)
         # In float32 x + u may round up to the next level; the minimum stays below it.
         return tf.minimum(x + noise, (x + 1.0) * (1.0 - np.finfo(x.dtype.as_numpy_dtype).eps))
 
     def require_range(self, x: tf.Tensor) -> None:
-        """Fails unless ``x`` lies in ``[0, n]``, as levels plus noise do."""
+        """Fails unless ``x`` lies in ``[0, n]``, the range of levels plus noise."""
         within = (x >= 0.0) & (x <= float(self.levels))
         self._require(within, "levels plus noise", self.levels, x)
 
-    def _require(self, condition, what, highest, x):
+    def _require(self, condition, kind, highest, x):
         message = (
-            f"{self.name} takes {what} in [0, {highest}] ({self.levels} levels). Scale the "
+            f"{self.name} takes {kind} in [0, {highest}] ({self.levels} levels). Scale the "
             "pixels back to levels, or set `levels` to theirs. Received minimum and maximum:"
         )
         values = [message, tf.reduce_min(x), tf.reduce_max(x)]
@@ -75,20 +74,17 @@ class Dequantize(Preprocessing):
         return x / self.levels
 
     def _forward_and_log_det(self, x, *, seed, context):
-        del seed, context
         return x / self.levels, self._constant_log_det(x, -math.log(self.levels))
 
     def _closed_form(self, y, *, context):
-        del context
         x = y * self.levels
         return x, x
 
     def to_levels(self, x: tf.Tensor) -> tf.Tensor:
-        """Returns the level that a continuous point belongs to, ``clip(⌊x⌋, 0, n−1)``."""
+        """Returns the level of a continuous point, ``clip(⌊x⌋, 0, n−1)``."""
         return tf.clip_by_value(tf.floor(x), 0.0, self.levels - 1.0)
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns ``n``."""
         return float(self.levels)
 
     def get_config(self) -> dict[str, Any]:
@@ -117,23 +113,19 @@ class Logit(Preprocessing):
         self.alpha = float(alpha)
 
     def _forward_and_log_det(self, x, *, seed, context):
-        del seed, context
         p = self.alpha + (1.0 - 2.0 * self.alpha) * x
-        # q = 1 − p, without cancellation where x is near 1.
+        # q = 1 − p, without cancellation for x near 1.
         q = self.alpha + (1.0 - 2.0 * self.alpha) * (1.0 - x)
         log_p, log_q = tf.math.log(p), tf.math.log(q)
-        axes = event_axes(x)
         log_det = self._constant_log_det(x, math.log(1.0 - 2.0 * self.alpha))
-        return log_p - log_q, log_det - tf.reduce_sum(log_p + log_q, axes)
+        return log_p - log_q, log_det - tf.reduce_sum(log_p + log_q, event_axes(x))
 
     def _closed_form(self, y, *, context):
-        del context
         width = 1.0 - 2.0 * self.alpha
         p = tf.sigmoid(y)
-        return (p - self.alpha) / width, p / width
+        return (p - self.alpha) / width, p / width, self.alpha / width
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns ``1 / (4 (1 − 2α))``."""
         return 0.25 / (1.0 - 2.0 * self.alpha)
 
     def get_config(self) -> dict[str, Any]:
@@ -153,15 +145,12 @@ class Center(Preprocessing):
         self.offset = float(offset)
 
     def _forward_and_log_det(self, x, *, seed, context):
-        del seed, context
         return x - self.offset, self._constant_log_det(x, 0.0)
 
     def _closed_form(self, y, *, context):
-        del context
         return y + self.offset, y, self.offset
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns 1."""
         return 1.0
 
     def get_config(self) -> dict[str, Any]:
@@ -173,7 +162,7 @@ class Standardize(Preprocessing):
     """``y = (x − mean) / stddev``; ``log_det = −Σ ln stddev``.
 
     Args:
-        mean, stddev: a number each, or sequences with one for each channel (the last axis).
+        mean, stddev: numbers, or sequences with a number for each channel (the last axis).
 
     Raises:
         ValueError: for a stddev that is not positive, or sequences of different lengths.
@@ -191,22 +180,15 @@ class Standardize(Preprocessing):
             )
 
     def _forward_and_log_det(self, x, *, seed, context):
-        del seed, context
         y = (x - tf.constant(self.mean, x.dtype)) / tf.constant(self.stddev, x.dtype)
         return y, self._constant_log_det(x, -float(np.mean(np.log(self.stddev))))
 
     def _closed_form(self, y, *, context):
-        del context
         scaled, mean = y * tf.constant(self.stddev, y.dtype), tf.constant(self.mean, y.dtype)
         return scaled + mean, scaled, mean
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns the largest stddev."""
         return float(np.max(self.stddev))
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "mean": self.mean.tolist(),
-            "stddev": self.stddev.tolist(),
-        }
+        return {**super().get_config(), "mean": self.mean.tolist(), "stddev": self.stddev.tolist()}

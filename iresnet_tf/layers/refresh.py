@@ -1,4 +1,4 @@
-"""The spectral layers of a model, and the refinement of their singular vectors."""
+"""Refinement of the singular vectors of a model's spectral layers."""
 
 import keras
 
@@ -7,25 +7,18 @@ from iresnet_tf.layers.spectral import SpectralLayer
 
 
 def refresh(model_or_layer: keras.layers.Layer, tolerance: float = 1e-4) -> None:
-    """Refines the singular vectors of every spectral layer inside a model or layer.
-
-    Args:
-        model_or_layer: a Keras model or layer.
-        tolerance: relative accuracy of ``σ``.
-    """
+    """Refines the singular vectors of a model's spectral layers to a relative accuracy of ``σ``."""
     for layer in spectral_layers(model_or_layer):
         layer.refresh(tolerance)
 
 
 def spectral_layers(model_or_layer: keras.layers.Layer) -> list[SpectralLayer]:
-    """Returns every built spectral layer inside a model or layer, in order, each once."""
-    visited = {}
+    """Returns the built spectral layers inside a model or layer, in order and without repeats."""
+    found = dict.fromkeys(_layers_in(model_or_layer))
+    return [layer for layer in found if isinstance(layer, SpectralLayer) and layer.built]
 
-    def visit(layer):
-        if id(layer) not in visited:
-            visited[id(layer)] = layer
-            for inner in inner_layers(layer):
-                visit(inner)
 
-    visit(model_or_layer)
-    return [layer for layer in visited.values() if isinstance(layer, SpectralLayer) and layer.built]
+def _layers_in(layer):
+    yield layer
+    for inner in inner_layers(layer):
+        yield from _layers_in(inner)

@@ -5,6 +5,7 @@ import weakref
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from typing_extensions import Self
 
@@ -15,9 +16,10 @@ from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.numerics import log_det as estimators
 from iresnet_tf.numerics import residual_map, solvers
 from iresnet_tf.numerics.maps import Map
+from iresnet_tf.numerics.precision import as_float64, rounded_up
 
 _BLOCKS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-"""Branch → set of the blocks that hold it, so that a shared branch is saved as one."""
+"""Branch → set of its blocks, by which a shared branch is saved as one object."""
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -25,14 +27,14 @@ class ResidualBlock(Invertible):
     """``y = x + g(x)``, invertible if ``Lip(g) < 1``.
 
     Args:
-        g: a `Contraction`, or any Keras layer that maps a sample to a sample of its own shape.
-            Several blocks may share one.  With a conditional ``g(x; c)`` the block is an
-            invertible map of ``x`` for every context ``c``, and certified as such.
+        g: a `Contraction`, or any Keras layer that keeps the shape of a sample.  Several blocks
+            may share one.  With a conditional ``g(x; c)`` the block is a certified invertible
+            map of ``x`` for every context ``c``.
         log_det: estimator of ``log |det(I + J_g)|``; `PowerSeries(terms=10)` by default.
         solver: of the inverse; `Anderson(tolerance=1e-6)` by default.
-        recompute: whether the backward pass evaluates ``g`` again instead of keeping what it
-            needs from the forward pass (gradient checkpointing), which trades memory for one
-            more evaluation.  The gradients are the same; they are of first order.
+        recompute: whether the backward pass evaluates ``g`` again instead of storing its
+            intermediate values (gradient checkpointing), which trades memory for one more
+            evaluation.  The gradients are the same.
 
     Shapes: ``[batch, …event] → [batch, …event]``.
 
@@ -64,11 +66,10 @@ class ResidualBlock(Invertible):
 
     @property
     def log_det(self) -> estimators.LogDet:
-        """The estimator of the log-determinant.
+        """The estimator of the log-determinant; it may be replaced.
 
-        Another one may be assigned between calls of a model's ``fit``, ``evaluate`` and
-        ``predict``.  Inside one of them, for example from a callback, the compiled steps keep
-        the estimator that they were traced with.
+        A replacement during a model's ``fit``, ``evaluate`` or ``predict``, for example in a
+        callback, does not change the steps of that call, which are compiled already.
         """
         return self._log_det
 
@@ -78,7 +79,7 @@ class ResidualBlock(Invertible):
 
     @property
     def solver(self) -> solvers.Solver:
-        """The solver of the inverse; another one may be assigned, as for `log_det`."""
+        """The solver of the inverse; it may be replaced: see `log_det`."""
         return self._solver
 
     @solver.setter
@@ -111,14 +112,14 @@ class ResidualBlock(Invertible):
             x,
             self.log_det,
             seed,
-            lipschitz=self._lipschitz_target(),
+            lipschitz=self.lipschitz_target_or_none(),
             recompute=self.recompute,
         )
 
     def _map(self, context: tf.Tensor | None) -> Map:
         return self._branch.bind(context) if self.is_conditional else self._branch.bind()
 
-    def _lipschitz_target(self):
+    def lipschitz_target_or_none(self):
         """Returns the constant that training holds ``g`` to, or ``None`` if it is not known."""
         try:
             return self._branch.lipschitz_target()
@@ -136,27 +137,21 @@ class ResidualBlock(Invertible):
         """Returns ``x`` with ``x + g(x) = y``, as an `InverseResult`; ``x`` is differentiable.
 
         ``error_bound = (residual + rounding) D^|1/2 − 1/p| / (1 − L)`` with the certified ``L``
-        of the weights as they are now, in the p-norm in which ``g`` contracts (mostly 2);
-        ``inf`` if ``L`` is unknown or not below 1.  The gradient follows from the implicit
-        function theorem.
+        of the current weights, in the p-norm in which ``g`` contracts (mostly 2); ``inf`` if
+        ``L`` is unknown or not below 1.  The gradient follows from the implicit function theorem.
 
         Args:
-            y: ``[batch, …event]``.
+            y, context: see `Invertible.inverse`, also for the errors raised.
             tolerance: largest root mean square of ``x − F⁻¹(y)`` over a sample; by default the
-                solver's own tolerance holds.
-            context: see `forward_and_log_det`.
+                tolerance of the solver applies.
             lipschitz: a bound on ``Lip(g)`` that replaces the certified one.
-
-        Raises:
-            ValueError: see `forward_and_log_det`; or for a tolerance that is not positive.
-            tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
         """
         y = self._prepare_output(y)
         return self._inverse(y, self._inverse_options(y, tolerance, context), lipschitz)
 
     def _inverse(self, y, options, lipschitz=None):
         x, found, margin = self._solved(residual_map.invert, y, options)
-        bound = self._error_bound(found.residual + margin, lipschitz)
+        bound = self._error_bound(found.residual, margin, lipschitz)
         return InverseResult(x, found.iterations, found.residual, found.converged, bound)
 
     def _inverse_point(self, y, options):
@@ -175,29 +170,34 @@ class ResidualBlock(Invertible):
         """Returns the largest residual that leaves a root mean square error of at most ``error``.
 
         ``‖x − F⁻¹(y)‖_p ≤ ‖r‖_p / (1 − L)`` with ``‖r‖_p ≤ D^{1/p} max |r|``, and the 2-norm is
-        at most ``D^{max(0, 1/2 − 1/p)}`` times the p-norm.  So the error, which is divided by
-        ``√D``, is at most ``D^{max(0, 1/p − 1/2)} max |r| / (1 − L)``.  ``L`` is what the
-        constraints enforce; it counts as 0 if no constant below 1 is known.
+        at most ``D^{max(0, 1/2 − 1/p)}`` times the p-norm.  The root mean square is the 2-norm
+        over ``√D``, so it is at most ``D^{max(0, 1/p − 1/2)} max |r| / (1 − L)``.  ``L`` is the
+        constant that the constraints enforce, or 0 if no constant below 1 is known.
         """
-        lipschitz = self._lipschitz_target()
+        lipschitz = self.lipschitz_target_or_none()
         if error is None or lipschitz is None:
             return error
-        gap = 1.0 - tf.cast(lipschitz, tf.float64)
-        exponent = tf.cast(self._reciprocal_exponent(), tf.float64)
-        ratio = tf.pow(tf.cast(self._dimension(), tf.float64), tf.maximum(0.0, exponent - 0.5))
-        return tf.cast(error, tf.float64) * tf.where(gap > 0.0, gap, 1.0) / ratio
+        gap = 1.0 - as_float64(lipschitz)
+        power = tf.maximum(as_float64(0.0), as_float64(self._reciprocal_exponent()) - 0.5)
+        ratio = tf.pow(as_float64(self._dimension()), power)
+        return as_float64(error) * tf.where(gap > 0.0, gap, 1.0) / ratio
 
-    def _error_bound(self, residual, lipschitz):
+    def _error_bound(self, residual, margin, lipschitz):
+        """Returns ``(residual + rounding) D^|1/2 − 1/p| / (1 − L)``, computed in float64."""
         lipschitz = self.lipschitz_bound_or_inf() if lipschitz is None else lipschitz
-        gap = tf.cast(1.0 - tf.cast(lipschitz, tf.float64), residual.dtype)
-        bound = residual * tf.cast(self._norm_ratio(), residual.dtype) / gap
-        return tf.where(gap > 0.0, bound, tf.constant(float("inf"), residual.dtype))
+        gap = 1.0 - as_float64(lipschitz)
+        # The 2-norm of the residual is a sum of D squares, each a rounding off.
+        epsilon = float(np.finfo(residual.dtype.as_numpy_dtype).eps)
+        norm = as_float64(residual) * (1.0 + (self._dimension() + 8.0) * epsilon)
+        rounding = as_float64(margin) * as_float64(self._branch.rounding_growth())
+        bound = (norm + rounding) * as_float64(self._norm_ratio()) * (1.0 + 1e-14) / gap
+        return rounded_up(tf.where(gap > 0.0, bound, math.inf), residual.dtype)
 
     def _norm_ratio(self):
-        """Returns ``D^|1/2 − 1/p|``, the price of the 2-norm of a map that contracts in another."""
+        """Returns ``D^|1/2 − 1/p|``, by which a bound in the 2-norm exceeds one in the p-norm."""
         exponent, dimension = self._reciprocal_exponent(), self._dimension()
         if tf.is_tensor(exponent):
-            return dimension ** tf.abs(0.5 - tf.cast(exponent, tf.float64))
+            return dimension ** tf.abs(0.5 - as_float64(exponent))
         return dimension ** abs(0.5 - exponent)
 
     def _reciprocal_exponent(self):
@@ -207,15 +207,7 @@ class ResidualBlock(Invertible):
         return float(math.prod(self.event_shape))
 
     def lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns a certified upper bound on ``Lip(g)`` with the weights as they are now.
-
-        Returns:
-            float; inside a `tf.function` a float64 scalar tensor.
-
-        Raises:
-            UnknownLipschitzError: if the constant of ``g`` is not known.
-            ValueError: if ``g`` is not built yet.
-        """
+        """Returns a certified upper bound on ``Lip(g)``: see `Contraction.lipschitz_bound`."""
         return self._branch.lipschitz_bound()
 
     def lipschitz_bound_or_inf(self) -> float | tf.Tensor:
@@ -235,7 +227,7 @@ class ResidualBlock(Invertible):
     def get_config(self) -> dict[str, Any]:
         g = keras.saving.serialize_keras_object(self.g)
         if len(_BLOCKS[self.g]) > 1:
-            # Keras's own mark of a shared object; Keras loses it below the top level.
+            # Keras marks shared objects so, but only at the top level.
             g["shared_object_id"] = id(self.g)
         return {
             **super().get_config(),

@@ -1,5 +1,6 @@
-"""Layers in a row, whose Lipschitz constants multiply."""
+"""Composition of layers, whose Lipschitz constants multiply."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,12 +13,9 @@ from iresnet_tf.numerics.maps import Composition
 
 
 class Row:
-    """``l_K ∘ … ∘ l_1`` with ``Lip ≤ Π Lip(l_k)``, in norms that fit each other.
+    """``l_K ∘ … ∘ l_1`` of Keras layers, with ``Lip ≤ Π Lip(l_k)``.
 
-    Each layer measures its input in the norm in which the layer before it measures its output.
-
-    Args:
-        layers: Keras layers, applied in order.
+    The norm of each layer's input is that of the output of the layer before it.
     """
 
     def __init__(self, layers: Sequence[keras.layers.Layer]) -> None:
@@ -32,18 +30,18 @@ class Row:
 
     @property
     def output_exponent(self) -> Exponent | None:
-        """The exponent of the output's norm, or ``None`` if every layer keeps every norm."""
-        own = [part.output_exponent for part in self.parts if part.output_exponent is not None]
-        return own[-1] if own else None
+        """The exponent of the output's norm; ``None`` if all layers have bounds in every norm."""
+        exponents = (part.output_exponent for part in reversed(self.parts))
+        return next((exponent for exponent in exponents if exponent is not None), None)
 
     @property
     def event_ndims(self) -> int | None:
-        """Rank of a sample, as the last layer that is for one rank says."""
-        known = [part.event_ndims for part in self.parts if part.event_ndims is not None]
-        return known[-1] if known else None
+        """Rank of a sample, set by the last layer that takes only one rank."""
+        ranks = (part.event_ndims for part in reversed(self.parts))
+        return next((rank for rank in ranks if rank is not None), None)
 
     def measure_input(self, exponent: Exponent) -> Exponent:
-        """Hands each layer the exponent of its input's norm; returns that of the output's."""
+        """Sets the exponent of each layer's input; returns that of the output."""
         exponents = []
         for part in self.parts:
             exponents.append(exponent)
@@ -52,7 +50,7 @@ class Row:
         return exponent
 
     def build(self, input_shape: Any, context_shape: tuple | None = None) -> tuple:
-        """Builds each layer for the output of the one before it; returns the last one's shape.
+        """Builds the layers in order; returns the shape of the output.
 
         Args:
             input_shape: ``(batch, …)``.
@@ -69,41 +67,45 @@ class Row:
         return shape
 
     def set_width(self, channels: int) -> None:
-        """Gives the last layer that takes a width the number of output channels."""
+        """Sets the number of output channels, in the last layer with `takes_width`."""
         for layer in [part for part in self.parts if part.takes_width][-1:]:
             layer.set_width(channels)
 
     def bind(self, context: tf.Tensor | None = None) -> Composition:
-        """Returns the composition of the layers' maps, with the weights as they are now."""
+        """Returns the composition of the layers' maps with the current weights."""
         self._require_fitting_norms()
         return Composition(
             tuple(part.bind(context) if part.is_conditional else part.bind() for part in self.parts)
         )
 
     def lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns the product of the layers' certified bounds: see `ContractiveLayer`."""
+        """Returns the product of the layers' certified bounds."""
         self._require_fitting_norms()
         product: float | tf.Tensor = 1.0
         for part in self.parts:
             product = product * part.lipschitz_bound()
         return product
 
-    def lipschitz_target(self) -> float:
-        """Returns the product of the layers' targets: see `ContractiveLayer`."""
-        product = 1.0
+    def rounding_growth(self) -> float | tf.Tensor:
+        """Returns the product of the layers' growth: see `ContractiveLayer`."""
+        product: float | tf.Tensor = 1.0
         for part in self.parts:
-            product = product * part.lipschitz_target()
+            product = product * part.rounding_growth()
         return product
 
+    def lipschitz_target(self) -> float:
+        """Returns the product of the layers' targets."""
+        return math.prod(part.lipschitz_target() for part in self.parts)
+
     def _require_fitting_norms(self):
-        """Refuses layers whose input another row has measured in another norm since."""
+        """Raises `ValueError` if another row has set another norm for the input of a layer."""
         for part, exponent in zip(self.parts, self._exponents or ()):
             measured = getattr(part, "input_exponent", exponent)
             if measured != exponent:
                 raise ValueError(
                     f"{part.name} is shared by contractions that measure its input in norms of "
-                    f"different exponents, {exponent} and {measured}, and it can be held in one "
-                    "of them alone. Give each contraction a layer of its own, or all layers p=2."
+                    f"different exponents, {exponent} and {measured}, and it can be held in only "
+                    "one of them. Give each contraction a separate layer, or all layers p=2."
                 )
 
 
@@ -113,9 +115,8 @@ def serialized(layers: Sequence[keras.layers.Layer]) -> list[dict[str, Any]]:
 
 
 def deserialized(configs: Sequence[dict[str, Any]]) -> list[keras.layers.Layer]:
-    """Returns the layers of a row, not built: the row builds them after it sets their norms."""
-    unbuilt = [
-        {name: value for name, value in config.items() if name != "build_config"}
+    """Returns the layers of a row without building them: the row sets their norms first."""
+    return [
+        keras.saving.deserialize_keras_object({**config, "build_config": None})
         for config in configs
     ]
-    return [keras.saving.deserialize_keras_object(config) for config in unbuilt]

@@ -1,13 +1,14 @@
-"""Linear layers whose operator norm is held at a coefficient.
+"""Linear layers whose operator norm is at most a coefficient.
 
     K̂ = K / max(1, σ(K)/c),   σ(K) = ⟨u, A_K v⟩ ≈ ‖A_K‖
 
-``u`` and ``v`` are saved, non-trainable vectors.  They are found when the layer is built, and the
-kernel's Keras *constraint* updates them by one warm-started step of power iteration and leaves the
-kernel as it is.  So any Keras optimizer keeps ``σ`` right, in stock ``fit`` or a custom loop.  No
-power iteration runs in ``call``.  ``σ`` is differentiable in the kernel, not in ``u`` and ``v``.
+``u`` and ``v`` are saved, non-trainable vectors, computed when the layer is built.  The kernel's
+Keras *constraint* updates them by one warm-started step of power iteration and does not change the
+kernel.  So ``σ`` stays accurate with any Keras optimizer, in ``fit`` or a custom loop.  No power
+iteration runs in ``call``.  ``σ`` is differentiable in the kernel, not in ``u`` and ``v``.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -15,11 +16,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.internals import constrain_bare_variable
+from iresnet_tf.internals import constrain_bare_variable, stored_value
 from iresnet_tf.layers.contractive import ContractiveLayer
 from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
 from iresnet_tf.numerics.maps import Affine, Map, Operator
 from iresnet_tf.numerics.norms import induced_norm
+from iresnet_tf.numerics.precision import as_float64
 
 
 class SpectralConstraint(keras.constraints.Constraint):
@@ -36,21 +38,21 @@ class SpectralConstraint(keras.constraints.Constraint):
 class SpectralLayer(ContractiveLayer):
     """Base of the linear layers, ``x ↦ A_K̂ x + b`` with ``‖A_K̂‖_{p→q} ≤ c``.
 
-    A subclass gives `make_operator`, `vector_shape` and `certified_spectral_norm`, and calls
+    A subclass defines `make_operator`, `vector_shape` and `certified_spectral_norm`, and calls
     `add_weights` in its ``build``.
 
     Args:
-        coeff: ``c``, the bound on the operator norm, in (0, 1); ``None`` for no bound, as in an
-            ordinary ResNet, for comparison.
+        coeff: ``c``, the bound on the operator norm, in (0, 1); ``None`` for no bound, for
+            comparison with an ordinary ResNet.
         p: exponent of the norm of the output, from 1 to infinity, or ``"learned"`` (it starts
-            at 2).  In a `Contraction` the norm of the input is that of the output of the linear
-            layer before it, and for the first one of the last; alone, it is the layer's own.
+            at 2).  In a `Contraction` the norm of the input is that of the previous linear
+            layer's output, or the last one's for the first layer; else it has the exponent p.
         power_iterations: number of steps of power iteration in a training step.
         use_bias: whether to add a bias.
         kernel_initializer, bias_initializer: see `keras.layers.Dense`.
 
     Raises:
-        ValueError: for a coefficient outside (0, 1), an exponent below 1, or less than one step.
+        ValueError: for a coefficient outside (0, 1), an exponent below 1, or fewer than one step.
     """
 
     takes_width = True
@@ -90,7 +92,7 @@ class SpectralLayer(ContractiveLayer):
         raise NotImplementedError(f"{type(self).__name__} must implement make_operator.")
 
     def make_batch_operator(self, kernel: tf.Tensor) -> Operator:
-        """Returns ``A_K`` in the form that is quickest for a batch."""
+        """Returns ``A_K`` in the quickest form for a batch."""
         return self.make_operator(kernel)
 
     def vector_shape(self) -> tuple[int, ...]:
@@ -103,11 +105,9 @@ class SpectralLayer(ContractiveLayer):
 
     def add_weights(self, kernel_shape: tuple[int, ...]) -> None:
         """Adds the kernel ``[…, in, out]``, the bias, the exponent and the singular vectors."""
+        start, constraint = self.kernel_initializer, SpectralConstraint(self)
         self.kernel = self.add_weight(
-            name="kernel",
-            shape=kernel_shape,
-            initializer=self.kernel_initializer,
-            constraint=SpectralConstraint(self),
+            name="kernel", shape=kernel_shape, initializer=start, constraint=constraint
         )
         constrain_bare_variable(self.kernel)
         if self.use_bias:
@@ -118,60 +118,54 @@ class SpectralLayer(ContractiveLayer):
             self.exponent = self.add_weight(name="exponent", shape=(), initializer="zeros")
         right_shape = self.vector_shape()
         left_shape = (*right_shape[:-1], kernel_shape[-1])
-        self.right_vector = self._add_vector("right_vector", right_shape, self._initial_right)
-        self.left_vector = self._add_vector("left_vector", left_shape, self._initial_left)
-
-    def _add_vector(self, name, shape, initializer):
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            initializer=initializer,
-            trainable=False,
-            aggregation="only_first_replica",
-        )
+        add = functools.partial(self.add_weight, trainable=False, aggregation="only_first_replica")
+        start = self._initial_right
+        self.right_vector = add(name="right_vector", shape=right_shape, initializer=start)
+        start = self._initial_left
+        self.left_vector = add(name="left_vector", shape=left_shape, initializer=start)
 
     def _initial_right(self, shape, dtype=None):
-        kernel = tf.convert_to_tensor(self.kernel)
+        kernel = stored_value(self.kernel)
         start = tf.random.stateless_normal(shape, seed=[3, 4], dtype=kernel.dtype)
         return self.norm().leading_triple(self.make_operator(kernel), start).v
 
     def _initial_left(self, shape, dtype=None):
-        kernel = tf.convert_to_tensor(self.kernel)
+        kernel = stored_value(self.kernel)
         operator = self.make_operator(kernel)
-        return self.norm().power_step(operator, tf.convert_to_tensor(self.right_vector)).u
+        return self.norm().power_step(operator, stored_value(self.right_vector)).u
 
     def measure_input(self, exponent: Exponent) -> Exponent:
         if exponent != self.input_exponent:
             self.input_exponent = exponent
             if self.built:
-                # The vectors belong to the norm that was measured before.
+                # The vectors belong to the former norm.
                 with tf.init_scope():
                     self.right_vector.assign(self._initial_right(self.right_vector.shape))
                     self.left_vector.assign(self._initial_left(self.left_vector.shape))
         return self.output_exponent
 
     def update_vectors(self, kernel: tf.Tensor) -> None:
-        """Takes ``power_iterations`` warm-started steps of power iteration for that kernel."""
+        """Takes ``power_iterations`` warm-started steps of power iteration for the kernel."""
         operator = self.make_operator(tf.convert_to_tensor(kernel))
-        v = tf.convert_to_tensor(self.right_vector)
+        v = stored_value(self.right_vector)
         self._assign(induced_norm.power_steps(self.norm(), operator, v, self.power_iterations))
 
     def refresh(self, tolerance: float = 1e-4) -> None:
-        """Refines the singular vectors until ``σ`` is right to ``tolerance``, relative.
+        """Refines the singular vectors until the relative error of ``σ`` is at most ``tolerance``.
 
-        Vectors that are right already stay the same, to the bit.
+        Vectors that are accurate already do not change by a bit.
         """
         triple, is_better = self._refined(tolerance)
         if is_better:
             self._assign(triple)
 
     def is_stale(self, tolerance: float = 1e-3) -> bool:
-        """Returns whether ``σ`` is too small by more than ``tolerance``, relative."""
+        """Returns whether ``σ`` is too small by more than the relative ``tolerance``."""
         return self._refined(tolerance)[1]
 
     def _refined(self, tolerance):
-        kernel = tf.convert_to_tensor(self.kernel)
-        start = tf.convert_to_tensor(self.right_vector)
+        kernel = stored_value(self.kernel)
+        start = stored_value(self.right_vector)
         triple = self.norm().leading_triple(self.make_operator(kernel), start, tolerance)
         stored = float(self._spectral_norm_of(kernel))
         return triple, float(triple.sigma) > (1.0 + tolerance) * stored
@@ -182,7 +176,7 @@ class SpectralLayer(ContractiveLayer):
 
     def spectral_norm(self) -> tf.Tensor:
         """Returns ``σ`` of the raw kernel: differentiable, never above ``‖A_K‖_{p→q}``."""
-        return self._spectral_norm_of(tf.convert_to_tensor(self.kernel))
+        return self._spectral_norm_of(stored_value(self.kernel))
 
     def _spectral_norm_of(self, kernel):
         u, v = self._vectors()
@@ -190,27 +184,27 @@ class SpectralLayer(ContractiveLayer):
 
     def _vectors(self):
         """Returns ``u`` and ``v``."""
-        return tf.convert_to_tensor(self.left_vector), tf.convert_to_tensor(self.right_vector)
+        return stored_value(self.left_vector), stored_value(self.right_vector)
 
     def constrained_kernel(self) -> tf.Tensor:
-        """Returns ``K / max(1, σ/c)``, the kernel that the layer applies."""
-        kernel = tf.convert_to_tensor(self.kernel)
-        if self.coeff is None:
-            return kernel
-        operator, (u, v) = self.make_operator(kernel), self._vectors()
-        return induced_norm.constrained(self.norm(), operator, u, v, kernel, self.coeff)
+        """Returns ``K / max(1, σ/c)``, the kernel that the layer applies, in its compute dtype."""
+        kernel = stored_value(self.kernel)
+        if self.coeff is not None:
+            operator, (u, v) = self.make_operator(kernel), self._vectors()
+            kernel = induced_norm.constrained(self.norm(), operator, u, v, kernel, self.coeff)
+        return tf.cast(kernel, self.compute_dtype)
 
     def bind(self, context: tf.Tensor | None = None) -> Map:
         del context
-        bias = tf.convert_to_tensor(self.bias) if self.use_bias else None
+        bias = tf.cast(stored_value(self.bias), self.compute_dtype) if self.use_bias else None
         return Affine(self.make_batch_operator(self.constrained_kernel()), bias)
 
     def lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns a certified upper bound on ``‖A_K̂‖_{p→q}`` with the weights as they are now.
+        """Returns a certified upper bound on ``‖A_K̂‖_{p→q}`` for the current weights.
 
         Returns:
-            float, ``inf`` where none is known (``q < p``); inside a `tf.function` a
-            float64 scalar tensor.
+            float, ``inf`` if none is known (``q < p``); inside a `tf.function` a float64 scalar
+            tensor.
 
         Raises:
             ValueError: if the layer is not built yet.
@@ -219,11 +213,10 @@ class SpectralLayer(ContractiveLayer):
             raise ValueError(
                 f"{self.name} has no kernel yet, so no bound. Call it on a batch or build it first."
             )
-        known = self.constrained_kernel(), *self._exponents()
+        known = [as_float64(each) for each in (self.constrained_kernel(), *self._exponents())]
         if tf.executing_eagerly():
             return float(self._certified_norm(*map(np.asarray, known)))
-        tensors = [tf.convert_to_tensor(each) for each in known]
-        bound = tf.numpy_function(self._certified_norm, tensors, tf.float64, stateful=False)
+        bound = tf.numpy_function(self._certified_norm, known, tf.float64, stateful=False)
         return tf.ensure_shape(bound, [])
 
     def _certified_norm(self, kernel, domain, codomain):
@@ -239,20 +232,19 @@ class SpectralLayer(ContractiveLayer):
     def _learned_reciprocal(self):
         if not self.built:
             return tf.constant(0.5, self.compute_dtype)
-        return tf.sigmoid(tf.convert_to_tensor(self.exponent))
+        return tf.sigmoid(stored_value(self.exponent))
 
     def norm(self) -> induced_norm.EuclideanNorm | induced_norm.InducedNorm:
-        """Returns the operator norm that the coefficient bounds, with its exponents now."""
+        """Returns the operator norm that the coefficient bounds, with its current exponents."""
         if self.is_euclidean():
             return induced_norm.EuclideanNorm()
         return induced_norm.InducedNorm(*self._exponents())
 
     def is_euclidean(self) -> bool:
-        """Returns whether the norm is the spectral norm, and stays it."""
+        """Returns whether the norm is always the spectral norm."""
         return self.input_exponent == self.output_exponent == EUCLIDEAN
 
     def lipschitz_target(self) -> float:
-        """Returns the coefficient; ``inf`` without one."""
         return math.inf if self.coeff is None else self.coeff
 
     def get_config(self) -> dict[str, Any]:
@@ -268,10 +260,7 @@ class SpectralLayer(ContractiveLayer):
 
 
 def serialised(initializer: Any) -> Any:
-    """Returns an initializer's configuration without options that are ``None``.
-
-    An older Keras may not know them.
-    """
+    """Returns an initializer's configuration, less ``None``, which older Keras may not know."""
     config = keras.initializers.serialize(initializer)
     if not isinstance(config, dict):
         return config
@@ -280,7 +269,7 @@ def serialised(initializer: Any) -> Any:
 
 
 def input_channels(input_shape: tuple, name: str) -> int:
-    """Returns the number of input channels, which must be known."""
+    """Returns the number of input channels; raises `ValueError` if it is not known."""
     if len(input_shape) < 2 or input_shape[-1] is None:
         raise ValueError(
             f"{name} needs the number of input channels (the last axis); received shape "
@@ -290,7 +279,7 @@ def input_channels(input_shape: tuple, name: str) -> int:
 
 
 def required(argument: str, value: Any, name: str) -> Any:
-    """Returns the value of an argument that a contraction sets for its last layer alone."""
+    """Returns the width of a layer; raises `ValueError` if it is ``None`` and nothing sets it."""
     if value is None:
         raise ValueError(
             f"{name} has no {argument}: give it one, or make it the last layer of a Contraction."

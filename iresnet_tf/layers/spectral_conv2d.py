@@ -15,7 +15,7 @@ UNROLLED_PIXELS, UNROLLED_CHANNELS = 16, 256
 """Largest numbers of pixels, and of pairs of channels, for one matrix instead of a convolution.
 
 On a 4×4 grid the matrix is as quick for 4 → 64 channels and twice as quick for 64 → 4; with more
-of either the convolution is quicker (``benchmarks/unrolled_convolution.py``).
+pixels or channels the convolution is quicker (``benchmarks/unrolled_convolution.py``).
 """
 
 
@@ -23,24 +23,22 @@ of either the convolution is quicker (``benchmarks/unrolled_convolution.py``).
 class SpectralConv2D(SpectralLayer):
     """``x ↦ x ⋆ K̂ + b``, stride 1, zero-padded to the same size, ``‖A_K̂‖ ≤ coeff``.
 
-    The norm, spectral or another, is that of the operator on the layer's own grid with its zero
-    padding, not that of the flattened kernel.  A 1×1 kernel is computed as a matrix at every
-    pixel.
+    The norm, spectral or another, is that of the operator on the layer's grid with zero padding,
+    not that of the flattened kernel.  A 1×1 kernel is applied as a matrix at every pixel.
 
     Args:
         filters: number of output channels; ``None`` for the last layer of a `Contraction`, which
-            sets it to the number of its own input channels.
+            sets it to the number of the contraction's input channels.
         kernel_size: an integer or a pair.
-        coeff, p, power_iterations, use_bias, kernel_initializer, bias_initializer:
-            see `SpectralLayer`.
+        coeff, **kwargs: see `SpectralLayer`.
 
-    Shapes: ``[batch, height, width, in] → [batch, height, width, filters]``; height
-    and width must be known when the layer is built.  ``kernel`` is the raw
-    weight, ``[kernel height, kernel width, in, filters]``.
+    Shapes: ``[batch, height, width, in] → [batch, height, width, filters]``; height and width
+    must be known when the layer is built.  ``kernel`` is the weight before the constraint,
+    ``[kernel height, kernel width, in, filters]``.
 
     Raises:
-        ValueError: for ``coeff`` outside (0, 1), ``filters`` or ``kernel_size``
-            below 1, another input rank, or an unknown grid.
+        ValueError: for ``coeff`` outside (0, 1), ``filters`` or ``kernel_size`` below 1, another
+            input rank, or an unknown grid.
 
     Source: Behrmann et al. 2019 (arXiv:1811.00995), eq. 8; Gouk et al. 2018.
     """
@@ -86,11 +84,9 @@ class SpectralConv2D(SpectralLayer):
         return maps.Convolution(kernel)
 
     def make_batch_operator(self, kernel: tf.Tensor) -> Operator:
-        pixels = self.grid[0] * self.grid[1]
-        is_small = (
-            pixels <= UNROLLED_PIXELS and kernel.shape[2] * kernel.shape[3] <= UNROLLED_CHANNELS
-        )
-        if is_small and pixels > 1 and self.kernel_size != (1, 1):
+        pixels, channels = self.grid[0] * self.grid[1], kernel.shape[2] * kernel.shape[3]
+        is_small = 1 < pixels <= UNROLLED_PIXELS and channels <= UNROLLED_CHANNELS
+        if is_small and self.kernel_size != (1, 1):
             return maps.UnrolledConvolution.from_kernel(kernel, self.grid)
         return self.make_operator(kernel)
 

@@ -18,9 +18,8 @@ class SpectralDense(SpectralLayer):
 
     Args:
         units: number of output features; ``None`` for the last layer of a `Contraction`, which
-            sets it to the number of its own input features.
-        coeff, p, power_iterations, use_bias, kernel_initializer, bias_initializer:
-            see `SpectralLayer`.
+            sets it to the number of the contraction's input features.
+        coeff, **kwargs: see `SpectralLayer`.
 
     Shapes: ``[batch, …, in] → [batch, …, units]``.
 

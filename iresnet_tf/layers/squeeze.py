@@ -1,4 +1,4 @@
-"""The squeeze of images: space to depth."""
+"""Squeezing of images: space to depth."""
 
 from collections.abc import Sequence
 
@@ -33,20 +33,13 @@ class Squeeze(ClosedForm):
             )
         super().build(input_shape)
 
-    def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
-        del context
-        return tf.nn.space_to_depth(x, 2)
-
     def _forward_and_log_det(self, x, *, seed, context):
-        del seed, context
-        return self.call(x), tf.zeros(tf.shape(x)[:1], x.dtype)
+        return tf.nn.space_to_depth(x, 2), tf.zeros(tf.shape(x)[:1], x.dtype)
 
     def _closed_form(self, y, *, context):
-        del context
         return (tf.nn.depth_to_space(y, 2),)
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns 1."""
         return 1.0
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:

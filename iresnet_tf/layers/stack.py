@@ -1,4 +1,4 @@
-"""Invertible layers in a row."""
+"""Composition of invertible layers."""
 
 import dataclasses
 import numbers
@@ -17,6 +17,7 @@ from iresnet_tf.layers.inversion import InverseOptions, InverseResult
 from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.layers.preprocessing import Preprocessing
 from iresnet_tf.numerics import random
+from iresnet_tf.numerics.precision import as_float64, rounded_up
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -58,7 +59,7 @@ class Stack(Invertible):
 
     def _expected_event_ndims(self):
         for part in self.parts:
-            # The ranks after a layer that flattens are those of other samples.
+            # After a layer that flattens, ranks differ from that of the stack's samples.
             if part.event_ndims is not None or isinstance(part, ToVector):
                 return part.event_ndims
         return None
@@ -74,6 +75,7 @@ class Stack(Invertible):
     def call(
         self, x: tf.Tensor, training: bool = False, context: tf.Tensor | None = None
     ) -> tf.Tensor:
+        x = tf.cast(x, self.compute_dtype)
         context = self._condition(context, x)
         for part in self.parts:
             options: dict[str, Any] = {"training": training} if takes_training(part) else {}
@@ -98,11 +100,10 @@ class Stack(Invertible):
         total = tf.zeros(tf.shape(x)[:1], x.dtype)
         for index, part in enumerate(self.parts):
             x = tf.cast(x, part.compute_dtype)
-            own_context = context if part.is_conditional else None
-            x, log_det = part._forward_and_log_det(
-                x, seed=random.fold_in(seed, index), context=own_context
-            )
-            # Checked where it is returned, so that the message names the layer that caused it.
+            options = {"seed": random.fold_in(seed, index)}
+            options["context"] = context if part.is_conditional else None
+            x, log_det = part._checked_forward(x, **options)
+            # The check comes after each layer, so that the message names the cause.
             x = require_finite(x, f"{part.name} returned NaN or Inf for a finite batch. {REMEDY}")
             total += log_det
         return x, total
@@ -117,24 +118,21 @@ class Stack(Invertible):
     ) -> InverseResult:
         """Returns ``x = F⁻¹(y)`` as an `InverseResult`; ``x`` is differentiable.
 
-        ``iterations`` add up over the layers, ``residual`` is the largest of the layers', and
-        ``converged`` says that every block met its own tolerance.  ``error_bound`` is certified
-        for the whole: the bounds of many blocks multiply, and mostly exceed the error by far.
+        ``iterations`` is the sum over the layers, ``residual`` the largest of the layers', and
+        ``converged`` tells whether every block met its tolerance.  ``error_bound`` is certified
+        for the whole stack: the bounds of many blocks multiply, and mostly exceed the error by far.
 
         Args:
-            y: ``[batch, …latent]``.
+            y, context: see `Invertible.inverse`, also for the errors raised.
             tolerance: largest root mean square of ``x − F⁻¹(y)`` over a sample, in the units of
-                ``x``.  Each block gets an equal share of it; by default each keeps to the
-                tolerance of its solver.
-            context: see `forward_and_log_det`.
+                ``x``, of which each block gets an equal share; by default the tolerance of each
+                block's solver applies.
             path_steps: number of points on each path, if ``y`` is
                 ``[paths · path_steps, …latent]``, one path after the other.  In every block most
                 points then start from their neighbours: see `iresnet_tf.numerics.solvers.paths`.
 
         Raises:
-            ValueError: see `forward_and_log_det`; for a tolerance that is not positive, or if
-                paths of that length do not divide the batch.
-            tf.errors.InvalidArgumentError: for NaN or Inf in ``y``.
+            ValueError: also if ``path_steps`` does not divide the batch.
         """
         y = self._prepare_output(y)
         if path_steps is not None and (
@@ -151,22 +149,21 @@ class Stack(Invertible):
         return self._inverse(y, options)
 
     def _block_tolerance(self, tolerance):
-        """Divides the tolerance among the residual blocks.
+        """Divides the tolerance equally among the residual blocks.
 
-        The share is in the units of the data.  On its way to a block it is carried through the
-        preprocessing exactly, by the Lipschitz constants of the inverses (1/n for levels).  Other
-        layers count as 1, which is about what they do and no bound: the product of their bounds
-        would ask for more than float32 can give.
+        The share is in the units of the data.  `_backwards` converts it to those of each block by
+        the Lipschitz constants of the preprocessing's inverses (n for n levels).  Other layers
+        count as 1, a typical value and no bound: the product of their bounds would demand more
+        than float32 can give.
         """
         return None if tolerance is None else tolerance / max(1, len(residual_blocks(self)))
 
     def _backwards(self, options: InverseOptions):
-        """Returns the parts from the latent side on, each with the options of its inverse."""
+        """Returns the parts in reverse order, each with the options of its inverse."""
         steps, tolerance = [], options.block_tolerance
         for part in self.parts:
             context = options.context if part.is_conditional else None
-            own = InverseOptions(tolerance, context, options.path_steps)
-            steps.append((part, own))
+            steps.append((part, InverseOptions(tolerance, context, options.path_steps)))
             if tolerance is not None and isinstance(part, Preprocessing):
                 tolerance = tolerance / part.inverse_lipschitz_bound()
         return reversed(steps)
@@ -175,14 +172,14 @@ class Stack(Invertible):
         result = InverseResult.exact(y)
         for part, own in self._backwards(options):
             step = part._inverse(part._prepare_output(result.x), own)
-            growth = tf.cast(part.inverse_lipschitz_bound(), y.dtype)
-            carried = tf.math.multiply_no_nan(growth, result.error_bound)
+            growth = as_float64(part.inverse_lipschitz_bound())
+            carried = tf.math.multiply_no_nan(growth, as_float64(result.error_bound))
             result = InverseResult(
                 step.x,
                 result.iterations + step.iterations,
                 tf.maximum(result.residual, step.residual),
                 result.converged & step.converged,
-                step.error_bound + carried,
+                rounded_up(as_float64(step.error_bound) + carried, y.dtype),
             )
         return result
 
@@ -198,10 +195,9 @@ class Stack(Invertible):
         return self.parts[-1]._last_latent_shape() if self.parts else self.event_shape
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns the product of the layers' bounds."""
         product = tf.ones([], tf.float64)
         for part in self.parts:
-            product *= tf.cast(part.inverse_lipschitz_bound(), tf.float64)
+            product *= as_float64(part.inverse_lipschitz_bound())
         return product
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
@@ -222,5 +218,5 @@ class Stack(Invertible):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        layers = [keras.saving.deserialize_keras_object(each) for each in config["layers"]]
+        layers = [keras.saving.deserialize_keras_object(part) for part in config["layers"]]
         return cls(**{**config, "layers": layers})

@@ -32,7 +32,7 @@ class FittedModel(ReplicatedModel):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._made_for: dict[str, list[str]] = {}
+        self._made_for: dict[str, list[tuple]] = {}
         # The largest |∂loss/∂w| of each step, averaged over the steps of an epoch.
         self.max_gradient = keras.metrics.Mean(name="max_gradient")
 
@@ -47,7 +47,7 @@ class FittedModel(ReplicatedModel):
 
     def _is_outdated(self, step: str) -> bool:
         """Returns whether a step was made for other estimators or solvers; records the new ones."""
-        now = [repr((block.log_det, block.solver)) for block in residual_blocks(self.flow)]
+        now = [(block.log_det, block.solver) for block in residual_blocks(self.flow)]
         before, self._made_for[step] = self._made_for.get(step, now), now
         return before != now
 
@@ -59,7 +59,9 @@ class FittedModel(ReplicatedModel):
         on_first = replicas.keep_on_first(gradients)
         self.optimizer.apply_gradients(zip(on_first, self.trainable_variables))
         largest = [tf.reduce_max(tf.abs(g)) for g in gradients if g is not None]
-        self.max_gradient.update_state(tf.reduce_max(largest))
+        # The gradients are those of the scaled loss.
+        scale = tf.cast(self.optimizer.scale_loss(tf.ones([])), largest[0].dtype)
+        self.max_gradient.update_state(tf.reduce_max(largest) / scale)
 
     @contextlib.contextmanager
     def _named_failures(self) -> Iterator[None]:
@@ -109,6 +111,7 @@ class FittedModel(ReplicatedModel):
         self._require_event_shape(x)
         with self.distribute_strategy.scope():
             self.initialize(examples, context=context)
+        self._require_trainable()
         validation = kwargs.get("validation_data")
         if isinstance(validation, tuple) and len(validation) == 3:
             held_x, held_y, weights = validation
@@ -126,9 +129,23 @@ class FittedModel(ReplicatedModel):
         if not (self.built and self.flow.is_initialized()):
             examples, context = self._first_examples(x, y, len(x))
             self.initialize(examples, context=context)
+        self._require_trainable()
         self._require_event_shape(x)
         targets = inputs.targets_or_zeros(y, sample_weight)
         return super().train_on_batch(x, targets, sample_weight, **kwargs)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> Any:
+        """Evaluates like `keras.Model.test_on_batch`; builds the model if it is new."""
+        self._build_for(x)
+        targets = inputs.targets_or_zeros(y, sample_weight)
+        return super().test_on_batch(x, targets, sample_weight, **kwargs)
+
+    def _require_trainable(self) -> None:
+        if not self.trainable_variables:
+            raise ValueError(
+                f"{self.name} has nothing to train: all of its weights are frozen. Set trainable = "
+                "True of the model or of some layers, and compile it again."
+            )
 
     def _first_examples(
         self, x, y, wanted: int, held_out: float = 0.0

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from iresnet_tf.internals import micro_steps
 from iresnet_tf.layers import Invertible
 from iresnet_tf.models.accumulation import accumulated
 from iresnet_tf.models.fitting import seed_value
@@ -126,7 +127,7 @@ class LikelihoodModel(FlowModel):
 
     def train_step(self, data: tuple) -> dict[str, tf.Tensor]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        seed = tf.stack([self.noise_seed, tf.cast(self.optimizer.iterations, tf.int32)])
+        seed = tf.stack([self.noise_seed, micro_steps(self.optimizer)])
         seed = replicas.placed_seed(seed, tf.shape(x)[0])
         batch, total = (x, y, sample_weight), self._weight(x, sample_weight)
         # The weight of this replica's mean in the mean over all replicas.

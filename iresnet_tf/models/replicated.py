@@ -1,5 +1,7 @@
 """Fits and evaluates on several replicas, with the results of a single device."""
 
+import functools
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +19,12 @@ class ReplicatedModel(BuiltFromPart):
     in order; the number of replicas need not divide the batch.  Metrics are over all replicas.
     With one replica, the methods of Keras are used unchanged.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("fit", "evaluate", "predict", "train_on_batch", "test_on_batch"):
+            if name in vars(cls):
+                setattr(cls, name, _in_keras_order(vars(cls)[name]))
 
     train_function: Callable | None
     test_function: Callable | None
@@ -137,6 +145,17 @@ class ReplicatedModel(BuiltFromPart):
                 y = None
             x, kwargs["steps"] = parted(x, self.distribute_strategy, kwargs.get("steps"))
         return super().evaluate(x, y, **kwargs)
+
+
+def _in_keras_order(method: Callable) -> Callable:
+    """Lets a method take arguments by position, in the order of the same one of `keras.Model`."""
+    names = list(inspect.signature(getattr(keras.Model, method.__name__)).parameters)[1:]
+
+    @functools.wraps(method)
+    def ordered(self, *args, **kwargs):
+        return method(self, **dict(zip(names, args)), **kwargs)
+
+    return ordered
 
 
 def parted(

@@ -68,7 +68,7 @@ class ServedModel(keras.Model):
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as partial:
-            # Custom gradients would be traced again, and are of no use in a served model.
+            # Custom gradients would be traced anew, and nobody trains a served model.
             options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
             tf.saved_model.save(module, str(partial), signatures, options)
             facts = {**self._facts(), "signatures": _described(functions, signatures)}

@@ -26,7 +26,7 @@ def dimension_of(x: tf.Tensor) -> int:
 
 
 def rows_or_one(rows: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    """Returns those rows of ``[batch, …]``; of ``[1, …]``, the one row for each of them."""
+    """Returns ``rows[index]``; rows ``[1, …]`` stand for a batch of equal ones."""
     return tf.gather(rows, tf.minimum(index, tf.shape(rows)[0] - 1))
 
 

@@ -2,14 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 from typing_extensions import Self
 
 
 class Configured:
-    """Base of objects that are compared, hashed, shown and serialised by `get_config`.
+    """Base of objects that are shown and serialised by `get_config`, and compared by all they hold.
 
-    Equal objects share compiled functions, so a subclass with options of its own returns all of
-    them from `get_config`.
+    Equal objects share compiled functions.
     """
 
     def get_config(self) -> dict[str, Any]:
@@ -18,14 +18,21 @@ class Configured:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Returns the object with that configuration."""
         return cls(**config)
 
     def __eq__(self, other):
-        return type(self) is type(other) and self.get_config() == other.get_config()
+        return type(self) is type(other) and self._options() == other._options()
 
     def __hash__(self):
-        return hash(repr(self))
+        return hash((type(self), self._options()))
+
+    def _options(self):
+        """Returns all attributes as one string, so that none that `get_config` lacks is ignored."""
+        plain = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in vars(self).items()
+        }
+        return repr(sorted(plain.items()))
 
     def __repr__(self):
         options = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())

@@ -1,8 +1,8 @@
-"""Random numbers that depend on a seed and on the index of an example alone.
+"""Random numbers that depend only on a seed and on the index of an example.
 
 Every draw is stateless and laid out example by example, so it does not depend on the size of
-the batch.  A seed may carry the place of its examples in a larger batch (see `placed`): a part
-of a batch then draws the same numbers as within the whole.
+the batch.  A seed ``[4]`` also holds the place of its examples in a larger batch (see `placed`):
+a part of a batch then draws the same numbers as the whole batch does for it.
 """
 
 from typing import Any
@@ -14,10 +14,10 @@ import tensorflow as tf
 def as_seed(seed: Any) -> tf.Tensor:
     """Returns a stateless seed, ``int32 [2]``, given an integer or a pair of integers.
 
-    A seed that is placed, ``[4]``, stays as it is.
+    A placed seed, ``[4]``, is returned unchanged.
 
     Raises:
-        ValueError: if ``seed`` is none of these.
+        ValueError: for anything else.
     """
     if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
         return tf.constant([int(seed) & 0x7FFFFFFF, int(seed) >> 31 & 0x7FFFFFFF], tf.int32)
@@ -45,12 +45,12 @@ def within(seed: tf.Tensor, first: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
 
 
 def unplaced(seed: tf.Tensor) -> tf.Tensor:
-    """Returns the seed of numbers that all examples of a batch share."""
+    """Returns the seed ``[2]`` without a place, for numbers that all examples share."""
     return seed if seed.shape == (2,) else seed[:2]
 
 
 def fold_in(seed: Any, number: int | tf.Tensor) -> tf.Tensor:
-    """Returns a different seed for every ``number``, with the same place."""
+    """Returns a different seed for every ``number``; a place is kept."""
     seed = tf.convert_to_tensor(seed)
     folded = tf.random.fold_in(unplaced(seed), tf.cast(number, tf.int32))
     return folded if seed.shape == (2,) else tf.concat([folded, seed[2:]], 0)
@@ -76,7 +76,7 @@ def gaussian(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 def _by_example(draw, shape, seed, **options):
     if seed.shape == (2,):
         return draw(shape, seed, **options)
-    # The draws of one example cannot be addressed alone, so those of the whole batch are made.
+    # An example's numbers cannot be drawn alone, so the whole batch's are drawn.
     first, total = seed[2], seed[3]
     whole = draw(tf.concat([[total], shape[1:]], 0), unplaced(seed), **options)
     return whole[first : first + shape[0]]

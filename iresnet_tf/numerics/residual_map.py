@@ -1,4 +1,4 @@
-"""``F(x) = x + g(x)``: its value, its log-determinant and its inverse, compiled."""
+"""Compiled functions of ``F(x) = x + g(x)``: value, log-determinant and inverse."""
 
 import numpy as np
 import tensorflow as tf
@@ -26,20 +26,14 @@ def transform(
     lipschitz: float | None = None,
     recompute: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns ``x + g(x)`` and ``log |det(I + J_g(x))|`` from one evaluation of ``g``.
+    """Returns ``x + g(x)`` and ``log |det(I + J_g(x))|``, nats, from one evaluation of ``g``.
 
     Args:
         g: the residual branch.
         x: ``[batch, …event]``.
-        estimator: of the log-determinant.
-        seed: stateless seed ``[2]``.
-        lipschitz: the constant that ``g`` is held to, or ``None``.
-        recompute: whether the backward pass evaluates ``g`` again instead of keeping what it
-            needs from the forward pass.  That costs one more evaluation, and memory for ``x``,
-            the probes and their Neumann sums alone.
-
-    Returns:
-        ``[batch, …event]`` and ``[batch]``, nats.
+        estimator, seed, lipschitz: see `LogDet.__call__`.
+        recompute: whether the backward pass evaluates ``g`` again, so that only ``x``, the
+            probes and their Neumann sums are stored.
 
     Raises:
         ValueError: for ``recompute`` with an opaque map.
@@ -49,7 +43,6 @@ def transform(
 
 
 def _add(part, g, x):
-    del part
     return x + g(x)
 
 
@@ -75,13 +68,11 @@ def _transform_recomputed(estimator, lipschitz, part, g, x, seed):
 
 
 def _add_recomputed(part, g, x):
-    del part
 
     def forward(g, x):
         return (x + g(x),), ()
 
     def again(g, x, residuals):
-        del residuals
         return (x + g(x),)
 
     return _recomputed(forward, again, g, x)[0]
@@ -104,9 +95,9 @@ def _recomputed(forward, again, g, x):
         values, residuals = forward(signature.rebuild(tensors), x)
 
         def gradient(*cotangents):
-            # Without this the recomputation could run early, and its results would be kept.
-            with tf.control_dependencies([each for each in cotangents if each is not None]):
-                inputs = [tf.identity(each) for each in (x, *tensors)]
+            # Otherwise the recomputation could run early, and its results would be stored.
+            with tf.control_dependencies([c for c in cotangents if c is not None]):
+                inputs = [tf.identity(tensor) for tensor in (x, *tensors)]
             with tf.GradientTape() as tape:
                 tape.watch(inputs)
                 recomputed = again(signature.rebuild(inputs[1:]), inputs[0], residuals)
@@ -131,7 +122,7 @@ def invert(
         g: the residual branch.
         y: ``[batch, …event]``.
         solver: of the equation.
-        tolerance: replaces the solver's own.
+        tolerance: replaces the tolerance of the solver.
         path_steps: number of points on each path, if ``y`` is ``[paths · path_steps, …event]``:
             see `iresnet_tf.numerics.solvers.paths`.  ``None`` for unrelated samples.
 
@@ -150,7 +141,7 @@ def invert_point(
     tolerance: float | tf.Tensor | None = None,
     path_steps: int | None = None,
 ) -> tf.Tensor:
-    """Returns the ``x`` of `invert` alone, without the cost of the report."""
+    """Returns only the ``x`` of `invert`, without the cost of the report."""
     return _solved(_invert_point, g, y, solver, tolerance, path_steps)[0]
 
 
@@ -171,18 +162,11 @@ def _invert_point(*arguments):
 
 
 def _invert(solver, part, g, y, initial, tolerance):
-    del part
     precondition = None
     if solver.is_preconditioned and not g.varies_by_sample and not Signature(g).is_opaque:
         precondition = preconditioner.at_origin(g, y.shape[1:], y.dtype)
-    found = solver(
-        g,
-        y,
-        initial=initial,
-        tolerance=tolerance,
-        subsets=not g.varies_by_sample,
-        precondition=precondition,
-    )
+    options = {"subsets": not g.varies_by_sample, "precondition": precondition}
+    found = solver(g, y, initial=initial, tolerance=tolerance, **options)
     # The sum x + g(x) − y rounds as well.
     epsilon = np.finfo(y.dtype.as_numpy_dtype).eps
     rounding = g.rounding_error(found.x, g(found.x))

@@ -42,9 +42,10 @@ class _Fused(PreparedOptimizer):
         scalars |= {power: 0.0 for power in self.POWERS}
         dtypes = {keras.backend.standardize_dtype(variable.dtype) for variable in variables}
         if not dtypes <= {"float32", "float64"}:
+            name = type(self).__name__
             raise ValueError(
-                f"The fused {type(self).__name__} trains variables of float32 and float64; "
-                f"received {', '.join(sorted(dtypes))}. Use keras.optimizers.{type(self).__name__}."
+                f"The fused {name} trains variables of float32 and float64; received "
+                f"{', '.join(sorted(dtypes))}. Take keras.optimizers.{name}."
             )
         return {
             dtype: {name: tf.cast(scalar, dtype) for name, scalar in scalars.items()}
@@ -84,7 +85,7 @@ class Adam(_Fused, keras.optimizers.Adam):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.amsgrad:
-            raise ValueError("The fused Adam has no amsgrad. Use keras.optimizers.Adam.")
+            raise ValueError("The fused Adam has no amsgrad: take keras.optimizers.Adam.")
 
     def _corrected(self, rate: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         return rate * tf.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)

@@ -99,8 +99,8 @@ def _cluster(workers, worker):
         )
     if workers is None or worker is None or not 0 <= worker < len(workers):
         raise ValueError(
-            "A worker needs the list of all workers and its index, from 0: --workers "
-            f"HOST:PORT,HOST:PORT and --worker INDEX; received {workers} and {worker}."
+            "Give the list of all workers, --workers HOST:PORT,HOST:PORT, and --worker, an index "
+            f"into it from 0; received {workers} and {worker}."
         )
     return _checked(Cluster({"worker": list(workers)}, "worker", worker), "--workers")
 

@@ -1,4 +1,4 @@
-"""The TFP face of the invertible layers: consistent, differentiable and never stale."""
+"""The TFP bijectors of the invertible layers: consistent, differentiable and never stale."""
 
 import gc
 import weakref
@@ -77,7 +77,7 @@ def scale_and_shift():
     return tfb.Scale(tf.constant(1.7, tf.float64)), tfb.Shift(tf.constant(-0.4, tf.float64))
 
 
-# name: (bijector, shape of a data sample, of a latent sample, range of the data)
+# name: (bijector, shape of a data sample, shape of a latent sample, range of the data)
 CASES = {
     "residual dense": lambda: (Residual(dense_block()), VECTOR, VECTOR, (-2, 2)),
     "residual conv": lambda: (Residual(conv_block()), IMAGE, IMAGE, (-2, 2)),
@@ -145,7 +145,7 @@ def case(request):
 
 
 def maps(bijector, event_ndims, latent_ndims, traced):
-    """``forward, inverse`` and their log-dets, with nothing shared through a cache."""
+    """Returns ``forward``, ``inverse`` and their log-determinants, without a cache."""
 
     def map_of(method, *ndims):
         def evaluate(x):
@@ -220,7 +220,7 @@ def flow_of(bijector, features=3):
 
 
 def expected_log_prob(blocks, x):
-    """The change of variables with the blocks alone, without a bijector."""
+    """Returns the log-density by the change of variables, without a bijector."""
     total = 0.0
     for block in blocks:
         x, log_det = block.forward_and_log_det(x)

@@ -28,12 +28,12 @@ def points(*batch):
 
 
 def normals(z, locations):
-    """``log N(z; μ, I)``."""
+    """Returns ``log N(z; μ, I)``."""
     return np.sum(-0.5 * (z - locations) ** 2 - 0.5 * np.log(2.0 * np.pi), -1)
 
 
 def batch_of_flows(block):
-    """Three of them that differ by their base alone."""
+    """Returns three flows that differ only in their base."""
     base = tfd.MultivariateNormalDiag(tf.constant(LOCATIONS))
     return tfd.TransformedDistribution(base, tfb.Invert(Residual(block)))
 
@@ -55,7 +55,7 @@ def test_log_prob_of_a_mixture_is_the_log_of_the_weighted_sum(outside):
 
 
 def test_a_mixture_of_a_flow_and_another_distribution_has_mass_one():
-    """By the midpoint rule on a box that holds all but e⁻³⁰ of it."""
+    """The midpoint rule takes a box outside of which lies e⁻³⁰ of the probability."""
     base = tfd.Sample(tfd.Normal(tf.zeros([], tf.float64), 1.0), 2)
     flow = tfd.TransformedDistribution(base, tfb.Invert(Residual(block_of())))
     other = tfd.MultivariateNormalDiag(tf.constant([2.0, 1.0], tf.float64))

@@ -1,4 +1,4 @@
-"""Flows as surrogate posteriors and as the coordinates of a sampler, on targets that are known."""
+"""Flows as surrogate posteriors and as coordinates of a sampler, on known targets."""
 
 import pathlib
 import runpy
@@ -22,7 +22,7 @@ STEPS = 150
 
 
 def unnormalised(x):
-    """``log p(x, y)`` of a normal posterior with evidence ``log p(y) = 3``."""
+    """Returns ``log p(x, y)`` of a normal posterior with evidence ``log p(y) = 3``."""
     scale = tf.constant(SCALE, x.dtype)
     normal = tfd.MultivariateNormalTriL(tf.constant(MEAN, x.dtype), scale)
     return normal.log_prob(x) + EVIDENCE
@@ -45,7 +45,7 @@ def surrogate(bijector, dtype=tf.float32):
 
 
 def test_the_elbo_on_a_normal_posterior_reaches_the_evidence_from_below():
-    """Sampling by the inverse, whose gradient is the implicit one; KL at most 0.02 is left."""
+    """The fit differentiates samples by the implicit gradient and leaves a KL of at most 0.02."""
     stack = stack_of(blocks=1, activation="linear", coeff=0.95)
     posterior = surrogate(tfb.Invert(from_layer(stack)))
     schedule = tf_keras.optimizers.schedules.CosineDecay(5e-2, STEPS)
@@ -87,7 +87,7 @@ def test_the_elbo_s_gradient_through_the_inverse_is_that_of_finite_differences()
 
 
 def test_an_optimizer_of_bare_variables_keeps_the_norms():
-    """As in TFP's loops: without the constraint, the steps would leave the vectors far behind."""
+    """In TFP's loops too the constraint must update the singular vectors after each step."""
     stack = stack_of(blocks=1, coeff=0.9)
     flow = surrogate(tfb.Invert(from_layer(stack)))
     optimizer = tf_keras.optimizers.Adam(0.1)
@@ -103,12 +103,12 @@ def test_an_optimizer_of_bare_variables_keeps_the_norms():
     for _ in range(50):
         step()
     largest = [np.linalg.norm(s.constrained_kernel(), 2) for s in layers.spectral_layers(stack)]
-    # One iteration a step lags by a few per cent under updates as large as these.
+    # With one iteration a step, σ lags by a few per cent behind such large updates.
     assert max(largest) < 0.9 * 1.05
 
 
 def test_hamiltonian_monte_carlo_through_a_flow_has_the_target_s_moments():
-    """Whatever the flow: here one that has seen no data."""
+    """The sampler is exact with any flow, here an untrained one."""
     stack = stack_of(units=(8,), dtype="float64")
     kernel = tfp.mcmc.TransformedTransitionKernel(
         tfp.mcmc.HamiltonianMonteCarlo(unnormalised, tf.constant(0.5, tf.float64), 4),
@@ -134,7 +134,7 @@ def test_hamiltonian_monte_carlo_through_a_flow_has_the_target_s_moments():
         ((draws - MEAN) ** 2, np.diag(covariance)),
         ((draws - MEAN)[..., :1] * (draws - MEAN)[..., 1:], covariance[:1, 1]),
     ]:
-        # Chains are independent, so their means tell the error of the whole.
+        # Chains are independent, so the spread of their means tells the error of the total mean.
         means = np.mean(statistic, 0)
         error = means.std(0, ddof=1) / np.sqrt(len(means))
         assert np.all(np.abs(means.mean(0) - expected) < 4.5 * error)
@@ -142,7 +142,7 @@ def test_hamiltonian_monte_carlo_through_a_flow_has_the_target_s_moments():
 
 
 def test_a_divergent_proposal_is_rejected():
-    """A step so long that it overflows leaves the chain where it is."""
+    """A step so long that it overflows is rejected."""
     kernel = tfp.mcmc.TransformedTransitionKernel(
         tfp.mcmc.HamiltonianMonteCarlo(lambda x: -tf.reduce_sum(x**4, -1), 1e4, 3),
         from_layer(stack_of(blocks=1)),

@@ -179,3 +179,14 @@ def test_training_on_no_table_says_how_to_give_one(tmp_path):
     result = invoke("train", "tabular", "--csv", tmp_path / "none.csv", "--out", tmp_path / "run")
     assert result.exit_code != 0 and "There is no table" in result.output
     assert not (tmp_path / "run").exists()
+
+
+def test_a_first_column_without_a_name_is_left_out_with_a_word(tmp_path):
+    file = tmp_path / "table.csv"
+    file.write_text(",a,b\n" + "".join(f"{row},{row % 3}.5,{-row}\n" for row in range(6)))
+    with pytest.warns(UserWarning, match="first column has no name.*left out"):
+        table = tables.load(file)
+    assert table.columns == ("a", "b") and table.values.shape == (6, 2)
+    file.write_text("a,,b\n1,2,3\n3,1,2\n")
+    with pytest.raises(ValueError, match="column 2 has no name"):
+        tables.load(file)

@@ -38,7 +38,7 @@ def test_actnorm_starts_with_mean_zero_and_variance_one(shape, how):
 
 
 def test_act_norm_keeps_the_scale_of_a_constant_channel():
-    """Padding is constant at first: divided by its deviation, it would explode later."""
+    """Divided by its tiny deviation in the first batch, padding would explode in later ones."""
     layer = layers.ActNorm()
     x = np.concatenate([normal(50, 3), np.full((50, 1), 7.0)], 1).astype("float32")
     layer.initialize(x)

@@ -1,4 +1,4 @@
-"""Blocks that evaluate themselves anew in the backward pass, against those that keep."""
+"""Blocks that recompute in the backward pass, against blocks that store intermediate values."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""The residual block: its seeds, the sharing of a branch, the norms of its branch."""
+"""The residual block: its seeds, shared branches, the norms of its branch."""
 
 import keras
 import numpy as np
@@ -55,7 +55,7 @@ def row_of_fives(n):
 
 
 def test_a_nested_contraction_is_certified_in_the_norms_that_it_is_handed():
-    """Its largest amplification in the 2-norm is from ‖·‖_∞ to ‖·‖₂, which exceeds ‖·‖₂."""
+    """The last layer amplifies more from ‖·‖_∞ to ‖·‖₂ than it does in ‖·‖₂."""
     n = 16
     inner = layers.Contraction([layers.SpectralDense(n, p=np.inf, coeff=0.95, dtype="float64")])
     last = layers.SpectralDense(coeff=0.95, dtype="float64")

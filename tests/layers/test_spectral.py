@@ -1,4 +1,4 @@
-"""The constrained layers against the singular values of the operators they apply."""
+"""The spectral layers against the singular values of the operators that they apply."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ def normal(*shape, seed=0):
 
 
 def true_norm(matrix_of, layer):
-    """Largest singular value of what the layer applies, from its matrix."""
+    """Returns the largest singular value of the operator that the layer applies, as a matrix."""
     kernel = tf.cast(layer.constrained_kernel(), tf.float64)
     if isinstance(layer, layers.SpectralDense):
         return np.linalg.norm(kernel.numpy(), 2)
@@ -68,7 +68,7 @@ def test_layers_in_a_stock_model_stay_constrained_through_fit(matrix_of, optimiz
         model = keras.Model(inputs, outputs)
     else:
         model = keras.Sequential([inputs, *parts])
-    # Ten times what trains such a model well.
+    # Ten times a good learning rate.
     rate = {"sgd": keras.optimizers.SGD(0.5), "adam": keras.optimizers.Adam(0.01)}[optimizer]
     model.compile(rate, "mse")
     x, y = normal(STEPS * 4, 6, 5, 2), 3.0 * normal(STEPS * 4, 5, seed=1)
@@ -121,7 +121,7 @@ def test_norm_and_certificate_on_every_grid(matrix_of, grid, kernel_size, kind):
     layer.kernel.assign(kernel)
     layer.refresh()
     assert_constrained_and_certified(matrix_of, layer, COEFF)
-    # The constraint binds, and takes no more than it must.
+    # The constraint is active and exact.
     assert true_norm(matrix_of, layer) >= COEFF * (1 - 1e-5)
 
 
@@ -266,7 +266,7 @@ def test_certificate_is_of_the_weights_as_they_are_now(matrix_of, kind):
     small = layer.lipschitz_bound()
     layer.kernel.assign(3.0 * layer.kernel.value)
     assert layer.lipschitz_bound() == pytest.approx(3 * small, rel=1e-5)
-    # With stale vectors the constraint holds less than the kernel needs: the certificate says so.
+    # With stale vectors the constraint divides by too little, and the certificate shows it.
     layer.kernel.assign(50.0 * normal(*layer.kernel.shape, seed=5))
     norm = true_norm(matrix_of, layer)
     assert norm > COEFF
@@ -278,7 +278,7 @@ def test_certificate_inside_a_function(kind):
     layer = built(kind)
     bound = tf.function(layer.lipschitz_bound)
     assert bound().dtype == tf.float64 and bound().shape == ()
-    # The float32 kernel that is applied may differ by its rounding.
+    # The applied kernel is rounded to float32.
     assert float(bound()) == pytest.approx(layer.lipschitz_bound(), rel=1e-6)
     layer.kernel.assign(0.5 * layer.kernel.value)
     assert float(bound()) == pytest.approx(layer.lipschitz_bound(), rel=1e-6)
@@ -329,7 +329,7 @@ def test_convolution_needs_a_known_grid(shape):
 
 
 def test_convolution_is_not_applied_on_another_grid():
-    """Its norm there would be another."""
+    """On another grid the norm differs."""
     layer = built("conv")
     with pytest.raises(ValueError, match="6, 5, 3.*8, 8, 3"):
         layer(normal(2, 8, 8, 3))
@@ -358,7 +358,7 @@ def test_a_kernel_that_starts_at_zero_is_bound_once_it_grows(units, p):
     layer = layers.SpectralDense(units, coeff=0.5, p=p, kernel_initializer="zeros", dtype="float64")
     layer.build((None, 6))
     random = np.random.default_rng(0)
-    # With one leading direction, which a few steps find.
+    # One direction dominates, so that a few steps find it.
     kernel = np.outer(random.standard_normal(6), random.standard_normal(units))
     kernel += 0.1 * random.standard_normal(kernel.shape)
     for _ in range(20):

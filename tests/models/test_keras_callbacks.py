@@ -1,5 +1,7 @@
 """Tests callbacks in ``fit``: certificates, spectra, pictures, averages, NaN."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -69,6 +71,34 @@ def test_pictures_go_to_a_folder_without_a_run(tmp_path):
     conditional = irn.models.ConditionalDensityModel([block(context_shape=(3,))])
     with pytest.raises(ValueError, match="take no context"):
         pictures.set_model(conditional)
+    with pytest.raises(ValueError, match="models of this package; received Functional"):
+        stock("adam").fit(*regression(), verbose=0, callbacks=[pictures])
+
+
+def test_every_callback_of_any_model_serves_one_without_a_density(tmp_path):
+    writer = tf.summary.create_file_writer(str(tmp_path / "events"))
+    log = tmp_path / "history.jsonl"
+    stock("adam").fit(
+        *regression(),
+        verbose=0,
+        callbacks=[
+            irn.callbacks.Certificate(),
+            irn.callbacks.Spectra(writer),
+            irn.callbacks.TerminateOnNaN(),
+            irn.callbacks.Validation(*regression()),
+            irn.callbacks.History(log),
+            irn.callbacks.Scalars(writer),
+            irn.callbacks.Progress(steps=1),
+        ],
+    )
+    writer.close()
+    (line,) = map(json.loads, log.read_text().splitlines())
+    assert {"loss", "val_loss", "largest_sigma", "certified_lipschitz"} < set(line)
+    (file,) = (tmp_path / "events").iterdir()
+    events = list(tf.compat.v1.train.summary_iterator(str(file)))
+    tags = {value.tag for event in events for value in event.summary.value}
+    assert {"loss", "val_loss", "learning_rate"} < tags
+    assert not any(tag.startswith("prior") for tag in tags)
 
 
 @pytest.mark.parametrize("make", [density, stock], ids=["density", "stock"])

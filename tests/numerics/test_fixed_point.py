@@ -1,4 +1,4 @@
-"""The solvers against inverses found in float64, and the implicit gradient against the explicit."""
+"""Solvers against inverses in float64, and implicit gradients against explicit ones."""
 
 import functools
 
@@ -25,7 +25,7 @@ def normal(*shape, seed=0, dtype=tf.float32):
 
 @functools.cache
 def random_contraction(shape, activation="elu", coeff=0.9, bias=1.0, seed=0, dtype="float32"):
-    """Constraints bind; true ``Lip(g)`` is well below ``coeff³``."""
+    """Returns a contraction with active constraints and ``Lip(g)`` well below ``coeff³``."""
     options = {"activation": activation, "coeff": coeff, "dtype": dtype}
     if len(shape) == 1:
         g = layers.Contraction.mlp((32, 32), **options)
@@ -41,7 +41,7 @@ def random_contraction(shape, activation="elu", coeff=0.9, bias=1.0, seed=0, dty
 
 
 def aligned_contraction(activation, coeff, size=8, width=32, dtype="float64"):
-    """Leading singular vectors of each layer feed the next: ``J`` has an eigenvalue of coeff³."""
+    """Returns a contraction with aligned singular vectors: ``J`` has an eigenvalue of coeff³."""
     g = layers.Contraction.mlp((width, width), activation=activation, coeff=coeff, dtype=dtype)
     g.build((None, size))
     random = np.random.default_rng(0)
@@ -49,7 +49,7 @@ def aligned_contraction(activation, coeff, size=8, width=32, dtype="float64"):
     right = first = first / np.linalg.norm(first)
     for layer in layers.spectral_layers(g):
         rows, columns = layer.kernel.shape
-        # Positive hidden vectors: relu and elu pass them on with a slope of one.
+        # Hidden vectors are positive, where relu and elu have slope one.
         left = first if columns == size else np.abs(random.standard_normal(columns))
         left = left / np.linalg.norm(left)
         rest = random.standard_normal((rows, columns)) / (np.sqrt(rows) + np.sqrt(columns))
@@ -62,7 +62,7 @@ def aligned_contraction(activation, coeff, size=8, width=32, dtype="float64"):
 
 
 def preimage(block, y):
-    """The true inverse: a float64 copy of the block, solved to rounding."""
+    """Returns the true inverse, from a float64 copy of the block that is solved to rounding."""
     block._prepare(y)
     config = block.get_config()
     wide = layers.ResidualBlock.from_config(as_float64(config))
@@ -77,7 +77,7 @@ def preimage(block, y):
 
 
 def as_float64(config):
-    """The configuration with every float32 policy replaced."""
+    """Returns the configuration with every float32 policy replaced."""
     if isinstance(config, dict):
         return {key: as_float64(value) for key, value in config.items()}
     if isinstance(config, (list, tuple)):
@@ -86,7 +86,7 @@ def as_float64(config):
 
 
 def solve(solver, g, y):
-    """The solver's result, traced, because an eager loop is slow."""
+    """Returns the solver's result from a compiled function, because an eager loop is slow."""
     return tf.function(lambda y: solver(g, y), autograph=False)(y)
 
 
@@ -238,7 +238,7 @@ def test_only_samples_that_have_not_stopped_are_evaluated():
 
 
 def test_anderson_is_conjugate_residuals_where_g_is_linear_and_symmetric():
-    """The iterates that conjugate residuals reach with one product more, to leading order."""
+    """Conjugate residuals take one more product for the same iterates, to leading order."""
     random = np.random.default_rng(0)
     basis, _ = np.linalg.qr(random.standard_normal((40, 40)))
     matrix = basis @ np.diag(np.linspace(-0.9, 0.2, 40)) @ basis.T
@@ -315,7 +315,7 @@ def test_a_tolerance_that_is_not_positive_raises():
 
 
 class Double(keras.layers.Layer):
-    """``g(x) = −2 relu(x)``: expands, and ``x + g(x) = −|x|`` never reaches a positive y."""
+    """``g(x) = −2 relu(x)`` expands, and ``x + g(x) = −|x|`` is never positive."""
 
     def call(self, x):
         return -2.0 * tf.nn.relu(x)
@@ -375,7 +375,7 @@ def test_target_that_is_not_finite_raises(value):
 def test_gradient_of_the_inverse(
     contraction, batch_for, jacobian_of, solver, kind, activation, traced
 ):
-    """``c ↦ (I + J)⁻ᵀ c`` for y, and ``−⟨(I + J)⁻ᵀ c, ∂g/∂θ⟩`` for the weights."""
+    """The gradients are ``(I + J)⁻ᵀ c`` in y, and ``−⟨(I + J)⁻ᵀ c, ∂g/∂θ⟩`` in the weights."""
     g = contraction(kind, activation)
     block = layers.ResidualBlock(g, solver=solver(tolerance=1e-13))
     y, cotangent = batch_for(kind, 3), batch_for(kind, 3, seed=2)

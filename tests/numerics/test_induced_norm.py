@@ -1,4 +1,4 @@
-"""Norms between other exponents than 2, against brute force, and the layers that they bound."""
+"""Norms with exponents other than 2 against brute force, and layers that they bound."""
 
 import itertools
 import math
@@ -21,7 +21,7 @@ def norm(v, p):
 
 
 def largest_ratio(matrix, p, q, starts=60, seed=0):
-    """``max ‖M x‖_q / ‖x‖_p`` by many local searches and, at the corners, by enumeration."""
+    """Returns ``max ‖M x‖_q / ‖x‖_p``, by many local searches or, at corners, by enumeration."""
     rows, columns = matrix.shape
     if p == 1.0:
         return max(norm(column, q) for column in matrix.T)
@@ -92,7 +92,7 @@ def test_the_certified_bound_is_never_below_the_norm(kernel, p, q):
     else:
         assert bound >= expected * (1.0 - 1e-9)
     if (p == 1.0 or q == math.inf) and p <= q:
-        # The edge itself: exact where the line from the centre ends there.
+        # The pair lies on the edge, where the bound is exact.
         assert bound == pytest.approx(expected, rel=1e-9)
 
 
@@ -162,7 +162,7 @@ def test_a_contraction_contracts_in_its_norm(kind, p):
     linear = layers.spectral_layers(g)
     exponent = 1.0 / (2.0 if p == "learned" else p[-1] if isinstance(p, tuple) else p)
     assert float(g.output_exponent.reciprocal()) == pytest.approx(exponent)
-    # Each layer's input is measured as the output of the one before; the first's as the last's.
+    # A layer's input has the norm of the previous output; the first one's, that of the last output.
     for before, layer in zip([linear[-1], *linear], linear):
         assert layer.input_exponent == before.output_exponent
         assert float(layer.spectral_norm()) > layer.coeff
@@ -219,7 +219,7 @@ def test_layers_stay_bound_through_training_and_a_file(p, tmp_path):
 
 
 def largest_ratio_of_layer(kernel, p, q):
-    """By power iteration from a thousand starts: the layer's own takes nine."""
+    """The reference is power iteration from a thousand starts; the layer takes nine."""
     v = tf.random.stateless_normal([1000, kernel.shape[0]], [7, 8], dtype=tf.float64)
     found = induced_norm.InducedNorm(1.0 / p, 1.0 / q)
     return float(found.leading_triple(Dense(tf.constant(kernel)), v, tolerance=1e-7).sigma)

@@ -8,7 +8,7 @@ from iresnet_tf.numerics.maps.operators import Convolution, Dense
 from iresnet_tf.numerics.norms.induced_norm import EuclideanNorm, power_steps
 from iresnet_tf.numerics.norms.singular_values import leading_triple, power_step
 
-# Kernel shape, then shape of the input without leading axes.
+# Shape of the kernel, shape of the input without leading axes.
 OPERATORS = [
     ((3, 5), (3,)),
     ((7, 2), (7,)),
@@ -33,7 +33,7 @@ def operator_of(kernel_shape):
 
 
 def smooth_kernel(*shape):
-    """A bump in space: its leading singular value stands close to the next ones."""
+    """Returns a smooth kernel, whose leading singular values are nearly equal."""
     rows, columns = (np.exp(-((np.arange(k) - (k - 1) / 2) ** 2)) for k in shape[:2])
     return np.outer(rows, columns)[:, :, None, None] * (1 + 0.1 * normal(*shape).numpy())
 
@@ -177,7 +177,7 @@ def test_vectors_stay_where_products_overflow():
 
 @pytest.mark.parametrize("seed", range(8, 14))
 def test_power_iteration_is_right_in_single_precision(seed, matrix_of):
-    """Leading singular values stand so close that rounding can stop an iteration short."""
+    """Leading singular values are so close that rounding may stop the iteration early."""
     kernel = np.random.default_rng(seed).uniform(-0.05, 0.05, (3, 3, 12, 64)).astype(np.float32)
     matrix = matrix_of(Convolution(tf.constant(kernel, tf.float64)), (8, 8, 12))
     exact = np.sqrt(np.linalg.eigvalsh(matrix.T @ matrix)[-1])

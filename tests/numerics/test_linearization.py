@@ -27,7 +27,7 @@ def activation_map(name, slope=None):
 
 
 def stock_layers(shape):
-    """A contraction of Keras's own layers, which know no linearization."""
+    """Returns a contraction of Keras layers, which have no explicit linearization."""
     options = {"dtype": "float64"}
     if len(shape) == 1:
         parts = [
@@ -43,7 +43,7 @@ def stock_layers(shape):
 
 
 def assert_linearization(function, x, jacobian):
-    """``function.linearize(x)`` against ``function`` and the Jacobians ``[batch, out, in]``."""
+    """Checks ``function.linearize(x)`` against ``function`` and Jacobians ``[batch, out, in]``."""
     linearization = function.linearize(x)
     np.testing.assert_allclose(linearization.value, function(x), atol=1e-14)
     out = linearization.value.shape
@@ -118,7 +118,7 @@ def test_nested_contractions_compose(contraction, batch_for, jacobian_of):
 def test_products_are_differentiable_in_the_weights(
     contraction, batch_for, jacobian_of, name, probes
 ):
-    """``⟨w, J v⟩`` by the written-out product and by the Jacobian, differentiated."""
+    """Compares the gradients of ``⟨w, J v⟩`` by the explicit product and by the Jacobian."""
     if name == "stock":
         g = stock_layers((6,))
         g.build((None, 6))
@@ -138,7 +138,7 @@ def test_products_are_differentiable_in_the_weights(
 
 
 def slopes(name, slope=None):
-    """``√Σ_out (∂out/∂in)²`` over a fine grid, by differentiation of the map's value."""
+    """Returns ``√Σ_out (∂out/∂in)²`` on a fine grid, by differentiation of the map's value."""
     x = tf.linspace(tf.constant(-30.0, tf.float64), 30.0, 600_001)[:, tf.newaxis]
     function = activation_map(name, slope)
     columns = function(x).shape[-1]
@@ -168,7 +168,7 @@ def plain_swish(x, slope):
 
 
 def swish_derivatives(function, x, slope):
-    """First and second derivatives of a mixed scalar of value and derivative."""
+    """Returns first and second derivatives of a scalar made of value and derivative."""
     weights = normal(2, *x.shape, seed=3)
     with tf.GradientTape(persistent=True) as outer:
         outer.watch([x, slope])

@@ -33,7 +33,7 @@ def true_log_det(jacobian_of, g, x):
 
 
 def true_gradient(jacobian_of, g, x):
-    """Of the sum over the batch, by differentiation through the Jacobian."""
+    """Returns the gradient of the sum over the batch, differentiated through the Jacobian."""
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(true_log_det(jacobian_of, g, x))
     return tape.gradient(total, weights_of(g), unconnected_gradients="zero")
@@ -52,7 +52,7 @@ def basis(kind):
 
 
 def by_power_series(jacobian, v, terms):
-    """``Σ (−1)^{k+1}/k vᵀ Jᵏ v`` with the Jacobian as a matrix."""
+    """Returns ``Σ (−1)^{k+1}/k vᵀ Jᵏ v`` with the Jacobian as a matrix."""
     total, power = 0.0, v
     for k in range(1, terms + 1):
         power = jacobian @ power
@@ -177,7 +177,7 @@ def test_float32_agrees_with_float64(contraction, batch_for, estimator):
 
 
 def draws_of(estimator, g, x, count, lipschitz=None):
-    """Values ``[count, batch]`` and flat gradients of their sum, one seed a draw."""
+    """Returns values ``[count, batch]`` and flat gradients of their sum, for as many seeds."""
 
     def draw(seed):
         weights = weights_of(g)
@@ -196,7 +196,7 @@ def draws_of(estimator, g, x, count, lipschitz=None):
 
 
 def assert_mean(draws, expected):
-    """Within four standard errors, and to rounding where nothing varies."""
+    """Requires agreement within four standard errors, or to rounding if nothing varies."""
     error = draws.std(0, ddof=1) / math.sqrt(len(draws))
     assert (np.abs(draws.mean(0) - expected) <= 4 * error + 1e-10).all()
 
@@ -435,7 +435,7 @@ def test_automatic_terms_are_the_fewest_within_the_bound(lipschitz, truncation):
     assert tail <= truncation
     if terms > 1:
         assert tail + at_most**terms / terms > truncation
-    # What is reported holds for the terms that are used, of a g that exceeds by the margin.
+    # The bound holds for the terms that a block takes, if g exceeds its target by the margin.
     for certified in (0.9 * lipschitz, lipschitz, at_most):
         assert truncation_bound(certified, terms) <= series.truncation_bound(certified) * (1 + 1e-9)
         assert series.truncation_bound(certified) <= truncation
@@ -459,7 +459,7 @@ def test_automatic_terms_need_a_constant_below_one(contraction, batch_for, lipsc
 
 
 def test_the_graph_of_a_series_is_the_same_for_any_number_of_terms(contraction, batch_for):
-    """So are the time to trace it and the memory that it takes."""
+    """So the time of tracing and the memory do not depend on the number either."""
     g, x = contraction("conv"), batch_for("conv", 2)
 
     def operations(terms):
@@ -478,7 +478,7 @@ def test_the_graph_of_a_series_is_the_same_for_any_number_of_terms(contraction, 
 def test_a_series_in_bfloat16_is_off_by_its_rounding(
     contraction, batch_for, kind, activation, make
 ):
-    """Each of the m products and factors of a term rounds by 2⁻⁸ at most, and L < 1."""
+    """Each of the m operations of a term rounds by at most 2⁻⁸, and L < 1."""
     g, x = contraction(kind, activation), batch_for(kind, 5)
     lipschitz, terms = g.lipschitz_target(), 4
     wide, low = (

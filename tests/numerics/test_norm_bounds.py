@@ -16,7 +16,7 @@ from iresnet_tf.numerics.norms.norm_bounds import (
     torus_bound,
 )
 
-# Grid, then kernel height, width, inputs, outputs.
+# Grid; height, width, inputs and outputs of the kernel.
 CASES = [
     ((4, 4), (3, 3, 3, 5)),
     ((4, 4), (5, 5, 2, 2)),
@@ -48,10 +48,10 @@ def kernel_of(kind, shape):
 
 
 def matrix_of(kernel, grid):
-    """The zero-padded convolution as a matrix, column by column from unit images."""
+    """Returns the zero-padded convolution as a matrix, column by column from unit images."""
     kh, kw, inputs, outputs = kernel.shape
     height, width = grid
-    # Of the full correlation, the outputs whose window starts (k − 1)//2 before the pixel.
+    # Selects the outputs of the full correlation whose window starts (k − 1)//2 before the pixel.
     row, column = kh - 1 - (kh - 1) // 2, kw - 1 - (kw - 1) // 2
     matrix = np.zeros((height, width, outputs, height, width, inputs))
     for pixel in np.ndindex(height, width):
@@ -66,7 +66,7 @@ def matrix_of(kernel, grid):
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
 def truths(request):
-    """(kernel, grid, norm) of each kind of kernel."""
+    """Returns (kernel, grid, norm) for each kind of kernel."""
     grid, shape = request.param
     kernels = [kernel_of(kind, shape) for kind in KINDS]
     return [(kernel, grid, np.linalg.norm(matrix_of(kernel, grid), 2)) for kernel in kernels]

@@ -1,4 +1,4 @@
-"""Points along paths, inverted from each other, against points inverted by themselves."""
+"""Inversion of points along paths, against inversion of each point alone."""
 
 import keras
 import numpy as np
@@ -25,7 +25,7 @@ def test_the_others_are_interpolated_by_the_cubic_of_the_nearest(steps):
 
 
 def curves(event_shape, steps, count=3):
-    """Smooth paths of data, ``[count, steps, …event]``."""
+    """Returns smooth paths of data, ``[count, steps, …event]``."""
     random = np.random.default_rng(3)
     a, b = random.standard_normal((2, count, 1, *event_shape))
     angle = np.linspace(0.0, 1.5, steps).reshape([1, steps, *(1 for _ in event_shape)])
@@ -86,7 +86,7 @@ def vector_model():
 
 @pytest.fixture
 def steps_seen(monkeypatch):
-    """The steps of the paths that each block has inverted."""
+    """Records the number of steps of the paths that each block inverts."""
     seen, coarse_to_fine = [], paths.coarse_to_fine
 
     def recorded(solve, y, steps):

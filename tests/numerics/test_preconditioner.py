@@ -1,4 +1,4 @@
-"""The approximate inverse at the origin, and the solver that it is given to."""
+"""The approximate inverse at the origin, alone and in a solver."""
 
 import numpy as np
 import pytest
@@ -47,8 +47,8 @@ def test_of_images_it_is_the_series_of_a_convolution_that_has_the_jacobian_insid
     shape = (8, 9, 2)
     g = contraction_of_images(shape, activation=activation)
     jacobian = jacobian_at_origin(jacobian_of, g, shape)
-    # What enters at a pixel inside meets no border on its way: there one Jacobian column is the
-    # next one's, shifted.
+    # An inner pixel has no effect at the border, so the columns of inner pixels are shifts of one
+    # another.
     column = jacobian.reshape(*shape, *shape)[2:7, 2:7, :, 4, 4]
     whole = as_convolution(column, shape)
     inside = np.s_[:, :, :, 1:-1, 1:-1]
@@ -59,7 +59,7 @@ def test_of_images_it_is_the_series_of_a_convolution_that_has_the_jacobian_insid
 
 
 def as_convolution(column, shape):
-    """The Jacobian ``[…shape, …shape]`` whose every column is that one, shifted."""
+    """Returns the Jacobian ``[…shape, …shape]`` whose columns are shifts of the given one."""
     reach = len(column) // 2
     matrix = np.zeros((*shape, *shape))
     for row, place in np.ndindex(*shape[:2]):
@@ -76,8 +76,8 @@ def as_convolution(column, shape):
         ((6,), 8, "no image"),
         ((4, 4, 8), 16, "unrolled for its grid"),
         ((2, 40, 4), 32, "two pixels high"),
-        # 2 (9 c²) multiplications beside 2/3 (18 c w + w²).
-        ((8, 8, 16), 16, "as dear as g"),
+        # 2 (9 c²) multiplications are more than 2/3 (18 c w + w²).
+        ((8, 8, 16), 16, "as costly as g"),
     ],
 )
 def test_there_is_none(shape, width, why):
@@ -131,7 +131,7 @@ def test_a_useless_preconditioner_only_costs_evaluations(scale, contraction, bat
 
 
 def test_it_saves_evaluations_on_images():
-    """Where the Jacobian varies as little as in trained blocks, at small points."""
+    """At small points the Jacobian varies as little as in trained blocks."""
     shape = (8, 8, 4)
     g = contraction_of_images(shape)
     x = tf.constant(0.3 * np.random.default_rng(1).standard_normal((8, *shape)))

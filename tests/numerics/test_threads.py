@@ -1,4 +1,4 @@
-"""Batches whose samples are shared out among threads, against the batch as a whole."""
+"""Batches that several threads divide, against the batch as a whole."""
 
 import functools
 
@@ -22,14 +22,14 @@ BLOCKS = {
 
 @pytest.fixture
 def in_parts(monkeypatch):
-    """``in_parts(count)``: from now on batches are taken in so many parts."""
+    """Returns a function that sets the number of parts of a batch."""
 
     return lambda count: monkeypatch.setattr(compiled, "number_of_parts", lambda: count)
 
 
 @pytest.fixture
 def counts(monkeypatch):
-    """How many parts each batch has been taken in."""
+    """Returns the list of the numbers of parts of all batches."""
     counts = []
 
     def map_parts(function, x, count):
@@ -82,7 +82,7 @@ def test_a_block_is_taken_in_parts_but_for_layers_that_are_not_known(in_parts, c
 
 
 def figures(block, x, **context):
-    """What a block gives of a batch, and the gradients of it."""
+    """Returns all results of a block for a batch, and their gradients."""
     variables = [variable.value for variable in block.g.trainable_variables]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
@@ -98,7 +98,7 @@ def figures(block, x, **context):
 def require_equal(found, wanted):
     for one, other in zip(found, wanted, strict=True):
         assert one.shape == other.shape and one.dtype == other.dtype
-        # Sums over the batch in another order.
+        # Sums over the batch have another order.
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 

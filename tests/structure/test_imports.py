@@ -1,4 +1,4 @@
-"""The rooms of the package: imports run one way, and files stay small."""
+"""Imports between the subpackages run one way, and files stay small."""
 
 import ast
 import pathlib
@@ -26,7 +26,7 @@ ORDER = [
     ("training",),
     ("cli",),
 ]
-"""Rooms from the lowest to the highest: each imports from its own and from lower ones."""
+"""Subpackages from the lowest to the highest: each imports only from its own and lower rows."""
 
 
 def module_name(path):
@@ -35,7 +35,7 @@ def module_name(path):
 
 
 def room_of(name):
-    """The index of the room that a module belongs to; above all rooms for the package itself."""
+    """Returns the row of `ORDER` that a module belongs to; the package itself is above all."""
     for index, rooms in enumerate(ORDER):
         if any(name == room or name.startswith(f"{room}.") for room in rooms):
             return index
@@ -43,7 +43,7 @@ def room_of(name):
 
 
 def imports(path):
-    """Names of the package's modules that a file imports, wherever it does."""
+    """Yields the names of the package's modules that a file imports, also inside functions."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("iresnet_tf"):
             base = node.module.removeprefix("iresnet_tf").removeprefix(".")
@@ -88,7 +88,7 @@ def test_a_file_can_be_read_in_one_sitting(path):
 
 
 def test_private_parts_of_the_frameworks_are_used_in_one_file_alone():
-    """A private name that is read from another object is one that the package itself defines."""
+    """Private names of other objects may be read only if the package itself defines them."""
     own, used = set(), {}
     for name, path in MODULES.items():
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,4 +1,4 @@
-"""The private parts of the frameworks that the package uses still do what it expects."""
+"""The private parts of the frameworks that the package uses still work as expected."""
 
 import keras
 import numpy as np
@@ -70,7 +70,7 @@ def test_moving_averages_follow_the_weights():
     ((variable, average),) = internals.moving_averages(optimizer)
     assert variable is dense.kernel
     np.testing.assert_allclose(variable.numpy(), before - 0.5, rtol=1e-6)
-    # The first step of an average is the weight itself, or its share of the step.
+    # The first step sets the average to the weight, or moves it by a part of the step.
     assert average.shape == variable.shape
     optimizer.apply([tf.ones((1, 1))])
     expected = 0.75 * average.numpy() + 0.25 * (variable.numpy() - 0.5)
@@ -84,7 +84,7 @@ class TwoReplicas:
 
 
 def test_several_replicas_build_a_model_for_the_part_of_one():
-    """On two devices and two workers: see the tests of the strategies."""
+    """The tests of the strategies run it on two devices and on two workers."""
     seen = []
 
     class Recorded(internals.BuiltFromPart):

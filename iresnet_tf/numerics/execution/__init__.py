@@ -1,1 +1,1 @@
-"""How numerics run: compiled once, on several threads, on several replicas."""
+"""Execution of the numerics: compiled once, on several threads and on several replicas."""

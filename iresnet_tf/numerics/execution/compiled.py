@@ -1,7 +1,7 @@
 """Functions of maps and operators, compiled once for each kind and shape of their arguments.
 
-They are called with the tensors at hand: sixteen equal blocks cost one trace, eager calls run
-compiled, and a block gives the same numbers however it is called.
+Sixteen equal blocks cost one trace, eager calls run compiled, and a block gives the same numbers
+however it is called.
 """
 
 import functools
@@ -25,22 +25,22 @@ def call_on_batch(
 ) -> Any:
     """Returns ``function(*options, part, g, *batch, *others)``, compiled.
 
-    Several threads take parts of the batch side by side: see
+    Several threads may each take a part of the batch: see
     `iresnet_tf.numerics.execution.threads`.
 
     Args:
-        function: takes the options, the `Part` of the batch or the `Whole`, the map and the
-            batch there, and the other arguments; returns tensors ``[batch, …]``.
-        options: tuple of hashable objects; each value of them has a trace of its own.
-        g: a `Map`, perhaps another one for every sample.
-        batch: tuple of tensors ``[batch, …]``.
+        function: takes the options, a `Part` of the batch or the `Whole`, the map and the batch
+            restricted to that part, and the other arguments; returns tensors ``[batch, …]``.
+        options: hashable objects; each value is traced separately.
+        g: a map, which may vary by sample.
+        batch: tensors ``[batch, …]``.
         *others: tensors that all parts of the batch share.
     """
     signature = Signature(g, any_batch=True)
     if signature.is_opaque:
         return function(*options, Whole(), g, *batch, *others)
-    specs = [tf.TensorSpec([None, *each.shape[1:]], each.dtype) for each in batch]
-    specs += [tf.TensorSpec(each.shape, each.dtype) for each in others]
+    specs = [tf.TensorSpec([None, *rows.shape[1:]], rows.dtype) for rows in batch]
+    specs += [tf.TensorSpec(other.shape, other.dtype) for other in others]
     parts, examples = number_of_parts(), batch[0].shape[0]
     if examples is not None and examples < parts:
         parts = 1
@@ -62,14 +62,13 @@ def _compiled_on_batch(function, options, signature, batched, specs, parts):
 
 
 def call(function: Callable, *arguments: Any) -> Any:
-    """Returns ``function(*arguments)``, compiled for arguments of exactly these shapes.
+    """Returns ``function(*arguments)``, a nest of tensors, compiled for exactly these shapes.
 
     Args:
-        function: takes the arguments and returns a nest of tensors.
+        function: takes the arguments.
         *arguments: structures, tensors and plain data.
     """
-    signature = Signature(arguments)
-    return _compiled(function, signature)(tensors_of(arguments))
+    return _compiled(function, Signature(arguments))(tensors_of(arguments))
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""Sums and places over the replicas of a global batch."""
+"""Sums over the replicas of a global batch, and the place of a replica in it."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,16 @@ from iresnet_tf.numerics import random
 def placed_seed(seed: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
     """Returns the seed with the place of this replica's examples in the global batch.
 
-    With one replica the seed stays as it is.
-
-    Args:
-        seed: stateless seed ``[2]``, equal on all replicas.
-        batch: number of this replica's examples, an int32 scalar.
+    With one replica it returns the seed ``[2]``, which is equal on all replicas, unchanged.
+    ``batch`` is the number of this replica's examples, an int32 scalar.
     """
     context = _replica_context()
     if context is None:
         return seed
     place, count = context.replica_id_in_sync_group, context.num_replicas_in_sync
-    # In float32, which every engine can sum; it counts exactly to 2²⁴ examples.
-    own = tf.one_hot(place, count) * tf.cast(batch, tf.float32)
-    sizes = tf.cast(context.all_reduce(tf.distribute.ReduceOp.SUM, own), tf.int32)
+    # All communication libraries can sum float32, which counts exactly to 2²⁴ examples.
+    size = tf.one_hot(place, count) * tf.cast(batch, tf.float32)
+    sizes = tf.cast(context.all_reduce(tf.distribute.ReduceOp.SUM, size), tf.int32)
     first = tf.reduce_sum(tf.where(tf.range(count) < place, sizes, 0))
     return random.placed(seed, first, tf.reduce_sum(sizes))
 
@@ -40,9 +37,9 @@ def all_reduce_sum(tensors: Sequence[tf.Tensor | None]) -> Sequence[tf.Tensor | 
     context = _replica_context()
     if context is None:
         return tensors
-    known = [each for each in tensors if each is not None]
-    summed = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, known))
-    return [None if each is None else next(summed) for each in tensors]
+    known = [tensor for tensor in tensors if tensor is not None]
+    sums = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, known))
+    return [None if tensor is None else next(sums) for tensor in tensors]
 
 
 def keep_on_first(tensors: Sequence[tf.Tensor | None]) -> Sequence[tf.Tensor | None]:
@@ -50,11 +47,11 @@ def keep_on_first(tensors: Sequence[tf.Tensor | None]) -> Sequence[tf.Tensor | N
     context = _replica_context()
     if context is None:
         return tensors
-    first = context.replica_id_in_sync_group == 0
-    return [None if each is None else each * tf.cast(first, each.dtype) for each in tensors]
+    is_first = context.replica_id_in_sync_group == 0
+    return [None if x is None else x * tf.cast(is_first, x.dtype) for x in tensors]
 
 
 def _replica_context():
-    """Returns the context of the replica, or ``None`` if there is one replica."""
+    """Returns the context of the replica, or ``None`` if there is only one replica."""
     context = tf.distribute.get_replica_context()
     return None if context is None or context.num_replicas_in_sync == 1 else context

@@ -1,7 +1,7 @@
-"""Parts of a batch that run on several threads at once.
+"""Division of a batch into parts that run on several threads at once.
 
 Threads inside one operation wait for each other at its end, which costs small operations more
-than it saves.  Parts of a batch wait once, when all is done.
+than it saves.  Threads that take parts of a batch wait for each other only once.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ _undivided = contextvars.ContextVar("undivided", default=False)
 
 
 class Whole:
-    """The whole of a batch."""
+    """The part that is the whole batch."""
 
     def of_seed(self, seed: tf.Tensor) -> tf.Tensor:
         """Returns the seed of the part, given that of the batch."""
@@ -34,9 +34,9 @@ class Whole:
 
 
 class Part(NamedTuple):
-    """The examples of a batch of ``total`` from ``first`` up to ``last``, exclusive.
+    """The examples ``first`` (inclusive) to ``last`` (exclusive) of a batch of ``total``.
 
-    Where the batch has fewer examples than parts, it counts as filled up: see `map_parts`.
+    ``total`` includes the zeros by which `map_parts` fills up a batch smaller than its parts.
     """
 
     first: tf.Tensor
@@ -54,14 +54,14 @@ def number_of_parts() -> int:
     """Returns the number of inter-op threads if each operation runs on one thread, else 1.
 
     ``tf.config.threading.set_intra_op_parallelism_threads(1)`` asks for that.  With a GPU, or
-    with several replicas in this process, the number is 1 in any case.
+    with several replicas in this process, the number is always 1.
     """
-    threading = tf.config.threading
+    threading, strategy = tf.config.threading, tf.distribute.get_strategy()
     if (
         _undivided.get()
         or threading.get_intra_op_parallelism_threads() != 1
         or tf.config.get_visible_devices("GPU")
-        or _has_several_replicas()
+        or (tf.distribute.has_strategy() and len(strategy.extended.worker_devices) > 1)
     ):
         return 1
     return min(threading.get_inter_op_parallelism_threads() or cores(), MAX_PARTS)
@@ -69,7 +69,7 @@ def number_of_parts() -> int:
 
 @contextlib.contextmanager
 def undivided() -> Iterator[None]:
-    """Keeps batches whole inside the block, as in a graph that other machines will run."""
+    """Keeps batches whole in its context, for example in a graph that other machines will run."""
     token = _undivided.set(True)
     try:
         yield
@@ -78,18 +78,18 @@ def undivided() -> Iterator[None]:
 
 
 def map_parts(function: Callable, batch: tuple[tf.Tensor, ...], count: int) -> Any:
-    """Returns ``function(rows, part)`` of the parts of a batch, put together.
+    """Applies ``function(rows, part)`` to the parts of a batch and concatenates the results.
 
     Args:
-        function: takes a tuple of the rows of a part, and the `Part` or `Whole` that they are;
-            returns tensors ``[rows, …]`` in any nest.
-        batch: tuple of tensors ``[batch, …]``, not empty.
+        function: takes the tuple of a part's rows, and the `Part` or `Whole`; returns tensors
+            ``[rows, …]`` in any nest.
+        batch: tensors ``[batch, …]``, at least one.
         count: number of parts.
     """
     if count == 1:
         return function(batch, Whole())
     examples = tf.shape(batch[0])[0]
-    # TensorFlow's convolutions take no empty part: a small batch is filled up with zeros.
+    # TensorFlow's convolutions refuse an empty part: a small batch is filled up with zeros.
     total = tf.maximum(examples, count)
     bounds = [total * index // count for index in range(count + 1)]
     parts = [Part(first, last, total) for first, last in zip(bounds, bounds[1:])]
@@ -100,13 +100,8 @@ def map_parts(function: Callable, batch: tuple[tf.Tensor, ...], count: int) -> A
         return tf.split(tf.pad(tensor, padding), sizes)
 
     rows = zip(*map(split, batch))
-    results = [function(*each) for each in zip(rows, parts)]
-    return tf.nest.map_structure(lambda *each: tf.concat(each, 0)[:examples], *results)
-
-
-def _has_several_replicas():
-    strategy = tf.distribute.get_strategy()
-    return tf.distribute.has_strategy() and len(strategy.extended.worker_devices) > 1
+    results = map(function, rows, parts)
+    return tf.nest.map_structure(lambda *tensors: tf.concat(tensors, 0)[:examples], *results)
 
 
 def cores() -> int:

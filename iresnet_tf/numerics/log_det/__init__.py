@@ -10,19 +10,11 @@ from iresnet_tf.numerics.log_det.power_series import PowerSeries
 from iresnet_tf.numerics.log_det.russian_roulette import RussianRoulette
 from iresnet_tf.numerics.log_det.series import Series
 
-__all__ = [
-    "Exact",
-    "LogDet",
-    "PowerSeries",
-    "RussianRoulette",
-    "Series",
-    "get",
-    "truncation_bound",
-]
+__all__ = ["Exact", "LogDet", "PowerSeries", "RussianRoulette", "Series", "get", "truncation_bound"]
 
 
 def get(identifier: LogDet | dict[str, Any]) -> LogDet:
-    """Returns the estimator, given itself or its serialised configuration.
+    """Returns an estimator that is given as an object or as its serialised configuration.
 
     Raises:
         ValueError: for anything else.

@@ -1,10 +1,10 @@
-"""The log-determinant from the whole Jacobian."""
+"""The exact log-determinant, from the whole Jacobian."""
 
 import keras
 import tensorflow as tf
 
 from iresnet_tf.numerics.axes import dimension_of
-from iresnet_tf.numerics.log_det.estimator import LogDet
+from iresnet_tf.numerics.log_det.estimator import Lipschitz, LogDet
 from iresnet_tf.numerics.maps import Linearization
 
 
@@ -12,22 +12,17 @@ from iresnet_tf.numerics.maps import Linearization
 class Exact(LogDet):
     """``log |det(I + J)|`` from the whole Jacobian, by ``D`` Jacobian products for each sample.
 
-    It has no bias and no noise, and is meant for dimensions up to a few hundred.  Its gradient
-    is that of the determinant, ``tr((I + J)⁻¹ ∇J)``.
+    It has no bias and no noise, and suits dimensions up to a few hundred.  Its gradient is
+    ``tr((I + J)⁻¹ ∇J)``.
     """
 
     def __call__(
-        self,
-        linearization: Linearization,
-        seed: tf.Tensor = None,
-        lipschitz: float | tf.Tensor | None = None,
+        self, linearization: Linearization, seed: tf.Tensor = None, lipschitz: Lipschitz = None
     ) -> tf.Tensor:
-        del seed, lipschitz
         jacobian = jacobian_of(linearization)
         return _log_abs_determinant(tf.eye(jacobian.shape[-1], dtype=jacobian.dtype) + jacobian)
 
     def truncation_bound(self, lipschitz: float) -> float:
-        del lipschitz
         return 0.0
 
 
@@ -36,14 +31,14 @@ def jacobian_of(linearization: Linearization) -> tf.Tensor:
     value = linearization.value
     dimension = dimension_of(value)
     basis = tf.reshape(tf.eye(dimension, dtype=value.dtype), [dimension, 1, *value.shape[1:]])
-    # columns[i, b] = J_b e_i.  A map without activations leaves the batch axis at 1.
+    # columns[i, b] = J_b e_i.  Without activations in g the batch axis is still 1.
     columns = tf.reshape(linearization.jvp(basis), [dimension, -1, dimension])
     columns = tf.broadcast_to(columns, [dimension, tf.shape(value)[0], dimension])
     return tf.transpose(columns, [1, 2, 0])
 
 
 def _log_abs_determinant(matrix):
-    """Returns ``log |det|``: ``[batch, D, D] → [batch]``; by its formula where ``D ≤ 2``."""
+    """Returns ``log |det|``, ``[batch, D, D] → [batch]``, written out for ``D ≤ 2``."""
     if matrix.shape[-1] == 1:
         return tf.math.log(tf.abs(matrix[:, 0, 0]))
     if matrix.shape[-1] == 2:

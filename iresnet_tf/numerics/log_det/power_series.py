@@ -1,13 +1,12 @@
 """The truncated power series of the log-determinant."""
 
-import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from iresnet_tf.numerics.log_det.estimator import truncation_bound
+from iresnet_tf.numerics.log_det.estimator import LogDet, truncation_bound
 from iresnet_tf.numerics.log_det.series import Series, require_positive_integer
 from iresnet_tf.numerics.maps import Linearization
 
@@ -16,8 +15,8 @@ from iresnet_tf.numerics.maps import Linearization
 class PowerSeries(Series):
     """``log |det(I + J)| ≈ Σ_{k=1}^{n} (−1)^{k+1}/k · vᵀ Jᵏ v``, averaged over probes ``v``.
 
-    The truncation makes it biased: for real eigenvalues an odd number of terms overstates the
-    log-determinant, so read it together with its `truncation_bound`.
+    Truncation biases it: for real eigenvalues an odd number of terms overstates the
+    log-determinant.  See `truncation_bound`.
 
     Args:
         terms: ``n ≥ 1``, the number of terms, each of which takes one Jacobian product; or
@@ -27,16 +26,16 @@ class PowerSeries(Series):
         distribution: ``"rademacher"``, ``"gaussian"``, or an array of probes
             ``[probes, …event]`` that is used for every sample.  An array is weighted by
             ``D / Σ‖v‖²``, so the rows of an identity give the exact trace.
-        truncation: with ``terms="auto"``, the largest bias of a block that is accepted, in nats
-            for each of its dimensions.
+        truncation: with ``terms="auto"``, the largest accepted bias of a block, in nats per
+            dimension.
         series_dtype: ``"bfloat16"`` takes the products of the series in that dtype and sums
-            them in the dtype of the values.  It is quicker where the machine multiplies it
+            them in the dtype of the values.  It is quicker on machines that multiply bfloat16
             faster, and rounds each term by about 2⁻⁸.
 
     Raises:
         ValueError: if ``terms`` or ``probes`` is no positive integer, the distribution is
-            unknown, or ``truncation`` is not positive; in a call, for automatic terms where
-            ``g`` is not held below 1.
+            unknown, or ``truncation`` is not positive; in a call, for automatic terms if ``g``
+            is not held below 1.
 
     Source: Behrmann et al. 2019 (arXiv:1811.00995), algorithm 2.
     """
@@ -69,12 +68,11 @@ class PowerSeries(Series):
         seed: tf.Tensor,
         lipschitz: float | tf.Tensor | None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        del seed
         terms = self.number_of_terms(lipschitz)
         return self.weighted_sums(linearization, v, image, terms=terms)
 
     def number_of_terms(self, lipschitz: float | None) -> int:
-        """Returns ``n`` for a ``g`` that is held to that constant.
+        """Returns ``n`` for a ``g`` that is held to the constant ``lipschitz``.
 
         Raises:
             ValueError: for automatic terms, if the constant is unknown or not below 1.
@@ -92,13 +90,18 @@ class PowerSeries(Series):
             terms += 1
         return terms
 
-    def truncation_bound(self, lipschitz: float) -> float:
+    def for_target(self, target: float | None) -> LogDet:
         if not isinstance(self.terms, str):
-            return truncation_bound(lipschitz, self.terms)
-        if not lipschitz < 1.0:
-            return math.inf
-        # The number of terms follows the target of g, which is this constant less the margin.
-        return truncation_bound(lipschitz, self.number_of_terms(lipschitz / self.MARGIN))
+            return self
+        return PowerSeries(self.number_of_terms(target), **self.series_config())
+
+    def truncation_bound(self, lipschitz: float) -> float:
+        """Bounds the bias, nats a dimension, if ``Lip(g) ≤ lipschitz``.
+
+        With automatic terms, whose number depends on the target of ``g`` and not on this
+        constant, it is the bound for a single term; `for_target` has the one of a block.
+        """
+        return truncation_bound(lipschitz, 1 if isinstance(self.terms, str) else self.terms)
 
     def get_config(self) -> dict[str, Any]:
         automatic = {"truncation": self.truncation} if self.terms == "auto" else {}

@@ -1,4 +1,4 @@
-"""The unbiased series of the log-determinant, of random length."""
+"""The unbiased estimator of the log-determinant, a series of random length."""
 
 import math
 import warnings
@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from iresnet_tf.numerics import random
+from iresnet_tf.numerics.log_det.estimator import Lipschitz
 from iresnet_tf.numerics.log_det.series import Series
 from iresnet_tf.numerics.maps import Linearization
 
@@ -23,8 +24,8 @@ class RussianRoulette(Series):
     geometric law, ``P(N ≥ j) = q^{j−1}``, needs ``q > L²``; no Poisson law satisfies it.
 
     Args:
-        law: ``"geometric"``; or ``"poisson"``, whose variance is infinite, which is offered for
-            comparison and warns.
+        law: ``"geometric"``; or, for comparison, ``"poisson"``, which has infinite variance and
+            warns.
         parameter: for the geometric law the stopping probability ``p = 1 − q``, or ``None`` for
             ``q = L^(4/3)`` with the constant ``L`` that ``g`` is held to.  For the Poisson law
             the mean, 2 by default.
@@ -34,11 +35,11 @@ class RussianRoulette(Series):
 
     The default ``q`` is a compromise.  A tail of uncorrelated terms that fall like ``ρᵏ`` has a
     second moment of ``∝ 1 / (1 − ρ²/q)`` and an expected length of ``1 / (1 − q)``; their
-    product is least at ``q = ρ``.  Only ``ρ ≤ L`` is certain.  Trained Jacobians fall faster,
-    but ``q ≤ L²`` risks an infinite variance.  If ``ρ = L`` after all, ``q = L^a`` costs at most
+    product is least at ``q = ρ``.  Only ``ρ ≤ L`` is certain.  The terms of trained blocks fall
+    faster, but ``q ≤ L²`` risks an infinite variance.  If ``ρ = L``, ``q = L^a`` costs at most
     ``1 / (a (2 − a))`` times the least as ``L → 1``: 9/8 for ``a = 4/3``.  With three exact
-    terms, at trained blocks with ``L`` from 0.59 to 0.97, it took 0.39 to 1.04 times the
-    variance × cost of ``q = L`` with two (``benchmarks/roulette.py``).
+    terms, for trained blocks with ``L`` from 0.59 to 0.97, variance × cost was 0.39 to 1.04 times
+    that of ``q = L`` with two exact terms (``benchmarks/roulette.py``).
 
     Raises:
         ValueError: for a parameter outside the range of its law or a negative ``exact_terms``;
@@ -69,9 +70,7 @@ class RussianRoulette(Series):
         if law == "poisson":
             parameter = 2.0 if parameter is None else parameter
             if not parameter > 0.0:
-                raise ValueError(
-                    f"The Poisson parameter is a positive mean; received {parameter!r}."
-                )
+                raise ValueError(f"The Poisson parameter is a positive mean; received {parameter}.")
             warnings.warn(
                 "Russian roulette with a Poisson law has infinite variance for every Lipschitz "
                 "constant above 0. Use law='geometric', whose variance is finite.",
@@ -93,22 +92,22 @@ class RussianRoulette(Series):
         image: tf.Tensor,
         *,
         seed: tf.Tensor,
-        lipschitz: float | tf.Tensor | None,
+        lipschitz: Lipschitz,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        # All examples share the count, in whatever part of the batch they are.
+        # All parts of the batch share the count.
         count_seed = random.fold_in(random.unplaced(seed), 0)
         extra, survival = self._law(count_seed, lipschitz, v.dtype)
         terms = self.exact_terms + extra
 
         def weight(k):
-            # If no terms are drawn, the sum's first term gets the weight 0.
+            # If no term is drawn and none is exact, the first term gets the weight 0.
             drawn = tf.cast(k <= tf.cast(terms, k.dtype), k.dtype)
             return drawn / survival(k - self.exact_terms)
 
         return self.weighted_sums(linearization, v, image, terms=terms, weight=weight)
 
     def survival(self, lipschitz: float | None = None) -> float:
-        """Returns ``q`` of the geometric law, the probability that a further term follows."""
+        """Returns ``q`` of the geometric law, the probability of a further term."""
         if self.parameter is not None:
             q = 1.0 - self.parameter
             if lipschitz is not None and q <= lipschitz**2:
@@ -144,13 +143,9 @@ class RussianRoulette(Series):
         return extra, at_least
 
     def truncation_bound(self, lipschitz: float) -> float:
-        """Returns 0: the estimate is unbiased wherever the series converges."""
+        # The estimate is unbiased if the series converges.
         return 0.0 if lipschitz < 1.0 else math.inf
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "law": self.law,
-            "parameter": self.parameter,
-            "exact_terms": self.exact_terms,
-            **self.series_config(),
-        }
+        options = {"law": self.law, "parameter": self.parameter, "exact_terms": self.exact_terms}
+        return {**options, **self.series_config()}

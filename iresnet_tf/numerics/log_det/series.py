@@ -1,4 +1,4 @@
-"""What the estimators that sum a series share: probes, products, and the Neumann gradient."""
+"""The common part of the estimators that sum a series: probes, products, Neumann gradient."""
 
 import abc
 from collections.abc import Callable
@@ -10,15 +10,21 @@ from numpy.typing import ArrayLike
 
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.axes import dimension_of
-from iresnet_tf.numerics.log_det.estimator import LogDet
+from iresnet_tf.numerics.log_det.estimator import Lipschitz, LogDet, Tensors
 from iresnet_tf.numerics.maps import Linearization
+from iresnet_tf.numerics.orders import first_order_only
+
+FIRST_ORDER = (
+    "The gradient of a series is its Neumann form, which has no second derivative. "
+    "Use log_det=Exact() where scores or Laplacians of log_prob are differentiated."
+)
 
 
 class Series(LogDet):
     """Base of the estimators that sum ``c_k (−1)^{k+1}/k · vᵀ Jᵏ v`` over probes ``v``.
 
-    A subclass gives `sums`, for which `weighted_sums` does the work, `truncation_bound` and
-    `get_config`; this class draws the probes and gives the estimate its Neumann gradient.
+    A subclass defines `sums` by means of `weighted_sums`, `truncation_bound` and `get_config`;
+    this class draws the probes and gives the estimate its Neumann gradient.
 
     Args:
         probes: number of probe vectors for each sample.
@@ -29,12 +35,10 @@ class Series(LogDet):
         ValueError: for other options.
     """
 
-    DTYPES = (None, "bfloat16")
-
     def __init__(
         self, *, probes: int, distribution: str | ArrayLike, series_dtype: str | None
     ) -> None:
-        if series_dtype not in self.DTYPES:
+        if series_dtype not in (None, "bfloat16"):
             raise ValueError(
                 "series_dtype is 'bfloat16', or None for the dtype of the values; received "
                 f"{series_dtype!r}."
@@ -65,20 +69,18 @@ class Series(LogDet):
             draw = random.DISTRIBUTIONS[self.distribution]
             shape = tf.concat([tf.shape(value)[:1], [self.probes], event], 0)
             drawn = draw(shape, random.as_seed(seed), value.dtype)
-            rank = len(event) + 2
-            return tf.transpose(drawn, [1, 0, *range(2, rank)]), 1.0 / self.probes
+            return tf.transpose(drawn, [1, 0, *range(2, len(event) + 2)]), 1.0 / self.probes
         dimension = dimension_of(value)
         if self.distribution.size != self.probes * dimension:
             raise ValueError(
                 f"The probes have {self.distribution.size // self.probes} elements each and "
                 f"the samples {dimension} (shape {tuple(event)}); they must agree."
             )
-        # tr(A) is estimated by D · Σ ⟨v, A v⟩ / Σ ‖v‖²: this is exact if the probes are a
-        # multiple of an orthonormal basis, and the mean for probes of ±1.
+        # tr(A) ≈ D · Σ ⟨v, A v⟩ / Σ ‖v‖² is exact for a multiple of an orthonormal basis, and the
+        # mean for probes of ±1.
         weight = dimension / float(np.sum(np.square(self.distribution)))
-        drawn = tf.constant(self.distribution, value.dtype)
-        drawn = tf.reshape(drawn, [self.probes, 1, *event])
-        return tf.broadcast_to(drawn, tf.concat([[self.probes], tf.shape(value)], 0)), weight
+        probes = tf.reshape(tf.constant(self.distribution, value.dtype), [self.probes, 1, *event])
+        return tf.broadcast_to(probes, tf.concat([[self.probes], tf.shape(value)], 0)), weight
 
     @abc.abstractmethod
     def sums(
@@ -88,9 +90,9 @@ class Series(LogDet):
         image: tf.Tensor,
         *,
         seed: tf.Tensor,
-        lipschitz: float | tf.Tensor | None,
+        lipschitz: Lipschitz,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the sum for every probe and its Neumann sum, both without gradient.
+        """Returns the series and the Neumann sum of every probe, both without gradient.
 
             Σ c_k (−1)^{k+1}/k ⟨v, (Jᵀ)ᵏ v⟩,   Σ c_k (−Jᵀ)^{k−1} v
 
@@ -98,7 +100,7 @@ class Series(LogDet):
             linearization: of ``g`` at ``x``.
             v: probes ``[probes, batch, …event]``.
             image: ``J v``, of the same shape.
-            seed: for numbers other than the probes.
+            seed: for random numbers other than the probes.
             lipschitz: the constant that ``g`` is held to, or ``None``.
 
         Returns:
@@ -106,22 +108,17 @@ class Series(LogDet):
         """
 
     def __call__(
-        self,
-        linearization: Linearization,
-        seed: tf.Tensor,
-        lipschitz: float | tf.Tensor | None = None,
+        self, linearization: Linearization, seed: tf.Tensor, lipschitz: Lipschitz = None
     ) -> tf.Tensor:
         value, (_, neumann), image = self._estimate(linearization, seed, lipschitz)
-        surrogate = _surrogate(neumann, image)
-        # The value is the series, the gradient that of the surrogate.
-        return tf.stop_gradient(value - surrogate) + surrogate
+        surrogate = tf.reduce_sum(inner(neumann, image), 0)
+        # The value is that of the series, the gradient that of the surrogate Σ wᵀ J v.
+        estimate = tf.stop_gradient(value - surrogate) + surrogate
+        return first_order_only(estimate, message=FIRST_ORDER)
 
     def value_and_residuals(
-        self,
-        linearization: Linearization,
-        seed: tf.Tensor,
-        lipschitz: float | tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        self, linearization: Linearization, seed: tf.Tensor, lipschitz: Lipschitz = None
+    ) -> tuple[tf.Tensor, Tensors]:
         value, residuals, _ = self._estimate(linearization, seed, lipschitz)
         return value, residuals
 
@@ -137,14 +134,11 @@ class Series(LogDet):
         return tf.stop_gradient(value), tuple(map(tf.stop_gradient, (v, weight * neumann))), image
 
     def surrogate(
-        self,
-        linearization: Linearization,
-        residuals: tuple[tf.Tensor, ...],
-        lipschitz: float | tf.Tensor | None = None,
+        self, linearization: Linearization, residuals: Tensors, lipschitz: Lipschitz = None
     ) -> tf.Tensor:
-        del lipschitz
         v, neumann = residuals
-        return _surrogate(neumann, linearization.jvp(v))
+        surrogate = tf.reduce_sum(inner(neumann, linearization.jvp(v)), 0)
+        return first_order_only(surrogate, message=FIRST_ORDER)
 
     def weighted_sums(
         self,
@@ -155,10 +149,10 @@ class Series(LogDet):
         terms: int | tf.Tensor,
         weight: Callable[[tf.Tensor], tf.Tensor] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns what `sums` does for ``n = terms ≥ 1`` terms and ``c_k = weight(k)``.
+        """Returns the results of `sums` for ``n = terms ≥ 1`` terms and ``c_k = weight(k)``.
 
-        It is a loop in the graph, whose size and memory do not depend on the number of terms.
-        As ``⟨v, (Jᵀ)ᵏ v⟩ = ⟨(Jᵀ)^{k−1} v, J v⟩``, it takes ``n − 1`` products.
+        A loop in the graph takes ``n − 1`` products, as ``⟨v, (Jᵀ)ᵏ v⟩ = ⟨(Jᵀ)^{k−1} v, J v⟩``.
+        Its memory does not depend on the number of terms.
 
         Args:
             linearization, v, image: see `sums`.
@@ -179,31 +173,21 @@ class Series(LogDet):
             return extended(k + 1, -vjp(power), series, neumann)
 
         zeros = tf.zeros(tf.shape(v)[:2], v.dtype), tf.zeros_like(v)
-        start = extended(tf.constant(1), tf.cast(v, low), *zeros)
-        _, _, series, neumann = tf.while_loop(
-            lambda k, *_: k < terms,
-            body,
-            [tf.stop_gradient(each) for each in start],
-            shape_invariants=[each.shape for each in start],
-        )
-        return series, neumann
+        start = list(map(tf.stop_gradient, extended(tf.constant(1), tf.cast(v, low), *zeros)))
+        shapes = [tensor.shape for tensor in start]
+        return tf.while_loop(lambda k, *_: k < terms, body, start, shape_invariants=shapes)[2:]
 
     def probe_seed(self, seed: tf.Tensor) -> tf.Tensor:
-        """Returns the seed of the probes: the given one, unless other numbers are drawn too."""
+        """Returns the seed of the probes; by default it is the seed of the call."""
         return seed
 
     def series_config(self) -> dict[str, Any]:
-        """Returns the options of this class, as plain data."""
+        """Returns the options that `Series` takes, as plain data for `get_config`."""
         distribution = self.distribution
         if not isinstance(distribution, str):
             distribution = distribution.tolist()
         precision = {} if self.series_dtype is None else {"series_dtype": self.series_dtype}
         return {"probes": self.probes, "distribution": distribution, **precision}
-
-
-def _surrogate(neumann, image):
-    """Returns ``Σ wᵀ J v`` over the probes: its gradient is that of the estimate."""
-    return tf.reduce_sum(inner(neumann, image), 0)
 
 
 def inner(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -212,6 +196,6 @@ def inner(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
 
 def require_positive_integer(name: str, value: object) -> None:
-    """Raises `ValueError` unless the value of that option is an integer of at least 1."""
+    """Raises `ValueError` unless the option ``name`` has an integer value of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} is an integer of at least 1; received {value!r}.")

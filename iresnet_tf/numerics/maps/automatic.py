@@ -11,11 +11,8 @@ class Automatic(Map):
     """A function of a batch, linearized by automatic differentiation.
 
     ``Jᵀ w`` is a backward pass; ``J v`` is the derivative of ``w ↦ Jᵀ w``, which is linear in
-    ``w`` (the double-backward construction).  The function must treat the samples of a batch
-    independently.
-
-    Attributes:
-        function: ``[batch, …] → [batch, …]``.
+    ``w`` (the double-backward construction).  The function ``[batch, …] → [batch, …]`` must treat
+    samples independently.
     """
 
     is_opaque = True

@@ -1,11 +1,10 @@
-"""What a map is: a function of a batch with written-out Jacobian products.
+"""The contract of a map: a function of a batch with Jacobian products.
 
     value = g(x),   jvp: v ↦ J(x) v,   vjp: w ↦ J(x)ᵀ w
 
-Log-determinant estimators, solvers and implicit gradients need nothing else of ``g``.  A map
-that is built from linear operators and activations writes its products out, so that they cost
-one pass of the linear chain and never evaluate ``g`` again; `Automatic` finds them by automatic
-differentiation for any other function.
+Log-determinant estimators, solvers and implicit gradients need nothing else of ``g``.  The products
+of maps that are built from linear operators and activations are explicit: they cost one pass of
+the linear chain and never evaluate ``g`` again.  `Automatic` differentiates any other function.
 """
 
 import abc
@@ -23,14 +22,14 @@ from iresnet_tf.numerics.structure import Structure
 class Linearization(NamedTuple):
     """The value and the two Jacobian products of a map at one batch ``x``.
 
-    Both products take vectors of the shape of ``x`` or of the value, and extra leading axes
-    (``[probes, batch, …]``).  All of it is differentiable once more.
+    ``v`` has the shape of ``x`` and ``w`` that of the value; both may have extra leading axes
+    (``[probes, batch, …]``).  Value and products are differentiable once more.
 
     Attributes:
         value: ``g(x)``, ``[batch, …]``.
         jvp: ``v ↦ J v``.
-        vjp_in: ``dtype ↦ (w ↦ Jᵀ w)`` for vectors ``w`` of a dtype such as ``bfloat16``; what
-            the product multiplies by is cast once.
+        vjp_in: ``dtype ↦ (w ↦ Jᵀ w)`` for vectors ``w`` of that dtype, for example bfloat16; the
+            factors of the product are cast once.
     """
 
     value: tf.Tensor
@@ -39,16 +38,15 @@ class Linearization(NamedTuple):
 
     @property
     def vjp(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """``w ↦ Jᵀ w`` in the dtype of the value."""
+        """The product ``w ↦ Jᵀ w`` in the dtype of the value."""
         return self.vjp_in(self.value.dtype)
 
 
 class Map(Structure, abc.ABC):
-    """A function ``[batch, …] → [batch, …]`` that treats each sample by itself.
+    """A function ``[batch, …] → [batch, …]`` that treats samples independently.
 
-    A subclass lists its tensors as fields (see `Structure`) and gives `linearize`.  The other
-    methods have defaults that are right for an elementwise function; a map whose rounding, cost
-    or grid is another one overrides them.
+    A subclass lists its tensors as fields (see `Structure`) and defines `linearize`.  The defaults
+    of the other methods suit an elementwise function; other maps override them.
     """
 
     @abc.abstractmethod
@@ -60,16 +58,16 @@ class Map(Structure, abc.ABC):
         return self.linearize(x).value
 
     def rounding_gain(self) -> float | tf.Tensor:
-        """Returns ``γ`` for which the value's rounding is at most ``ε γ ‖x‖``: see below."""
+        """Returns the factor ``γ`` of `rounding_error`."""
         return 4.0
 
     def rounding_error(self, x: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-        """Bounds how far the computed value lies from the exact one, to first order in ``ε``.
+        """Bounds the distance of the computed value to the exact one, to first order in ``ε``.
 
             ‖fl(g(x)) − g(x)‖₂ ≲ ε (γ ‖x‖₂ + 4 ‖g(x)‖₂ + √D)
 
-        ``D`` is the dimension of the value.  The last term is for what an activation computes
-        from numbers near one, as ``exp(x) − 1``.
+        ``D`` is the dimension of the value.  The last term accounts for activations that
+        subtract numbers near one, for example ``exp(x) − 1``.
 
         Args:
             x: ``[batch, …]``.
@@ -85,15 +83,11 @@ class Map(Structure, abc.ABC):
         return error + epsilon * np.sqrt(value.shape[1:].num_elements())
 
     def multiplications(self, pixels: int) -> int:
-        """Returns the number of multiplications of one evaluation at ``pixels`` pixels.
-
-        Only products with kernels count, which take nearly all of the time.
-        """
-        del pixels
+        """Returns the number of multiplications by kernels, which dominate, at so many pixels."""
         return 0
 
     def takes_any_grid(self) -> bool:
-        """Whether the same function may be evaluated at images of another height and width."""
+        """Returns whether the map also applies to images of another height and width."""
         return False
 
 

@@ -26,7 +26,7 @@ class Concatenation(Map):
 
         def jvp(v):
             image = inner.jvp(v)
-            # A basis has a batch of one until it meets an activation.
+            # The vectors of a basis have batch 1 until an activation multiplies them.
             full = tf.concat([tf.shape(image)[:-1], channels[:1]], 0)
             return self._joined(tf.broadcast_to(v, full), image)
 
@@ -43,7 +43,7 @@ class Concatenation(Map):
         return Linearization(self._joined(x, inner.value), jvp, vjp_in)
 
     def rounding_error(self, x: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-        """Adds what ``f`` rounds, of which the weight is at most one, to the products' own."""
+        """Adds the rounding of ``f``, whose weight is at most one, to that of the products."""
         inner = self.function.rounding_error(x, self.function(x))
         return inner + super().rounding_error(x, value)
 

@@ -16,12 +16,11 @@ from iresnet_tf.numerics.structure import Structure
 class Operator(Structure, abc.ABC):
     """A linear operator ``A`` as a pair of functions, ``v ↦ A v`` and ``u ↦ Aᵀ u``.
 
-    Spectral norms and Jacobian products are written once, against that pair.  An operator acts
-    on the trailing axes and leaves any leading axes alone, so that one serves a batch
-    ``[batch, …]`` and a batch of probes ``[probes, batch, …]``.
+    Spectral norms and Jacobian products need only that pair.  An operator acts on the trailing
+    axes and takes any leading ones: a batch ``[batch, …]`` or probes ``[probes, batch, …]``.
 
-    A subclass has a field ``kernel``, a tensor of all numbers that ``A`` is made of, and gives
-    ``__call__``, `adjoint` and `rounding_gain`; the other methods have defaults.
+    A subclass holds all numbers of ``A`` in the field ``kernel`` and defines ``__call__``,
+    `adjoint` and `rounding_gain`; the other methods have defaults.
     """
 
     kernel: tf.Tensor
@@ -35,7 +34,7 @@ class Operator(Structure, abc.ABC):
         """Returns ``Aᵀ u`` for ``u [… , …out]``."""
 
     def adjoint_in(self, dtype: tf.DType) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Returns the adjoint for vectors of a dtype, for many products with them."""
+        """Returns the adjoint for vectors of a dtype, prepared for many products."""
         return dataclasses.replace(self, kernel=tf.cast(self.kernel, dtype)).adjoint
 
     @abc.abstractmethod
@@ -47,35 +46,30 @@ class Operator(Structure, abc.ABC):
         """
 
     def multiplications(self, pixels: int) -> int:
-        """Returns the number of multiplications of ``A v`` for ``v`` of so many pixels."""
+        """Returns the number of multiplications of ``A v`` for ``v`` of ``pixels`` pixels."""
         return self.kernel.shape.num_elements() * pixels
 
     def takes_any_grid(self) -> bool:
-        """Whether the kernel may be applied to images of another height and width."""
+        """Returns whether the kernel also applies to images of another height and width."""
         return False
 
 
 class Dense(Operator):
-    """``A v = v K``: a matrix on the last axis.
+    """``A v = v K`` with a matrix ``K [in, out]`` on the last axis: ``[…, in] → […, out]``.
 
-    Also the 1×1 convolution, which is the same matrix at every pixel.
-
-    Attributes:
-        kernel: tensor ``[in, out]``.
+    A 1×1 convolution is one too: the same matrix at every pixel.
     """
 
     kernel: tf.Tensor
 
     def __call__(self, v: tf.Tensor) -> tf.Tensor:
-        """``[…, in] → […, out]``."""
         return _matrix_product(v, self.kernel)
 
     def adjoint(self, u: tf.Tensor) -> tf.Tensor:
-        """``[…, out] → […, in]``."""
         return _matrix_product(u, self.kernel, transpose=True)
 
     def adjoint_in(self, dtype: tf.DType) -> Callable[[tf.Tensor], tf.Tensor]:
-        # Transposed once for all of them.
+        # The kernel is transposed once for all products.
         return Dense(tf.transpose(tf.cast(self.kernel, dtype)))
 
     def rounding_gain(self) -> float | tf.Tensor:
@@ -86,28 +80,26 @@ class Dense(Operator):
 
 
 class Convolution(Operator):
-    """``A v = v ⋆ K``: cross-correlation, stride 1, zero padding to the same size.
+    """``A v = v ⋆ K``, ``[…, h, w, in] → […, h, w, out]``: a cross-correlation of stride 1.
 
-    Attributes:
-        kernel: tensor ``[height, width, in, out]`` of the kernel.
+    Zeros pad the image to the same size.  The kernel is ``[height, width, in, out]``.
     """
 
     kernel: tf.Tensor
 
     def __call__(self, v: tf.Tensor) -> tf.Tensor:
-        """``[…, h, w, in] → […, h, w, out]``."""
         image = tf.nn.conv2d(as_batch(v, 3), self.kernel, strides=1, padding="SAME")
         return with_leading_axes_of(image, v, 3)
 
     def adjoint(self, u: tf.Tensor) -> tf.Tensor:
-        """``[…, h, w, out] → […, h, w, in]``."""
         flat = as_batch(u, 3)
-        shape = [_size(flat, axis) for axis in range(3)] + [self.kernel.shape[2]]
+        sizes = [flat.shape[axis] or tf.shape(flat)[axis] for axis in range(3)]
+        shape = [*sizes, self.kernel.shape[2]]
         image = tf.nn.conv2d_transpose(flat, self.kernel, shape, strides=1, padding="SAME")
         return with_leading_axes_of(image, u, 3)
 
     def rounding_gain(self) -> float | tf.Tensor:
-        # A pixel meets as many patches as the kernel has taps.
+        # Each pixel occurs in as many patches as the kernel has taps.
         return _gain(self.kernel) * np.sqrt(self.kernel.shape[0] * self.kernel.shape[1])
 
     def takes_any_grid(self) -> bool:
@@ -115,14 +107,14 @@ class Convolution(Operator):
 
 
 class UnrolledConvolution(Operator):
-    """The same operator as one dense matrix between flattened images.
+    """A convolution as one matrix between flattened images: ``[…, h, w, in] → […, h, w, out]``.
 
-    On a tiny grid most pixels see each other anyway, and one matrix product is
-    quicker than a convolution of so little.
+    On a tiny grid most pixels interact anyway, and one matrix product is quicker than a small
+    convolution.
 
     Attributes:
         kernel: the matrix, ``[h·w·in, h·w·out]``.
-        grid: ``[h, w]``, static.
+        grid: ``(h, w)``, static.
     """
 
     kernel: tf.Tensor
@@ -130,25 +122,19 @@ class UnrolledConvolution(Operator):
 
     @classmethod
     def from_kernel(cls, kernel: tf.Tensor, grid: tuple[int, int]) -> Self:
-        """The operator of a convolution kernel ``[kh, kw, in, out]`` on the grid."""
-        height, width, features_in, features_out = kernel.shape
+        """Returns the operator of a convolution kernel ``[kh, kw, in, out]`` on the grid."""
+        height, width, inputs, outputs = kernel.shape
         pixels = grid[0] * grid[1]
-        taps = _tap_indicator(tuple(grid), (height, width))
-        blocks = tf.matmul(
-            tf.constant(taps, kernel.dtype), tf.reshape(kernel, [height * width, -1])
-        )
-        blocks = tf.reshape(blocks, [pixels, pixels, features_in, features_out])
-        matrix = tf.reshape(
-            tf.transpose(blocks, [0, 2, 1, 3]), [pixels * features_in, pixels * features_out]
-        )
-        return cls(matrix, (grid[0], grid[1]))
+        taps = tf.constant(_tap_indicator(tuple(grid), (height, width)), kernel.dtype)
+        blocks = tf.matmul(taps, tf.reshape(kernel, [height * width, -1]))
+        blocks = tf.reshape(blocks, [pixels, pixels, inputs, outputs])
+        blocks = tf.transpose(blocks, [0, 2, 1, 3])
+        return cls(tf.reshape(blocks, [pixels * inputs, pixels * outputs]), (grid[0], grid[1]))
 
     def __call__(self, v: tf.Tensor) -> tf.Tensor:
-        """``[…, h, w, in] → […, h, w, out]``."""
         return self._apply(v, transpose=False)
 
     def adjoint(self, u: tf.Tensor) -> tf.Tensor:
-        """``[…, h, w, out] → […, h, w, in]``."""
         return self._apply(u, transpose=True)
 
     def adjoint_in(self, dtype: tf.DType) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -170,7 +156,7 @@ class UnrolledConvolution(Operator):
 
 @functools.cache
 def _tap_indicator(grid, size):
-    """``[pixels², taps]``: 1 where output pixel ``q`` reads input pixel ``p`` through a tap."""
+    """Returns ``[pixels², taps]``: 1 where output pixel ``q`` reads pixel ``p`` by the tap."""
     positions = np.stack(np.meshgrid(*map(np.arange, grid), indexing="ij"), -1).reshape(-1, 2)
     # 'SAME' padding: output q reads p = q + tap − ⌊(k − 1)/2⌋.
     taps = positions[:, None] - positions[None] + (np.array(size) - 1) // 2
@@ -182,14 +168,9 @@ def _tap_indicator(grid, size):
 
 
 def _matrix_product(v, matrix, transpose=False):
-    """One large product whatever the rank: ``tf.matmul`` would batch small ones."""
+    """Returns ``v K`` as one large product; ``tf.matmul`` would make a batch of small ones."""
     flat = tf.matmul(as_batch(v, 1), matrix, transpose_b=transpose)
     return with_leading_axes_of(flat, v, 1)
-
-
-def _size(v, axis):
-    """Returns the size of an axis: a number where it is known, else a scalar tensor."""
-    return tf.shape(v)[axis] if v.shape[axis] is None else v.shape[axis]
 
 
 def _gain(kernel):

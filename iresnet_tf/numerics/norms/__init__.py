@@ -1,1 +1,1 @@
-"""Operator norms: power iteration from below, certified bounds from above."""
+"""Operator norms: estimates from below by power iteration, and certified bounds from above."""

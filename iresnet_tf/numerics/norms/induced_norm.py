@@ -25,31 +25,19 @@ _EPSILON = float(np.finfo(np.float64).eps)
 
 
 class EuclideanNorm(Structure):
-    """``‖A‖_{2→2}``, the largest singular value; see `InducedNorm` for its methods."""
+    """``‖A‖_{2→2}``, the largest singular value, with the methods of `InducedNorm`."""
 
-    def advance(self, operator: Operator, v: tf.Tensor) -> tf.Tensor:
-        return gram_step(operator, v)
-
-    def power_step(self, operator: Operator, v: tf.Tensor) -> SingularTriple:
-        return power_step(operator, v)
-
-    def leading_triple(
-        self, operator: Operator, v: tf.Tensor, tolerance: float = 1e-4
-    ) -> SingularTriple:
-        return leading_triple(operator, v, tolerance)
+    advance = staticmethod(gram_step)
+    power_step = staticmethod(power_step)
+    leading_triple = staticmethod(leading_triple)
 
     def of(self, operator: Operator, u: tf.Tensor, v: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Returns ``⟨u, A v⟩`` for unit ``u`` and ``v``: differentiable, never above the norm."""
-        del kernel
         return tf.reduce_sum(u * operator(v))
 
 
 class InducedNorm(Structure):
-    """``‖A‖_{p→q}``.
-
-    Attributes:
-        domain: ``1/p``.
-        codomain: ``1/q``.
+    """``‖A‖_{p→q}`` with ``domain`` ``1/p`` and ``codomain`` ``1/q``.
 
     Sources: Boyd 1974 (doi:10.1016/0024-3795(74)90029-7) for the power method; Chen et al. 2019
     (arXiv:1906.02735), appendix D, for its use in residual flows.
@@ -59,16 +47,16 @@ class InducedNorm(Structure):
     codomain: float | tf.Tensor
 
     def advance(self, operator: Operator, v: tf.Tensor) -> tf.Tensor:
-        """Returns the right vector after one step, of any length."""
+        """Returns the right vector after one step; its length is arbitrary."""
         return self.power_step(operator, v).v
 
     def power_step(self, operator: Operator, v: tf.Tensor) -> SingularTriple:
-        """Takes a step ``u ← (A v)^*_q,  v ← (Aᵀ u)^*_{p*}`` with the dual vectors of `dual`."""
+        """Takes a step ``u ← (A v)^*_q,  v ← (Aᵀ u)^*_{p*}``, where ``^*`` is `dual`."""
         sigmas, u, v = self.power_steps(operator, v)
         return SingularTriple(sigmas[0], u, v)
 
     def power_steps(self, operator: Operator, v: tf.Tensor) -> SingularTriple:
-        """Takes a `power_step` for every row of ``v``, each by itself; ``σ`` is ``[rows]``."""
+        """Takes an independent `power_step` for every row of ``v``; ``σ`` is ``[rows]``."""
         u = dual(operator(v), self.codomain)
         image = operator.adjoint(u)
         v = dual(image + 1e-12 * v, 1.0 - self.domain)
@@ -77,24 +65,19 @@ class InducedNorm(Structure):
     def leading_triple(
         self, operator: Operator, v: tf.Tensor, tolerance: float = 1e-4
     ) -> SingularTriple:
-        """Returns the best triple of several starts, after steps until ``σ`` no longer rises.
+        """Iterates from ``v [1, …]`` and random starts; returns the triple of the largest ``σ``.
 
-        ``σ`` never falls, but it may end in a local maximum: it is an estimate from below.
-
-        Args:
-            operator: ``A``.
-            v: start vector ``[1, …]``; the other starts are pseudo-random.
-            tolerance: largest relative rise of ``σ`` in a step that counts as none.
+        It stops when no ``σ`` rises by a tenth of the relative tolerance.  ``σ`` never falls, but
+        it may end in a local maximum: it is an estimate from below.
         """
         tolerance = tf.constant(tolerance, v.dtype)
         return compiled.call(_leading_triple, operator, v, self, tolerance)
 
     def of(self, operator: Operator, u: tf.Tensor, v: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """Returns the norm by the vectors ``u`` and ``v``, differentiable in ``A``, ``p``, ``q``.
+        """Returns ``⟨u, A v⟩ / (‖u‖_{q*} ‖v‖_p)``, never above the norm.
 
-        It is ``⟨u, A v⟩ / (‖u‖_{q*} ‖v‖_p)``, never above the norm.  For ``p = 1`` or ``q = ∞`` it
-        is the norm of the largest column or row of the kernel, which is exact if the kernel fits
-        into the grid.
+        It is differentiable in ``A``, ``p`` and ``q``.  For ``p = 1`` or ``q = ∞`` it returns the
+        norm of the largest column or row of the kernel, exact if the kernel fits into the grid.
         """
         if _is(self.domain, 1.0):
             return tf.reduce_max(vector_norm(_columns(kernel), self.codomain))
@@ -140,7 +123,7 @@ def _power_steps(operator, v, norm, steps):
 def constrained(
     norm: Norm, operator: Operator, u: tf.Tensor, v: tf.Tensor, kernel: tf.Tensor, coeff: float
 ) -> tf.Tensor:
-    """Returns ``K / max(1, σ/c)`` with ``σ`` by the singular vectors ``u`` and ``v``."""
+    """Returns ``K / max(1, σ/c)``, where ``σ`` is `InducedNorm.of` the vectors ``u`` and ``v``."""
     coeff = tf.constant(coeff, kernel.dtype)
     return compiled.call(_constrained, operator, v, u, norm, kernel, coeff)
 
@@ -151,7 +134,7 @@ def _constrained(operator, v, u, norm, kernel, coeff):
 
 
 def vector_norm(v: tf.Tensor, reciprocal: float | tf.Tensor) -> tf.Tensor:
-    """Returns ``‖v‖_p`` of each row of ``v``, ``p = 1/reciprocal``; no power overflows."""
+    """Returns ``‖v‖_p`` of each row of ``v``, ``p = 1/reciprocal``, without overflow."""
     axes = event_axes(v)
     size = tf.abs(v)
     largest = tf.reduce_max(size, axes, keepdims=True)
@@ -162,9 +145,10 @@ def vector_norm(v: tf.Tensor, reciprocal: float | tf.Tensor) -> tf.Tensor:
 
 
 def dual(v: tf.Tensor, reciprocal: float | tf.Tensor) -> tf.Tensor:
-    """Returns ``w`` with ``⟨w, v⟩ = ‖v‖_p`` and ``‖w‖_{p*} = 1`` for each row; zero for zero.
+    """Returns ``w = sign(v) |v|^{p−1} / ‖v‖_p^{p−1}`` for each row of ``v``; zero for zero.
 
-    ``w = sign(v) |v|^{p−1} / ‖v‖_p^{p−1}``; for ``p = ∞`` the sign of one largest entry.
+    Then ``⟨w, v⟩ = ‖v‖_p`` and ``‖w‖_{p*} = 1``.  For ``p = ∞``, ``w`` is the sign of one largest
+    entry.
     """
     axes = event_axes(v)
     size = tf.abs(v)
@@ -186,9 +170,9 @@ def riesz_thorin_bound(
 ) -> float:
     """Bounds ``‖A‖_{p→q} ≤ ‖A‖₂^{1−θ} ‖A‖_E^θ``, where ``E`` is a pair of exponents of known norm.
 
-    In the square of ``(1/p, 1/q)`` the logarithm of the norm is convex.  ``E`` lies where the
-    line from ``(1/2, 1/2)`` through the pair meets ``p = 1`` (the largest column) or ``q = ∞``
-    (the largest row).  For ``q < p`` there is no such line, and nothing is certified.
+    The logarithm of the norm is a convex function of ``(1/p, 1/q)``.  ``E`` is the point where the
+    line from ``(1/2, 1/2)`` through ``(1/p, 1/q)`` meets ``p = 1`` (the largest column) or
+    ``q = ∞`` (the largest row).  For ``q < p`` it meets neither, and nothing is certified.
 
     Args:
         kernel: array ``[in, out]`` or ``[height, width, in, out]``.
@@ -198,14 +182,14 @@ def riesz_thorin_bound(
     Returns:
         A float, at least the norm; ``inf`` where ``q < p``.
 
-    Source: Riesz–Thorin; at the ends the norms over the complex numbers are the real ones.
+    Source: the Riesz–Thorin theorem; its complex norms at both ends equal the real ones.
     """
     across, up = domain - 0.5, codomain - 0.5
     if across == up == 0.0:
         return euclidean
     if codomain > domain:
         return math.inf
-    # The line leaves the square 1/θ times as far from (1/2, 1/2) as the pair lies.
+    # E is 1/θ times as far from (1/2, 1/2) as the pair.
     reach = min([0.5 / abs(step) for step in (max(across, 0.0), min(up, 0.0)) if step])
     kernel = np.asarray(kernel, np.float64)
     if 0.5 + reach * across > 1.0 - 1e-12:
@@ -213,13 +197,13 @@ def riesz_thorin_bound(
     else:
         lines, reciprocal = _rows(kernel), 1.0 - (0.5 + reach * across)
     edge = _largest_norm(lines, min(max(reciprocal, 0.0), 1.0))
-    # Each sum, power and exponent is a few roundings off.
+    # The margin exceeds the rounding of the sums, powers and exponents.
     margin = 1.0 + 64.0 * kernel.size * _EPSILON
     return float(margin * euclidean ** (1.0 - 1.0 / reach) * edge ** (1.0 / reach))
 
 
 def _largest_norm(lines, reciprocal):
-    """Returns the largest ``‖·‖_p`` of the rows of a matrix; no power under- or overflows."""
+    """Returns the largest ``‖·‖_p`` of the rows of a matrix, without under- or overflow."""
     size = np.abs(lines)
     largest = size.max(1, keepdims=True)
     if reciprocal == 0.0 or not largest.any():
@@ -243,5 +227,5 @@ def _rows(kernel):
 
 
 def _is(reciprocal, value):
-    """Returns whether an exponent has that value and keeps it; a learned one does not."""
+    """Returns whether an exponent is fixed at that value."""
     return not tf.is_tensor(reciprocal) and reciprocal == value

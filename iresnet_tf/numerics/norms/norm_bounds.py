@@ -1,9 +1,10 @@
 """Certified upper bounds of the spectral norm of matrices and of convolutions.
 
 Power iteration approaches a norm from below, so it cannot show that a layer is a contraction.  The
-bounds here are never below the norm, rounding included: they are computed in float64, and then
-enlarged by a stated margin.
-The convolution is ``tf.nn.conv2d(x, kernel, 1, "SAME")`` of an image ``[height, width, in]``:
+bounds here are never below the norm, rounding included: they are computed in float64 and enlarged
+by a stated margin.  A kernel is an array of a dtype that float64 holds exactly, else `TypeError`
+is raised.  The convolution is ``tf.nn.conv2d(x, kernel, 1, "SAME")`` of an image
+``[height, width, in]``:
 
     (A x)[p] = Σ_t x[p + t − before] K[t],   before = ⌊(k − 1) / 2⌋,   x = 0 off the grid.
 """
@@ -23,7 +24,7 @@ EPSILON = np.finfo(np.float64).eps
 
 
 def _cached_by_content(bound):
-    """Remembers the latest results of ``bound(kernel, …)`` by the values of the kernel."""
+    """Caches the latest results of ``bound(kernel, …)`` by the values of the kernel."""
     results: dict[tuple, float] = {}  # least recently used first
 
     @functools.wraps(bound)
@@ -31,13 +32,10 @@ def _cached_by_content(bound):
         kernel = _as_float64(kernel)
         digest = hashlib.blake2b(np.ascontiguousarray(kernel).tobytes()).digest()
         key = (kernel.shape, digest, repr((arguments, options)))
-        result = results.pop(key, None)
-        if result is None:
-            result = bound(kernel, *arguments, **options)
-        results[key] = result
+        results[key] = results.pop(key) if key in results else bound(kernel, *arguments, **options)
         if len(results) > CACHED_RESULTS:
             results.pop(next(iter(results)))
-        return result
+        return results[key]
 
     return cached
 
@@ -47,14 +45,13 @@ def dense_norm(kernel: np.ndarray) -> float:
     """Bounds ``σ_max(W) ≤ σ̂ (1 + 10⁻¹² + 4 max(m, n) ε)``, σ̂ from a backward stable decomposition.
 
     Args:
-        kernel: array ``[m, n]`` of a dtype that float64 holds exactly.
+        kernel: array ``[m, n]``.
 
     Returns:
-        A float, at least the spectral norm; inf if an entry is not finite.
+        float, at least the spectral norm; ``inf`` if an entry is not finite.
 
     Raises:
         ValueError: if the kernel is not a matrix, or is empty.
-        TypeError: if float64 does not hold its dtype exactly.
     """
     kernel = _as_float64(kernel)
     if kernel.ndim != 2 or kernel.size == 0:
@@ -70,20 +67,19 @@ def torus_bound(kernel: np.ndarray, grid: Sequence[int]) -> float:
     """Bounds ``‖A‖ ≤ max_ω σ_max(Σ_t K[t] e^{iω·t})``, ω the frequencies of a torus.
 
     On a torus of size ``(height + kh − 1, width + kw − 1)`` no window reaches the grid from both
-    sides, so ``A`` is the circular convolution restricted to images on the grid and read there: a
-    compression, of no larger norm.  For 3×3 kernels the bound is loose by 2–5 % on a 16×16 grid,
-    up to 9 % on 8×8 and 32 % on 4×4, most for smooth kernels.
+    sides.  So ``A`` is the circular convolution of images that are zero off the grid, read on the
+    grid: a compression, of no larger norm.  For 3×3 kernels the bound is loose by 2–5 % on a
+    16×16 grid, up to 9 % on 8×8 and 32 % on 4×4, most for smooth kernels.
 
     Args:
-        kernel: array ``[kh, kw, in, out]`` of a dtype that float64 holds exactly.
+        kernel: array ``[kh, kw, in, out]``.
         grid: ``(height, width)`` of the image.
 
     Returns:
-        A float, at least the norm of the convolution; inf if an entry is not finite.
+        float, at least the norm of the convolution; ``inf`` if an entry is not finite.
 
     Raises:
         ValueError: if the kernel is empty or not of rank 4, or the grid not two positive integers.
-        TypeError: if float64 does not hold the kernel's dtype exactly.
 
     Source: Sedghi, Gupta and Long 2019 (arXiv:1805.10408), the circular case.
     """
@@ -91,7 +87,7 @@ def torus_bound(kernel: np.ndarray, grid: Sequence[int]) -> float:
     if not np.isfinite(kernel).all():
         return math.inf
     kh, kw, inputs, outputs = kernel.shape
-    # One tap in a direction: all frequencies of that direction have the same response.
+    # With one tap in a direction, all its frequencies have the same response.
     height, width = (n + k - 1 if k > 1 else 1 for n, k in zip(grid, (kh, kw), strict=True))
     # The kernel is real, so the response at −ω is the conjugate of that at ω: half is enough.
     rows = np.outer(np.arange(height), np.arange(kh)) % height
@@ -103,7 +99,7 @@ def torus_bound(kernel: np.ndarray, grid: Sequence[int]) -> float:
         response = response.reshape(-1, inputs, outputs)
         gram = response @ response.conj().swapaxes(1, 2)
         largest = max(largest, np.linalg.eigvalsh(gram)[:, -1].max())
-    # Entry by entry |response| ≤ Σ_t |K[t]|, whose squared Frobenius norm therefore measures the
+    # Entry by entry |response| ≤ Σ_t |K[t]|, so the squared Frobenius norm of that sum bounds the
     # rounding of the responses, of their Gram matrices and of the eigenvalues.
     size = np.square(np.abs(kernel).sum((0, 1))).sum()
     largest += 4 * (kh * kw + inputs + outputs + 10) * EPSILON * size
@@ -111,37 +107,36 @@ def torus_bound(kernel: np.ndarray, grid: Sequence[int]) -> float:
 
 
 def is_norm_at_most(kernel: np.ndarray, grid: Sequence[int], bound: float) -> bool:
-    """Decides ``‖A‖ ≤ s  ⇔  s² I − AᵀA ⪰ 0``, by a banded Cholesky factor: True is a proof.
+    """Decides ``‖A‖ ≤ s  ⇔  s² I − AᵀA ⪰ 0`` by a banded Cholesky factor: True is a proof.
 
-    (Or ``AAᵀ``: the side of fewer channels, c.)  If the factorisation of a symmetric matrix M of
-    bandwidth b ends, ``λ_min(M) ≥ −(2b + 1) γ max M_ii`` with ``γ ≈ (b + 2) ε/2``: the backward
-    error keeps the band and is at most ``γ √(M_ii M_jj)`` at (i, j).  Forming the Gram matrix errs
-    likewise, by Cauchy–Schwarz, with ``γ ≈ m ε/2`` for sums of m products.  Hence factor
+    It takes ``AᵀA`` or ``AAᵀ``, on the side of fewer channels, c.  If the factorisation of a
+    symmetric matrix M of bandwidth b succeeds, ``λ_min(M) ≥ −(2b + 1) γ max M_ii`` with
+    ``γ ≈ (b + 2) ε/2``: the backward error keeps the band and is at most ``γ √(M_ii M_jj)`` at
+    (i, j).  By Cauchy–Schwarz the Gram matrix has such an error too, with ``γ ≈ m ε/2`` for sums
+    of m products.  So the matrix that is factored is
 
         M = s² (1 − δ) I − AᵀA,   δ = (2b + 1) (b + m + 10) ε,
 
-    which leaves a factor of two for terms of higher order.  A False may be wrong where s exceeds
-    the norm by less than the fraction δ/2: 10⁻¹⁰ for a small layer, 10⁻⁸ for 256 channels on 8×8.
-    The cost has no limit: ``n b²`` operations and ``8 n b`` bytes, where ``n = height · width · c``
-    and b is about ``(kh − 1) · width · c``.
+    which leaves a factor of two for terms of higher order.  A False may be wrong if s exceeds the
+    norm by less than the fraction δ/2: 10⁻¹⁰ for a small layer, 10⁻⁸ for 256 channels on 8×8.
+    The cost is not limited: ``n b²`` operations and ``8 n b`` bytes, where
+    ``n = height · width · c`` and b is about ``(kh − 1) · width · c``.
 
     Args:
-        kernel: array ``[kh, kw, in, out]`` of a dtype that float64 holds exactly.
-        grid: ``(height, width)`` of the image.
+        kernel, grid: see `torus_bound`.
         bound: float, s.
 
     Returns:
-        A bool; False if the bound is NaN or an entry of the kernel is not finite.
+        bool; False if the bound is NaN or an entry of the kernel is not finite.
 
     Raises:
-        ValueError: if the kernel is empty or not of rank 4, or the grid not two positive integers.
-        TypeError: if float64 does not hold the kernel's dtype exactly.
+        ValueError: see `torus_bound`.
 
     Source: Rump 2006, "Verification of positive definiteness", BIT 46.
     """
     kernel, grid, scale = _standard_form(kernel, grid)
     bound, largest = float(bound) / scale, np.abs(kernel).max()
-    # Every tap meets a pixel, so no entry exceeds the norm.
+    # Every tap reads a pixel, so no entry exceeds the norm.
     if not (np.isfinite(largest) and largest <= bound):
         return False
     if largest == 0:
@@ -163,23 +158,20 @@ def is_norm_at_most(kernel: np.ndarray, grid: Sequence[int], bound: float) -> bo
 def convolution_norm(kernel: np.ndarray, grid: Sequence[int], tolerance: float = 1e-3) -> float:
     """Returns a value with ``‖A‖ ≤ value ≤ (1 + tolerance) ‖A‖``.
 
-    Lanczos estimates the norm from below.  The torus bound is the value if it is close enough;
-    else ``is_norm_at_most`` narrows the bracket, usually at once.  Where the factor would cost more
-    than 4·10¹¹ operations or 1.5 GB the value is the torus bound: still certified, but loose.
-    Results are remembered by the kernel's values, so unchanged weights cost one hash.
+    Lanczos iteration estimates the norm from below.  If the torus bound is close to it, that is
+    the value; else `is_norm_at_most` narrows the bracket, mostly in one step.  If its factor would
+    cost more than 4·10¹¹ operations or 1.5 GB, the value is the torus bound: certified, but
+    loose.  Results are cached by the kernel's values, so unchanged weights cost one hash.
 
     Args:
-        kernel: array ``[kh, kw, in, out]`` of a dtype that float64 holds exactly.
-        grid: ``(height, width)`` of the image.
+        kernel, grid: see `torus_bound`.
         tolerance: float, at least 10⁻⁶.
 
     Returns:
-        A float; 0 for a zero kernel, inf if an entry is not finite.
+        float; 0 for a zero kernel, ``inf`` if an entry is not finite.
 
     Raises:
-        ValueError: if the kernel is empty or not of rank 4, the grid not two positive integers, or
-            the tolerance too small.
-        TypeError: if float64 does not hold the kernel's dtype exactly.
+        ValueError: see `torus_bound`; or for a smaller tolerance.
     """
     if not tolerance >= 1e-6:
         raise ValueError(f"The tolerance is at least 1e-6; received {tolerance}.")
@@ -212,8 +204,9 @@ def _rescaled(bound, scale):
 def _standard_form(kernel, grid):
     """Returns ``(kernel / scale, grid, scale)`` of a convolution of the same norm.
 
-    Its entries are below 2 (the scale is a power of two, so exactly), all its taps meet a pixel,
-    it has no more inputs than outputs, and its grid is turned so that the band is narrow.
+    The entries of the new kernel are below 2 and exact, because the scale is a power of two.  All
+    its taps read a pixel, it has no more inputs than outputs, and the grid is turned so that the
+    band is narrow.
     """
     kernel, grid = _as_float64(kernel), np.asarray(grid)
     if kernel.ndim != 4 or kernel.size == 0:
@@ -221,11 +214,11 @@ def _standard_form(kernel, grid):
     if grid.shape != (2,) or grid.dtype.kind not in "iu" or grid.min() < 1:
         raise ValueError(f"A grid is two positive integers (height, width); received {grid}.")
     height, width = grid = tuple(grid.tolist())
-    # Cut symmetrically about the central tap, the kernel is still padded by ⌊(k − 1)/2⌋.
+    # The cut is symmetric about the central tap, so the padding is still ⌊(k − 1)/2⌋.
     centre = tuple((k - 1) // 2 for k in kernel.shape[:2])
     taps = (slice(max(0, c - n + 1), c + n) for c, n in zip(centre, grid, strict=True))
     kernel = kernel[tuple(taps)]
-    # Aᵀ, seen with the image upside down and left to right, exchanges the channels of A.
+    # For an image that is turned by 180°, Aᵀ is A with inputs and outputs exchanged.
     if kernel.shape[2] > kernel.shape[3]:
         kernel = kernel.swapaxes(2, 3)
     if _bandwidth(kernel, grid) > _bandwidth(kernel.swapaxes(0, 1), (width, height)):
@@ -235,7 +228,7 @@ def _standard_form(kernel, grid):
 
 
 def _bandwidth(kernel, grid):
-    """Returns a bandwidth of the Gram matrix, where two pixels interact if a window holds both."""
+    """Returns the bandwidth of the Gram matrix, where two pixels interact if a window has both."""
     rows, columns = (min(k, n) - 1 for k, n in zip(kernel.shape[:2], grid, strict=True))
     return (rows * grid[1] + columns + 1) * kernel.shape[2]
 
@@ -272,8 +265,8 @@ def _lanczos_norm(kernel, grid, tolerance):
 def _negative_gram_band(kernel, grid):
     """Returns the lower band of ``−AᵀA`` as LAPACK stores it; channels vary fastest.
 
-    Its block for the pixels q and q + d is ``−Σ_t K[t] K[t + d]ᵀ``, t being the taps by which an
-    output on the grid sees q: all of them, except near the border.
+    The block for the pixels q and q + d is ``−Σ_t K[t] K[t + d]ᵀ`` over the taps t by which an
+    output on the grid sees q: all taps, except near the border.
     """
     (height, width), (kh, kw, channels, _) = grid, kernel.shape
     bandwidth = _bandwidth(kernel, grid)

@@ -1,4 +1,4 @@
-"""The leading singular value of an operator and its vectors, by steps or by Lanczos iteration."""
+"""The leading singular triple of an operator, by power steps or by Lanczos iteration."""
 
 from typing import NamedTuple
 
@@ -20,12 +20,7 @@ class SingularTriple(NamedTuple):
 def power_step(operator: Operator, v: tf.Tensor) -> SingularTriple:
     """Takes one step of power iteration, ``u ← A v / ‖A v‖``, ``v ← Aᵀ u / ‖Aᵀ u‖``.
 
-    Args:
-        operator: ``A``.
-        v: right vector, of the operator's input shape.
-
-    Returns:
-        `SingularTriple`; its ``sigma`` belongs to the new ``u`` and ``v``.
+    ``sigma`` belongs to the new ``u`` and ``v``.
     """
     u = _normalise(operator(v))
     image = operator.adjoint(u)
@@ -35,8 +30,8 @@ def power_step(operator: Operator, v: tf.Tensor) -> SingularTriple:
 def gram_step(operator: Operator, v: tf.Tensor) -> tf.Tensor:
     """Returns ``AᵀA v``, scaled to a largest element of 1; ``v`` if it is zero or overflows.
 
-    It has the direction in which a `power_step` ends, and takes fewer operations, so it serves
-    for all but the last of several steps.
+    It has the direction of the new ``v`` of a `power_step` and takes fewer operations, so it
+    replaces every step except the last.
     """
     image = operator.adjoint(operator(v))
     largest = tf.reduce_max(tf.abs(image))
@@ -49,32 +44,27 @@ def leading_triple(operator: Operator, v: tf.Tensor, tolerance: float = 1e-4) ->
     """Returns the leading `SingularTriple` of ``A``, by Lanczos iteration with restarts.
 
     It keeps an orthonormal basis of the Krylov space of ``AᵀA`` (or of ``AAᵀ``, if that is
-    smaller).  When the basis is full, its leading Ritz vectors start the next one.  Nearly equal
-    leading singular values then take tens of applications, where plain power iteration takes
+    smaller).  When the basis is full, its leading Ritz vectors start the next one.  If leading
+    singular values are nearly equal, this takes tens of applications, and plain power iteration
     thousands.  With the residual ``r = AᵀA v − σ² v`` and the component ``c`` of ``v`` along the
     leading vector, ``‖A‖² − σ² ≤ ‖r‖ / c``; iteration stops at ``‖r‖ ≤ 0.1 · tolerance · σ²``.
-    The start is mixed with a fixed pseudo-random direction, in case ``v`` has become orthogonal
-    to the leading vector.
+    A fixed pseudo-random direction is added to the start, in case ``v`` has become orthogonal to
+    the leading vector.
 
     Args:
         operator: ``A``.
         v: start vector of the operator's input shape, of any norm.
-        tolerance: relative accuracy of ``σ``.
+        tolerance: relative accuracy of ``σ``, which is 0 for a zero operator.
 
-    Returns:
-        `SingularTriple`.  A zero operator gives ``σ = 0``.
-
-    Source: Wu and Simon 2000 (doi:10.1137/S0895479898334605), thick restarts; Gouk et
-    al. 2018 (arXiv:1804.04368) for the convolution as an operator.
+    Sources: Wu and Simon 2000 (doi:10.1137/S0895479898334605) for thick restarts; Gouk et al. 2018
+    (arXiv:1804.04368) for the convolution as an operator.
     """
     return compiled.call(_iterate, operator, v, tf.cast(tolerance, v.dtype))
 
 
-_BASIS, _KEPT = 24, 6
-"""Number of vectors of a full basis, and of those that start the next one."""
-
-_MOST_APPLICATIONS = 2000
-"""Number of applications of ``AᵀA`` after which no further basis is begun."""
+_BASIS, _KEPT = 24, 6  # vectors of a full basis, and those of them that start the next one
+_MOST_APPLICATIONS = 2000  # of AᵀA, after which no new basis is started
+_TINY = 1e-12  # too small to change an image, but it keeps the direction of v if A is zero
 
 
 def _iterate(operator, v, tolerance):
@@ -89,17 +79,16 @@ def _iterate(operator, v, tolerance):
         return tf.reshape(back(there(tf.reshape(x, shape))), [-1])
 
     def extended(index, basis, images):
-        # One more application, to the best vector at first and then to the newest.
+        # Extends by the image of the best vector at first, then by that of the newest.
         w = images[tf.where(index == _KEPT, 0, index - 1)]
         length = tf.norm(w)
         for _ in range(2):
             w -= tf.linalg.matvec(basis, tf.linalg.matvec(basis, w), transpose_a=True)
-        # The rest of a dependent direction is rounding, and is dropped.
+        # A dependent direction leaves nothing but rounding, which is dropped.
         kept = tf.norm(w)
         w *= tf.where(kept > 16.0 * epsilon * length, tf.math.reciprocal_no_nan(kept), 0.0)
-        place = [[index]]
-        basis = tf.tensor_scatter_nd_update(basis, place, [w])
-        return index + 1, basis, tf.tensor_scatter_nd_update(images, place, [gram(w)])
+        basis = tf.tensor_scatter_nd_update(basis, [[index]], [w])
+        return index + 1, basis, tf.tensor_scatter_nd_update(images, [[index]], [gram(w)])
 
     def body(count, basis, images):
         _, basis, images = tf.while_loop(
@@ -109,12 +98,12 @@ def _iterate(operator, v, tolerance):
         ritz = tf.linalg.eigh(0.5 * (projected + tf.transpose(projected)))[1]
         leading = tf.reverse(ritz[:, -_KEPT:], [1])
         basis, images = (
-            tf.pad(tf.matmul(leading, each, transpose_a=True), [[0, _BASIS - _KEPT], [0, 0]])
-            for each in (basis, images)
+            tf.pad(tf.matmul(leading, rows, transpose_a=True), [[0, _BASIS - _KEPT], [0, 0]])
+            for rows in (basis, images)
         )
         return count + _BASIS - _KEPT, basis, images
 
-    # Below this the residual is rounding.
+    # A residual below 32 ε is rounding.
     accuracy = tf.maximum(0.1 * tolerance, 32.0 * epsilon)
 
     def unfinished(count, basis, images):
@@ -133,11 +122,7 @@ def _iterate(operator, v, tolerance):
     return power_step(operator, leading)
 
 
-# Too small to change an image, but it keeps the direction of v if A is zero.
-_TINY = 1e-12
-
-
 def _normalise(v):
-    # Scaled first, so that no square underflows or overflows.
+    # The first division keeps squares from under- and overflow.
     scaled = tf.math.divide_no_nan(v, tf.reduce_max(tf.abs(v)))
     return tf.math.divide_no_nan(scaled, tf.norm(scaled))

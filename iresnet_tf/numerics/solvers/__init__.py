@@ -9,19 +9,11 @@ from iresnet_tf.numerics.solvers.implicit import implicit_gradient
 from iresnet_tf.numerics.solvers.picard import Picard
 from iresnet_tf.numerics.solvers.solver import FixedPoint, Solver, State
 
-__all__ = [
-    "Anderson",
-    "FixedPoint",
-    "Picard",
-    "Solver",
-    "State",
-    "get",
-    "implicit_gradient",
-]
+__all__ = ["Anderson", "FixedPoint", "Picard", "Solver", "State", "get", "implicit_gradient"]
 
 
 def get(identifier: Solver | dict[str, Any]) -> Solver:
-    """Returns the solver, given itself or its serialised configuration.
+    """Returns a solver that is given as an object or as its serialised configuration.
 
     Raises:
         ValueError: for anything else.

@@ -10,23 +10,19 @@ from iresnet_tf.numerics.solvers.solver import Solver, State, select_rows
 
 
 class _Memory(NamedTuple):
-    """The memory of each sample; vectors are ``[batch, D]``, histories ``[batch, memory, D]``.
+    """The memory of each sample; vectors are ``[batch, D]``, numbers ``[batch]``."""
 
-    The rows of the histories are written in turn; ``valid [batch, memory]`` tells which of them
-    hold a difference.
-    """
-
-    history_x: tf.Tensor
+    history_x: tf.Tensor  # [batch, memory, D]; the rows of both histories are written in turn
     history_c: tf.Tensor
-    valid: tf.Tensor
-    x: tf.Tensor
-    correction: tf.Tensor
-    direction: tf.Tensor
-    remainder: tf.Tensor
-    length: tf.Tensor
-    known: tf.Tensor
-    waiting: tf.Tensor
-    failures: tf.Tensor
+    valid: tf.Tensor  # bool [batch, memory], which rows hold a difference
+    x: tf.Tensor  # the best iterate
+    correction: tf.Tensor  # c at x
+    direction: tf.Tensor  # p of the last step
+    remainder: tf.Tensor  # c̄ of the last step
+    length: tf.Tensor  # α of the last step
+    known: tf.Tensor  # bool, whether there was a step
+    waiting: tf.Tensor  # int32, number of Picard steps that remain
+    failures: tf.Tensor  # int32, number of steps that made the residual grow
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -39,18 +35,18 @@ class Anderson(Solver):
     inverse of ``I + J`` for all samples, or the identity (see
     `iresnet_tf.numerics.solvers.preconditioner`).  ``ΔX`` and ``ΔC`` hold each sample's last
     differences of iterates and of corrections.  The ridge ``λ_i`` grows with the age of a
-    difference, because ``g`` is not linear and old differences mislead.  The step from ``x̄_k``
+    difference, because old differences mislead if ``g`` is not linear.  The step from ``x̄_k``
     has the length and momentum of conjugate gradients,
 
         α_k = ‖c̄_{k−1}‖² / ⟨c̄_{k−1}, P (I + J) p_{k−1}⟩,   β_k = ‖c̄_k‖² / ‖c̄_{k−1}‖²,
 
-    which are nearly the best along the new direction if ``P (I + J)`` is nearly symmetric, as
-    trained ones are.  The product is the difference that the last step made, so the length is
-    the one that would have been best there.
+    which are nearly the best along the new direction if ``P (I + J)`` is nearly symmetric, as it
+    is in trained blocks.  Its product with ``p_{k−1}`` follows from the last two corrections, so
+    ``α_k`` is the best length of the last step.
 
-    After a step that makes the residual grow, the sample forgets its differences, returns to
-    its best iterate and takes Picard steps, ``x_{k+1} = x_k + r_k``; each further failure
-    doubles their number.
+    After a step that makes the residual grow, the sample drops its differences, returns to its
+    best iterate and takes Picard steps, ``x_{k+1} = x_k + r_k``; each further failure doubles
+    their number.
 
     Args:
         tolerance: absolute, on ``max |x + g(x) − y|`` of a sample.
@@ -58,17 +54,16 @@ class Anderson(Solver):
         memory: number of differences that are kept.
 
     Raises:
-        ValueError: as `Solver`, or for a memory below 1.
+        ValueError: see `Solver`; or for a memory below 1.
 
-    Sources: Anderson 1965 (doi:10.1145/321296.321305); Walker and Ni 2011
-    (doi:10.1137/10078356X); Hestenes and Stiefel 1952 (doi:10.6028/jres.049.044), conjugate
-    gradients.
+    Sources: Anderson 1965 (doi:10.1145/321296.321305); Walker and Ni 2011 (doi:10.1137/10078356X);
+    Hestenes and Stiefel 1952 (doi:10.6028/jres.049.044) for conjugate gradients.
     """
 
     is_preconditioned = True
 
     AGEING = 3e-3
-    """Growth of the ridge of a difference with every step."""
+    """Growth of the ridge of a difference in each step."""
 
     LARGEST_LENGTH = 1.25
     LARGEST_MOMENTUM = 0.5
@@ -105,14 +100,12 @@ class Anderson(Solver):
     def next_iterate(
         self, state: State, residual: tf.Tensor, correction: tf.Tensor, improved: tf.Tensor
     ) -> tuple[tf.Tensor, Any]:
-        del residual
         last = state.memory
         best = select_rows(improved, correction, last.correction)
         failed = (state.step > 1) & ~improved
         failures = last.failures + tf.cast(failed, tf.int32)
-        waiting = tf.where(
-            failed, 2 ** tf.minimum(failures, 8) - 1, tf.maximum(last.waiting - 1, 0)
-        )
+        pause = 2 ** tf.minimum(failures, 8) - 1
+        waiting = tf.where(failed, pause, tf.maximum(last.waiting - 1, 0))
         row = state.step % self.memory
         history_x = _written(last.history_x, row, state.x - last.x, improved)
         history_c = _written(last.history_c, row, correction - last.correction, improved)
@@ -131,45 +124,26 @@ class Anderson(Solver):
         momentum = tf.where(conjugate, momentum, tf.zeros_like(momentum))
         direction = remainder + momentum[:, tf.newaxis] * last.direction
         direction = select_rows(accelerate, direction, state.best_residual)
-        memory = _Memory(
-            history_x,
-            history_c,
-            valid,
-            state.best_x,
-            best,
-            direction,
-            remainder,
-            length,
-            tf.ones_like(last.known),
-            waiting,
-            failures,
-        )
+        histories, step = (history_x, history_c, valid), (direction, remainder, length)
+        known = tf.ones_like(last.known)
+        memory = _Memory(*histories, state.best_x, best, *step, known, waiting, failures)
         return base + length[:, tf.newaxis] * direction, memory
 
     def _conjugate_step(self, last, correction, remainder):
-        """``α`` and ``β``, ``[batch]``."""
-        # P (I + J) p, from the last step: correction = c̄ − α P (I + J) p.
+        """Returns ``α`` and ``β``, ``[batch]``."""
+        # The last step gives P (I + J) p: correction = c̄ − α P (I + J) p.
         curvature = _inner(last.remainder, last.remainder - correction) / last.length
         square = _inner(last.remainder, last.remainder)
-        length = tf.clip_by_value(
-            tf.math.divide_no_nan(square, curvature),
-            1.0 / self.LARGEST_LENGTH,
-            self.LARGEST_LENGTH,
-        )
+        length = tf.math.divide_no_nan(square, curvature)
+        length = tf.clip_by_value(length, 1.0 / self.LARGEST_LENGTH, self.LARGEST_LENGTH)
         momentum = tf.math.divide_no_nan(_inner(remainder, remainder), square)
         return length, tf.minimum(momentum, self.LARGEST_MOMENTUM)
 
     def _least_squares(self, rows, valid, age, target):
         """Returns ``γ [batch, memory]`` of the least-squares problem; 0 for invalid rows.
 
-        It solves the normal equations of rows scaled to unit length, with a ridge that begins
-        just above the rounding of their products.
-
-        Args:
-            rows: ``[batch, memory, D]``.
-            valid: bool ``[batch, memory]``.
-            age: ``[memory]``, steps since each row was written.
-            target: ``[batch, D]``.
+        It solves the normal equations of the rows ``[batch, memory, D]``, scaled to unit length,
+        with a ridge of at least the rounding of their products, which grows with the rows' age.
         """
         dtype = rows.dtype
         gram = tf.cast(tf.matmul(rows, rows, transpose_b=True), tf.float64)
@@ -187,10 +161,9 @@ class Anderson(Solver):
 
 
 def _written(history, row, difference, improved):
-    """Returns the history with each sample's difference in that row, or zeros.
+    """Returns the history with each sample's difference in that row.
 
-    Zeros stand for samples that did not improve: their difference may be infinite, and
-    ``0 · inf`` is NaN.
+    Samples that did not improve get zeros: their difference may be infinite, and 0 · inf is NaN.
     """
     batch = tf.range(tf.shape(history)[0])
     places = tf.stack([batch, tf.fill(tf.shape(batch), row)], 1)

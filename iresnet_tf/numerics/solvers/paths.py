@@ -1,17 +1,16 @@
-"""Inversion of points along paths, coarse to fine: each point starts from its neighbours.
+"""Inversion of points along paths, coarse to fine: most points start from their neighbours.
 
-From one point of a path to the next ``g(x_i)`` changes little, and it equals ``y_i − x_i``
-wherever ``x_i`` is known.  So every fourth point of a path and its last one are inverted first,
-and the others start at
+Along a path ``g(x_i)`` changes slowly, and it equals ``y_i − x_i`` if ``x_i`` is known.  So every
+fourth point of a path and its last one are inverted first, and the others start at
 
     x_i = y_i − Σ_j w_ij (y_j − x_j).
 
-The weights ``w_ij`` are those of polynomial interpolation in ``i`` through the nearest of the
-points that were inverted first, at most four of them.
+The weights ``w_ij`` interpolate in ``i`` by a polynomial through the nearest points, at most four,
+of those that were inverted first.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -22,25 +21,24 @@ STRIDE = 4
 """Distance along a path between the points that are inverted first."""
 
 
-class SelectedRows:
-    """Some samples of a batch, by their indices."""
+class SelectedRows(NamedTuple):
+    """The samples of a batch with the given indices."""
 
-    def __init__(self, index: tf.Tensor) -> None:
-        self.index = index
+    index: tf.Tensor
 
     def of_rows(self, rows: tf.Tensor) -> tf.Tensor:
-        """Returns their rows of ``[batch, …]``, or of ``[1, …]`` for all samples alike."""
+        """Returns these samples' rows of ``[batch, …]``, or of ``[1, …]`` for all alike."""
         return rows_or_one(rows, self.index)
 
 
 def coarse_to_fine(
     solve: Callable[[tf.Tensor, tf.Tensor, SelectedRows], Any], y: tf.Tensor, steps: int
 ) -> Any:
-    """Returns ``solve`` at ``y``, with the starting points described above.
+    """Returns the results of ``solve`` for all points of paths, inverted coarse to fine.
 
     Args:
-        solve: takes rows of ``y``, the first iterates there and the rows' indices; returns a
-            nest of tensors ``[rows, …]``, the solutions first.
+        solve: takes rows of ``y``, their first iterates and their indices; returns a nest of
+            tensors ``[rows, …]``, of which the first are the solutions.
         y: ``[paths · steps, …event]``, one path after the other.
         steps: number of points on each path.
     """

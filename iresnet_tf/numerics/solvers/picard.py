@@ -13,8 +13,7 @@ class Picard(Solver):
     """``x_{k+1} = y − g(x_k)``: each evaluation reduces the error by the factor ``Lip(g)``.
 
     Args:
-        tolerance: absolute, on ``max |x + g(x) − y|`` of a sample.
-        max_iterations: largest number of evaluations of ``g``.
+        tolerance, max_iterations: see `Solver`.
 
     Source: Behrmann et al. 2019 (arXiv:1811.00995), algorithm 1.
     """
@@ -22,5 +21,4 @@ class Picard(Solver):
     def next_iterate(
         self, state: State, residual: tf.Tensor, correction: tf.Tensor, improved: tf.Tensor
     ) -> tuple[tf.Tensor, Any]:
-        del correction, improved
         return state.x + residual, state.memory

@@ -1,11 +1,11 @@
-"""An approximate inverse of ``I + J``, one for all points, which speeds up the inverse of images.
+"""An approximate inverse of ``I + J``, the same at all points, for a faster inverse of images.
 
     P = Σ_{k=0}^{n} (−A)^k ≈ (I + J)⁻¹,   A ≈ J(0)
 
-``A`` is the Jacobian of ``g`` at the origin, as one operator on the samples: a matrix if they
-are small, else one convolution.  Samples have few channels and ``g`` has many inside, so ``A``
-takes a fraction of the time of ``g``.  A trained ``J`` differs little from image to image, so
-``P (I + J)`` is much closer to the identity than ``I + J`` is.
+``A`` is the Jacobian of ``g`` at the origin as one operator: a matrix for small samples, else one
+convolution.  Samples have few channels and hidden layers many, so ``A`` takes a fraction of the
+time of ``g``.  In trained blocks ``J`` differs little from image to image, so ``P (I + J)`` is
+much closer to the identity than ``I + J``.
 
 Source: Dubois, Greenbaum and Rodrigue 1979 (Computing 22, 257–268), the truncated series.
 """
@@ -18,16 +18,16 @@ import tensorflow as tf
 from iresnet_tf.numerics.maps import Convolution, Dense, Map
 
 TERMS = 2
-"""``n``; on the blocks that were tried, four and eight took as many evaluations on average."""
+"""``n``; in experiments ``n = 4`` and ``n = 8`` took as many evaluations on average."""
 
 LARGEST_SHARE = 2.0 / 3.0
-"""Largest cost of ``P``, as a share of the multiplications of ``g``: it saves two in five."""
+"""Largest cost of ``P`` as a share of the multiplications of ``g``; it saves two of five ``g``."""
 
 LARGEST_MATRIX = 64
-"""Largest dimension of a sample for which ``A`` is a matrix, which takes as many products."""
+"""Largest dimension of a sample for which ``A`` is a matrix, computed by as many products."""
 
 SIDE, CANVAS = 3, 5
-"""Side of the convolution ``A`` in pixels, and of the image in which it is measured."""
+"""Side of the convolution ``A`` in pixels, and of the image by which it is computed."""
 
 
 def at_origin(
@@ -35,17 +35,14 @@ def at_origin(
 ) -> Callable[[tf.Tensor], tf.Tensor] | None:
     """Returns ``r ↦ P r`` for ``r [batch, height, width, channels]``, or ``None``.
 
-    It returns ``None`` if:
+    It returns ``None`` if
 
     - the samples are no images, because their Jacobians differ more from point to point;
-    - ``P`` would cost more than it saves;
-    - ``A`` is no matrix, and the images are less than three pixels high or wide, or ``g`` cannot
-      be evaluated on another grid than its own.
+    - ``P`` would cost more than it saves; or
+    - ``A`` would be a convolution, and the images are less than three pixels high or wide, or
+      ``g`` cannot be evaluated on another grid.
 
-    Args:
-        g: a map that is the same one for all samples.
-        event_shape: static shape of a sample.
-        dtype: of a sample.
+    ``g`` must not vary by sample, and samples must have a static shape.
     """
     if event_shape.rank != 3:
         return None
@@ -72,7 +69,7 @@ def _series(operator, r):
 
 
 def _matrix(g, event_shape, dtype):
-    """Returns ``A`` on flattened samples, from the image of every unit vector."""
+    """Returns ``A`` on flattened samples, from the images of all unit vectors."""
     size = event_shape.num_elements()
     units = tf.reshape(tf.eye(size, dtype=dtype), [size, 1, *event_shape])
     return Dense(tf.reshape(_images(g, units), [size, size]))
@@ -86,7 +83,7 @@ def _convolution(g, channels, dtype):
     images = tf.reshape(_images(g, units), [channels, CANVAS, CANVAS, channels])
     rim = (CANVAS - SIDE) // 2
     images = images[:, rim:-rim, rim:-rim]
-    # A convolution gathers at each pixel; the images show what each pixel scatters.
+    # A kernel tells where a pixel reads, the images tell where it is read: one is reversed.
     return Convolution(tf.transpose(tf.reverse(images, [1, 2]), [1, 2, 0, 3]))
 
 

@@ -1,10 +1,10 @@
-"""The loop that every solver of the inverse runs.
+"""The loop of the solvers of the inverse.
 
     y = x + g(x),   Lip(g) ≤ L < 1   ⇒   x = lim x_k,  x_{k+1} = y − g(x_k)
 
-A solver works on each sample by itself.  A sample stops when ``max |x + g(x) − y|`` of it is at
-most the tolerance, or when its residual no longer falls, because of rounding or because ``g`` is
-no contraction; the latter is reported as ``converged = False``.  For any solver,
+A solver treats samples independently.  A sample stops when its ``max |x + g(x) − y|`` is at most
+the tolerance, or when its residual no longer falls, because of rounding or because ``g`` is no
+contraction; the latter is reported as ``converged = False``.  For any solver,
 ``‖x − F⁻¹(y)‖₂ ≤ ‖x + g(x) − y‖₂ / (1 − L)``.
 
 Source: Behrmann et al. 2019 (arXiv:1811.00995), algorithm 1.
@@ -48,8 +48,8 @@ class State(NamedTuple):
         stalled: int32 ``[batch]``, evaluations since the residual last fell.
         iterations: int32 ``[batch]``, evaluations of each sample.
         converged: bool ``[batch]``, whether the sample met the tolerance.
-        active: bool ``[batch]``, whether the sample goes on.
-        memory: what the solver remembers: a nest of tensors, from `Solver.initial_memory`.
+        active: bool ``[batch]``, whether the sample has not stopped.
+        memory: the solver's memory, a nest of tensors like `Solver.initial_memory`.
     """
 
     step: tf.Tensor
@@ -67,9 +67,9 @@ class State(NamedTuple):
 class Solver(Configured, abc.ABC):
     """Base of the solvers: the loop, the stopping tests and the report.
 
-    A subclass gives `next_iterate`, and `initial_memory` if it remembers anything.  It is
-    registered with ``keras.saving.register_keras_serializable`` so that models which hold it can
-    be loaded, and extends `get_config` by its options.
+    A subclass defines `next_iterate`, `initial_memory` if it has a memory, and `get_config` if it
+    has options.  It is registered with ``keras.saving.register_keras_serializable``, so that
+    models with it can be loaded.
 
     Args:
         tolerance: absolute, on ``max |x + g(x) − y|`` of a sample.
@@ -80,10 +80,10 @@ class Solver(Configured, abc.ABC):
     """
 
     is_preconditioned = False
-    """Whether the solver uses an approximate inverse of ``I + J``, where there is one."""
+    """Whether the solver uses an approximate inverse of ``I + J``, if there is one."""
 
     PATIENCE = 6
-    """Number of evaluations in a row without a smaller residual after which a sample stops."""
+    """Number of consecutive evaluations without a smaller residual after which a sample stops."""
 
     def __init__(self, tolerance: float = 1e-6, max_iterations: int = 1000) -> None:
         if not tolerance > 0.0:
@@ -102,19 +102,15 @@ class Solver(Configured, abc.ABC):
         Args:
             state: the loop after the last evaluation.
             residual: ``r = y − x − g(x)`` at ``state.x``, ``[batch, D]``.
-            correction: ``P r`` with the preconditioner ``P`` that was given, else ``r``.
+            correction: ``P r`` with the preconditioner ``P``, or ``r`` without one.
             improved: bool ``[batch]``, whether the residual of a sample fell.
         """
 
     def initial_memory(self, batch: tf.Tensor, dimension: int, dtype: tf.DType) -> Any:
-        """Returns what the solver remembers at first: a nest of tensors, empty by default.
+        """Returns the memory before the first step: a nest of tensors, empty by default.
 
-        Args:
-            batch: number of samples, an int32 scalar.
-            dimension: ``D``.
-            dtype: of the vectors.
+        Vectors are ``[batch, dimension]``, where ``batch`` is an int32 scalar.
         """
-        del batch, dimension, dtype
         return ()
 
     def __call__(
@@ -133,10 +129,9 @@ class Solver(Configured, abc.ABC):
             g: function ``[batch, …event] → [batch, …event]``.
             y: ``[batch, …event]``.
             initial: first iterate; ``y`` by default.
-            tolerance: replaces the solver's own.
-            subsets: whether ``g`` may be evaluated at some samples of the batch, so that those
-                that have stopped cost nothing.  A product with the Jacobians of a batch needs
-                all of its samples.
+            tolerance: replaces the tolerance of the solver.
+            subsets: whether ``g`` may be evaluated at some samples only, so that those that have
+                stopped cost nothing.  A product with the Jacobians of a batch needs all samples.
             precondition: function ``[batch, …event] → [batch, …event]`` close to
                 ``(I + J)⁻¹``, or ``None``: see `iresnet_tf.numerics.solvers.preconditioner`.
 
@@ -148,20 +143,21 @@ class Solver(Configured, abc.ABC):
         batch, dimension = shape[0], int(np.prod(y.shape[1:]))
         tolerance = tf.cast(self.tolerance if tolerance is None else tolerance, dtype)
         epsilon = np.finfo(dtype.as_numpy_dtype).eps
-        target = tf.reshape(y, [batch, dimension])
-        start = (
-            target if initial is None else tf.reshape(tf.stop_gradient(initial), [-1, dimension])
-        )
+        target = start = tf.reshape(y, [batch, dimension])
+        if initial is not None:
+            start = tf.reshape(tf.stop_gradient(initial), [-1, dimension])
 
         def on_rows(function):
             event = y.shape[1:]
             return lambda x: tf.reshape(function(tf.reshape(x, [-1, *event])), [-1, dimension])
 
+        # Where the sum x + g(x) alone rounds by more than the tolerance, nothing can meet it.
+        is_coarse = 0.5 * epsilon * tf.reduce_max(tf.abs(target), axis=1) > tolerance
         evaluate, corrected = on_rows(g), on_rows(precondition or tf.identity)
 
         def residual(x, target):
             value = tf.stop_gradient(evaluate(x))
-            # The sum comes first: it is what F itself returns at x, rounding included.
+            # The sum comes first, as in F(x), so that it rounds in the same way.
             r = target - (x + value)
             return r, corrected(r), epsilon * tf.reduce_max(tf.abs(value), axis=1)
 
@@ -170,7 +166,7 @@ class Solver(Configured, abc.ABC):
             index = tf.where(active)
             found = residual(tf.gather_nd(x, index), tf.gather_nd(target, index))
             rows = tf.shape(x, tf.int64)
-            return [tf.scatter_nd(index, each, rows[: each.shape.rank]) for each in found]
+            return [tf.scatter_nd(index, tensor, rows[: tensor.shape.rank]) for tensor in found]
 
         def body(*fields):
             state = State(*fields)
@@ -178,11 +174,11 @@ class Solver(Configured, abc.ABC):
                 residual_of_active(state.x, state.active) if subsets else residual(state.x, target)
             )
             norm = tf.norm(r, axis=1)
-            # With this margin, F(x) evaluated again in another order meets the tolerance too.
+            # The margin covers another order of summation in a later evaluation of F(x).
             solved = state.active & (tf.reduce_max(tf.abs(r), axis=1) + rounding <= tolerance)
             improved = state.active & ((norm < state.best_norm) | solved)
             stalled = tf.where(improved, 0, state.stalled + 1)
-            converged = state.converged | solved
+            converged = state.converged | (solved & ~is_coarse)
             new = state._replace(
                 step=state.step + 1,
                 best_x=select_rows(improved, state.x, state.best_x),
@@ -208,25 +204,24 @@ class Solver(Configured, abc.ABC):
             active=tf.ones([batch], tf.bool),
             memory=self.initial_memory(batch, dimension, dtype),
         )
-        last = State(
-            *tf.while_loop(
-                lambda *fields: tf.reduce_any(State(*fields).active),
-                body,
-                tuple(first),
-                maximum_iterations=self.max_iterations,
-            )
-        )
+
+        def unfinished(*fields):
+            return tf.reduce_any(State(*fields).active)
+
+        limit = self.max_iterations
+        fields = tf.while_loop(unfinished, body, tuple(first), maximum_iterations=limit)
+        last = State(*fields)
         x = tf.ensure_shape(tf.reshape(last.best_x, shape), y.shape)
-        found = FixedPoint(x, last.iterations, last.best_norm, last.converged)
-        return FixedPoint(*(tf.stop_gradient(each) for each in found))
+        found = x, last.iterations, last.best_norm, last.converged
+        return FixedPoint(*map(tf.stop_gradient, found))
 
     def get_config(self) -> dict[str, Any]:
         return {"tolerance": self.tolerance, "max_iterations": self.max_iterations}
 
 
 def select_rows(condition: tf.Tensor, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Returns the rows of ``a`` where the condition ``[batch]`` holds, else those of ``b``.
+    """Returns the rows of ``a`` where the condition ``[batch]`` is true, else those of ``b``.
 
-    It copies whole rows, where `tf.where` would look at every element.
+    It copies whole rows, while `tf.where` selects every element.
     """
     return tf.raw_ops.Select(condition=condition, x=a, y=b)

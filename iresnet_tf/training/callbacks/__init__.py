@@ -1,7 +1,7 @@
 """Provides Keras callbacks that check, draw and record a model while it trains.
 
-`Certificate`, `Spectra`, `Pictures`, `EMA` and `TerminateOnNaN` work in any ``fit``; the others
-write into a run folder.
+`Certificate`, `Spectra`, `EMA`, `TerminateOnNaN` and `Scalars` work with any Keras model,
+`Pictures` with any model of this package; the others write a run folder.
 """
 
 from iresnet_tf.training.averaging import averaged_weights

@@ -8,6 +8,8 @@ import keras
 import tensorflow as tf
 import tqdm
 
+from iresnet_tf.models import FlowModel
+
 
 class Progress(keras.callbacks.Callback):
     """Shows a progress bar over all steps of the run, with the running loss.
@@ -64,6 +66,6 @@ class Scalars(keras.callbacks.Callback):
             for name, value in logs.items():
                 tf.summary.scalar(name, value)
             tf.summary.scalar("learning_rate", float(self.model.optimizer.learning_rate))
-            if self.model.has_density:
+            if isinstance(self.model, FlowModel) and self.model.has_density:
                 for name, values in self.model.prior.summaries().items():
                     tf.summary.histogram(f"prior_{name}", values)

@@ -34,8 +34,8 @@ class Pictures(keras.callbacks.Callback):
         names: names of the elements of a vector.
 
     Raises:
-        ValueError: without folder and writer; in ``fit``, for a model that takes a context; when
-            it draws, for images of unknown levels.
+        ValueError: for neither folder nor writer; in ``fit``, for a model that takes a context,
+            or is not of this package; when it draws, for images of unknown levels.
 
     Example::
 
@@ -63,7 +63,12 @@ class Pictures(keras.callbacks.Callback):
         self.writer = writer or tf.summary.create_noop_writer()
         self.names = names
 
-    def set_model(self, model: FlowModel) -> None:
+    def set_model(self, model: keras.Model) -> None:
+        if not isinstance(model, FlowModel):
+            raise ValueError(
+                f"Pictures draws models of this package; received {type(model).__name__}. Leave "
+                "the callback out, or draw in a keras.callbacks.LambdaCallback."
+            )
         if model.takes_context:
             raise ValueError(
                 f"Pictures draws models that take no context; {model.name} takes one. Draw its "
