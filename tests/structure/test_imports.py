@@ -12,7 +12,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ORDER = [
     ("internals", "files", "version"),
-    ("numerics.structure", "numerics.axes", "numerics.configured"),
+    ("numerics.structure", "numerics.axes", "numerics.configured", "numerics.precision"),
+    ("numerics.orders",),
     ("numerics.random",),
     ("numerics.maps",),
     ("numerics.execution",),
