@@ -132,7 +132,7 @@ def negative_log_likelihoods(
 
 
 class BlockConstants(NamedTuple):
-    """What the truncation bound of a block depends on.
+    """The constants of a block that its truncation bound depends on.
 
     Attributes:
         dimension: ``D``.
