@@ -54,7 +54,7 @@ def test_other_numbers_of_parts_are_refused(steps):
 def test_a_head_that_normalises_over_the_batch_refuses_parts():
     for kind in (models.Classifier, models.HybridModel):
         model = kind([layers.ActNorm()], classes=2)
-        with pytest.raises(ValueError, match="DensityModel .*recompute=True"):
+        with pytest.raises(ValueError, match="recompute=True, or train a DensityModel"):
             model.compile(accumulation_steps=2)
         model.compile(accumulation_steps=1)
     with pytest.raises(ValueError, match="accumulation_steps=2.*classifier"):

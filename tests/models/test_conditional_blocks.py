@@ -130,7 +130,7 @@ def test_contexts_are_refused_where_none_belong_and_missed_where_one_does():
             conditional.inverse(x, context=wrong)
     with pytest.raises(ValueError, match="share one context"):
         layers.Stack([conditional, block_of(context_shape=(2,))])
-    with pytest.raises(ValueError, match="both or neither"):
+    with pytest.raises(ValueError, match="both ContextBias layers and a context_shape"):
         layers.Contraction([layers.SpectralDense()], context_shape=(2,))
     with pytest.raises(ValueError, match="vector of features"):
         block_of(conditioner=None, context_shape=(2, 2))
