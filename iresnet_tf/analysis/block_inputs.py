@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from iresnet_tf.layers import FactorOut, Invertible, ResidualBlock
+from iresnet_tf.layers import Invertible, ResidualBlock
 
 
 def block_inputs(layer: Invertible, x: tf.Tensor) -> Iterator[tuple[ResidualBlock, tf.Tensor]]:
@@ -20,9 +20,5 @@ def block_inputs(layer: Invertible, x: tf.Tensor) -> Iterator[tuple[ResidualBloc
     layer._condition(None, x)
     if isinstance(layer, ResidualBlock):
         yield layer, x
-    elif isinstance(layer, FactorOut):
-        yield from block_inputs(layer.rest, x[..., layer.channels :])
-    else:
-        for part in layer.parts:
-            yield from block_inputs(part, x)
-            x = part(x)
+    for part, inputs in layer._part_inputs(x):
+        yield from block_inputs(part, inputs)

@@ -1,14 +1,15 @@
 """Computes the singular values of every layer, to compare them with its coefficient."""
 
 import dataclasses
+import math
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.analysis.results import Result
-from iresnet_tf.layers import SpectralConv2D, SpectralDense, spectral_layers
-from iresnet_tf.numerics.maps import operators
+from iresnet_tf.layers import SpectralLayer, spectral_layers
+from iresnet_tf.numerics import maps
 
 EXACT_ORDER = 4096
 """Largest order of the smaller side of an operator whose Gram matrix is decomposed."""
@@ -22,7 +23,7 @@ class LayerSpectrum(Result):
     """The singular values of a spectral layer.
 
     Attributes:
-        kind: ``"convolution"`` or ``"dense"``.
+        kind: name of the layer's class.
         coeff: coefficient of the layer, ``None`` if it has no constraint.
         method: see `singular_values`.
         exact: whether the values are exact; those of the method ``"torus"`` are upper bounds.
@@ -56,7 +57,7 @@ def study_spectrum(model: keras.Model) -> SpectrumStudy:
         spectra.append(
             LayerSpectrum(
                 name=layer.name,
-                kind="convolution" if isinstance(layer, SpectralConv2D) else "dense",
+                kind=type(layer).__name__,
                 coeff=layer.coeff,
                 largest=float(values[0]),
                 method=method,
@@ -68,12 +69,13 @@ def study_spectrum(model: keras.Model) -> SpectrumStudy:
     return SpectrumStudy(tuple(spectra))
 
 
-def singular_values(layer: SpectralDense | SpectralConv2D) -> tuple[np.ndarray, str]:
+def singular_values(layer: SpectralLayer) -> tuple[np.ndarray, str]:
     """Returns the singular values of the constrained operator, largest first, and the method.
 
     - ``"matrix"``: the exact values of a dense kernel.  A 1×1 convolution has them at every
       pixel, and they are returned once.
-    - ``"gram"``: exact values from ``AᵀA`` or ``AAᵀ`` of a zero-padded convolution.
+    - ``"gram"``: exact values from ``AᵀA`` or ``AAᵀ``, for a zero-padded convolution or any other
+      operator.
     - ``"torus"``: an upper bound on each value, for a larger convolution.  ``A`` is a submatrix of
       the circular convolution on a torus of size ``n + k − 1``, and the i-th singular value of a
       submatrix is at most the i-th of the matrix.
@@ -84,31 +86,41 @@ def singular_values(layer: SpectralDense | SpectralConv2D) -> tuple[np.ndarray, 
     Returns:
         float64 array ``[count]``, and the name of the method.
 
+    Raises:
+        ValueError: for another operator whose smaller side exceeds `EXACT_ORDER`.
+
     Source: Sedghi et al. 2019 (arXiv:1805.10408), for the torus.
     """
-    kernel = layer.constrained_kernel().numpy().astype(np.float64)
-    if kernel.ndim == 4 and kernel.shape[:2] == (1, 1):
-        kernel = kernel[0, 0]
-    if kernel.ndim == 2:
+    operator = layer.make_operator(tf.cast(layer.constrained_kernel(), tf.float64))
+    kernel = operator.kernel.numpy()
+    if isinstance(operator, maps.Dense):
         return np.linalg.svd(kernel, compute_uv=False), "matrix"
-    order = int(np.prod(layer.grid)) * min(kernel.shape[2:])
-    if order > EXACT_ORDER:
-        return _torus_values(kernel, layer.grid)[:order], "torus"
-    gram = _gram(kernel, layer.grid)
-    return np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0)), "gram"
+    right, left = layer.vector_shapes()
+    order = min(math.prod(right), math.prod(left))
+    if order <= EXACT_ORDER:
+        gram = _gram(operator, right[1:], left[1:])
+        return np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0)), "gram"
+    if not isinstance(operator, maps.Convolution):
+        raise ValueError(
+            f"The operator of {layer.name} has {order} singular values; up to {EXACT_ORDER} of "
+            "them are computed, or bounds for a convolution. Leave the layer out of the study."
+        )
+    return _torus_values(kernel, right[1:-1])[:order], "torus"
 
 
-def _gram(kernel, grid):
-    """Returns the smaller of ``AᵀA`` and ``AAᵀ``."""
-    operator = operators.Convolution(tf.constant(kernel))
-    inputs, outputs = kernel.shape[2:]
-    maps = (operator, operator.adjoint) if inputs <= outputs else (operator.adjoint, operator)
-    shape = (*grid, min(inputs, outputs))
-    order = int(np.prod(shape))
+def _gram(operator, right, left):
+    """Returns the smaller of ``AᵀA`` and ``AAᵀ`` for vectors of the shapes ``right`` and ``left``.
+
+    It applies the operator to some of the unit vectors at a time.
+    """
+    steps, shape = (operator, operator.adjoint), right
+    if math.prod(left) < math.prod(right):
+        steps, shape = (operator.adjoint, operator), left
+    order = math.prod(shape)
     rows = []
     for start in range(0, order, _CHUNK):
         basis = np.eye(min(_CHUNK, order - start), order, start).reshape(-1, *shape)
-        rows.append(maps[1](maps[0](tf.constant(basis))).numpy().reshape(-1, order))
+        rows.append(steps[1](steps[0](tf.constant(basis))).numpy().reshape(-1, order))
     gram = np.concatenate(rows)
     return 0.5 * (gram + gram.T)
 

@@ -38,6 +38,15 @@ class ContractiveLayer(keras.layers.Layer):
     ``None`` means that the bound holds in every p-norm, with ``q = p``.
     """
 
+    input_exponent: Exponent | None = None
+    """The exponent ``p`` that `measure_input` has set, for a layer whose bound depends on it."""
+
+    context_shape: tuple[int, ...] | None = None
+    """Shape of one context, of a conditional layer that may be the whole branch of a block."""
+
+    conditioner: keras.layers.Layer | None = None
+    """The network that computes the features of a context, if the layer has one."""
+
     def bind(self, context: tf.Tensor | None = None) -> Map:
         """Returns the map that the layer applies with its current weights.
 
@@ -117,7 +126,9 @@ class ForeignLayer:
     event_ndims = None
     takes_width = False
     output_exponent = EUCLIDEAN
+    input_exponent = None
     context_shape = None
+    conditioner = None
 
     def __init__(self, layer: keras.layers.Layer) -> None:
         self.layer = layer

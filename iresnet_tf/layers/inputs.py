@@ -45,8 +45,3 @@ def require_tolerance(tolerance: float | None) -> float | None:
             f"tolerance is a positive number, or None for the solver's own; received {tolerance!r}."
         )
     return tolerance
-
-
-def random_seed(shape: Any, dtype: Any = None) -> tf.Tensor:
-    """Returns random generator state, ``int32``; it follows `keras.utils.set_random_seed`."""
-    return tf.constant(np.random.randint(0, 2**31 - 1, shape), tf.int32)

@@ -1,6 +1,6 @@
 """The contract of an invertible layer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -74,6 +74,15 @@ class Invertible(keras.layers.Layer):
     def _expected_event_ndims(self) -> int | None:
         """Returns the rank of one sample, if it is known before the layer is built."""
         return None
+
+    def _part_inputs(self, x: tf.Tensor) -> Iterator[tuple["Invertible", tf.Tensor]]:
+        """Yields the parts in order, each with what it receives for the input ``x``.
+
+        By default each part receives the output of the part before it.
+        """
+        for part in self.parts:
+            yield part, x
+            x = part(x)
 
     def _last_latent(self, y: tf.Tensor) -> tf.Tensor:
         """Returns the part of a latent ``y`` that has passed every layer, for a classifier's head.
@@ -161,7 +170,7 @@ class Invertible(keras.layers.Layer):
     def build(self, input_shape: tuple) -> None:
         self.event_shape = tuple(input_shape[1:])
         self.input_spec = keras.layers.InputSpec(shape=(None, *self.event_shape))
-        start = inputs.random_seed
+        start = random.new_state
         self.seed_state = self.add_weight(
             name="seed_state", shape=(2,), dtype="int32", initializer=start, trainable=False
         )

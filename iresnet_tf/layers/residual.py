@@ -92,7 +92,7 @@ class ResidualBlock(Invertible):
     @property
     def context_shape(self) -> tuple[int, ...] | None:
         """Shape of one context, if ``g`` is conditional."""
-        return getattr(self._branch, "context_shape", None)
+        return self._branch.context_shape
 
     def build(self, input_shape: tuple) -> None:
         if None in tuple(input_shape[1:]):

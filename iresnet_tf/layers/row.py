@@ -100,8 +100,8 @@ class Row:
     def _require_fitting_norms(self):
         """Raises `ValueError` if another row has set another norm for the input of a layer."""
         for part, exponent in zip(self.parts, self._exponents or ()):
-            measured = getattr(part, "input_exponent", exponent)
-            if measured != exponent:
+            measured = part.input_exponent
+            if measured not in (None, exponent):
                 raise ValueError(
                     f"{part.name} is shared by contractions that measure its input in norms of "
                     f"different exponents, {exponent} and {measured}, and it can be held in only "

@@ -57,6 +57,7 @@ class SpectralLayer(ContractiveLayer):
 
     takes_width = True
     output_exponent: Exponent
+    input_exponent: Exponent
 
     def __init__(
         self,
@@ -99,6 +100,11 @@ class SpectralLayer(ContractiveLayer):
         """Returns the shape ``(1, …)`` of the right singular vector."""
         raise NotImplementedError(f"{type(self).__name__} must implement vector_shape.")
 
+    def vector_shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Returns the shapes ``(1, …, in)`` and ``(1, …, out)`` of the singular vectors."""
+        right = self.vector_shape()
+        return right, (*right[:-1], self.kernel.shape[-1])
+
     def certified_spectral_norm(self, kernel: np.ndarray) -> float:
         """Returns a certified upper bound on ``‖A_K‖₂``."""
         raise NotImplementedError(f"{type(self).__name__} must implement certified_spectral_norm.")
@@ -116,8 +122,7 @@ class SpectralLayer(ContractiveLayer):
             )
         if self.p == "learned":
             self.exponent = self.add_weight(name="exponent", shape=(), initializer="zeros")
-        right_shape = self.vector_shape()
-        left_shape = (*right_shape[:-1], kernel_shape[-1])
+        right_shape, left_shape = self.vector_shapes()
         add = functools.partial(self.add_weight, trainable=False, aggregation="only_first_replica")
         start = self._initial_right
         self.right_vector = add(name="right_vector", shape=right_shape, initializer=start)

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.layers.inputs import random_seed
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.execution import replicas
 
@@ -50,7 +49,7 @@ class ClassifierHead(keras.layers.Layer):
             name="seed_state",
             shape=(2,),
             dtype="int32",
-            initializer=random_seed,
+            initializer=random.new_state,
             trainable=False,
             aggregation="only_first_replica",
         )

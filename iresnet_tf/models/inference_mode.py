@@ -4,6 +4,7 @@ import keras
 
 from iresnet_tf.internals import all_layers
 from iresnet_tf.layers import residual_blocks
+from iresnet_tf.layers.contractive import as_contractive
 
 _ACTING = (
     keras.layers.AlphaDropout,
@@ -22,7 +23,7 @@ def require_inference_mode(flow: keras.layers.Layer) -> None:
     silently have no effect.  Frozen layers are accepted.
     """
     for block in residual_blocks(flow):
-        conditioner = getattr(block.g, "conditioner", None)
+        conditioner = as_contractive(block.g).conditioner
         differing = [] if conditioner is None else _differing(conditioner)
         if differing:
             raise ValueError(

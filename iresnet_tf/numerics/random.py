@@ -2,7 +2,8 @@
 
 Every draw is stateless and laid out example by example, so it does not depend on the size of
 the batch.  A seed ``[4]`` also holds the place of its examples in a larger batch (see `placed`):
-a part of a batch then draws the same numbers as the whole batch does for it.
+a part of a batch then draws the same numbers as the whole batch does for it.  Only `new_state`
+draws a seed itself.
 """
 
 from typing import Any
@@ -30,6 +31,15 @@ def as_seed(seed: Any) -> tf.Tensor:
             f"received shape {seed.shape} of {seed.dtype.name}."
         )
     return tf.cast(seed, tf.int32)
+
+
+def new_state(shape: Any, dtype: Any = None) -> tf.Tensor:
+    """Returns new generator state, ``int32``; `keras.utils.set_random_seed` decides it.
+
+    It is an initializer of weights, so it takes a ``dtype``.
+    """
+    del dtype
+    return tf.constant(np.random.randint(0, 2**31 - 1, shape), tf.int32)
 
 
 def placed(seed: tf.Tensor, first: tf.Tensor, total: tf.Tensor) -> tf.Tensor:

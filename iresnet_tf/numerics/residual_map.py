@@ -68,7 +68,6 @@ def _transform_recomputed(estimator, lipschitz, part, g, x, seed):
 
 
 def _add_recomputed(part, g, x):
-
     def forward(g, x):
         return (x + g(x),), ()
 

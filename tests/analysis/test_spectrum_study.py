@@ -1,5 +1,6 @@
 """Compares singular values with those of the operators' matrices."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +8,7 @@ from study_examples import image_model
 
 from iresnet_tf import layers
 from iresnet_tf.analysis import plots, spectrum_study
+from iresnet_tf.numerics import maps
 
 
 @pytest.mark.parametrize("kind", ["dense", "conv"])
@@ -19,6 +21,47 @@ def test_singular_values_are_those_of_the_operator_s_matrix(kind, contraction, m
         found, method = spectrum_study.singular_values(layer)
         assert method in ("matrix", "gram") and len(found) == len(expected)
         np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+@keras.saving.register_keras_serializable("test_spectrum_study")
+class Diagonal(layers.SpectralLayer):
+    """``x ↦ x k̂`` element by element, of a kernel ``[1, features]`` that is no matrix."""
+
+    class Operator(maps.Operator):
+        kernel: tf.Tensor
+
+        def __call__(self, v):
+            return v * self.kernel[0]
+
+        adjoint = __call__
+
+        def rounding_gain(self):
+            return 1.0
+
+    def build(self, input_shape):
+        self.add_weights((1, input_shape[-1]))
+
+    def make_operator(self, kernel):
+        return self.Operator(kernel)
+
+    def vector_shape(self):
+        return (1, self.kernel.shape[-1])
+
+    def certified_spectral_norm(self, kernel):
+        return float(np.abs(kernel).max())
+
+
+def test_any_operator_is_studied_by_its_products(monkeypatch):
+    layer = Diagonal(coeff=0.5, dtype="float64")
+    layer.build((None, 5))
+    layer.kernel.assign([[0.3, -2.0, 0.1, 1.0, 0.0]])
+    layer.refresh()
+    found, method = spectrum_study.singular_values(layer)
+    assert method == "gram"
+    np.testing.assert_allclose(found, [0.5, 0.25, 0.075, 0.025, 0.0], atol=1e-7)
+    monkeypatch.setattr(spectrum_study, "EXACT_ORDER", 4)
+    with pytest.raises(ValueError, match="5 singular values; up to 4"):
+        spectrum_study.singular_values(layer)
 
 
 def test_a_large_convolution_is_bounded_on_the_torus(monkeypatch, matrix_of):
