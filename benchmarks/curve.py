@@ -18,7 +18,7 @@ from iresnet_tf.analysis.likelihood import negative_log_likelihoods
 from iresnet_tf.models import bits_per_dim
 from iresnet_tf.numerics import log_det
 from iresnet_tf.training import open_source, presets
-from iresnet_tf.training.assembly import build_model, build_optimizer, compile_options
+from iresnet_tf.training.assembly import build_model, build_optimizer
 from iresnet_tf.training.averaging import averaged_weights
 
 
@@ -54,7 +54,8 @@ def main(preset, overrides, passes, out):
     source = open_source(preset)
     keras.utils.set_random_seed(0)
     model = build_model(preset, source, seed=0)
-    model.compile(build_optimizer(preset), **compile_options(preset))
+    steps = preset.optimizer.accumulation_steps
+    model.compile(build_optimizer(preset), accumulation_steps=steps)
     model.initialize(source.initial_examples(seed=0))
     curve = Curve(source.examples("test", preset.evaluation_examples).x, passes)
     model.fit(

@@ -5,8 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from iresnet_tf.layers import act_norms, residual_blocks
-from iresnet_tf.layers.spectral import spectral_layers
+from iresnet_tf.layers import act_norms, residual_blocks, spectral_layers
 from iresnet_tf.numerics import log_det
 from iresnet_tf.training import presets
 from iresnet_tf.training.assembly import build_model, build_optimizer

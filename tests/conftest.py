@@ -16,6 +16,12 @@ def seed():
 
 
 @pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """Returns a folder of TFDS data sets, which are prepared on first use."""
+    return tmp_path_factory.mktemp("tfds")
+
+
+@pytest.fixture(scope="session")
 def matrix_of():
     """Returns the matrix ``[out, in]`` of a linear map of ``[batch, …shape]``, by unit vectors."""
 

@@ -1,7 +1,7 @@
 """Immutable objects made of tensors, which compiled functions take as arguments."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Protocol
 
 import tensorflow as tf
@@ -23,9 +23,12 @@ class Structure:
     is_opaque: ClassVar[bool] = False
     """Whether the object may change without becoming another one, so that nothing is cached."""
 
+    _names: ClassVar[tuple[str, ...]] = ()
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         dataclasses.dataclass(frozen=True, eq=False)(cls)
+        cls._names = tuple(field.name for field in dataclasses.fields(cls))
 
     @property
     def varies_by_sample(self) -> bool:
@@ -63,13 +66,13 @@ class Signature:
 
     def __init__(self, nest: Any, *, any_batch: bool = False) -> None:
         def specified(leaf, varies):
-            if not tf.is_tensor(leaf):
+            if not isinstance(leaf, _TENSORS):
                 return leaf
             shape = [None, *leaf.shape[1:]] if any_batch and varies else leaf.shape
             return tf.TensorSpec(shape, leaf.dtype)
 
         self._template = _mapped(nest, specified)
-        nodes = list(_nodes(self._template))
+        nodes = _nodes(self._template)
         self.specs = [node for node in nodes if isinstance(node, tf.TensorSpec)]
         self.is_opaque = any(
             node.is_opaque if isinstance(node, Structure) else not isinstance(node, self.PLAIN)
@@ -93,22 +96,26 @@ class Signature:
 
 def tensors_of(nest: Any) -> list[tf.Tensor]:
     """Returns the tensors of a nest of structures and tuples, in the order of their fields."""
-    return [node for node in _nodes(nest) if tf.is_tensor(node)]
+    return [node for node in _nodes(nest) if isinstance(node, _TENSORS)]
 
 
-def _fields(structure):
-    """Returns the names of the fields and their values."""
-    names = [field.name for field in dataclasses.fields(structure)]
-    return {name: getattr(structure, name) for name in names}
+# Much quicker than `tf.is_tensor`, which examines protocols.
+_TENSORS = (tf.Tensor, tf.Variable)
 
 
-def _nodes(nest: Any) -> Iterator[Any]:
-    """Yields a nest, then every structure, tuple and leaf inside it, in order."""
-    yield nest
-    inner = _fields(nest).values() if isinstance(nest, Structure) else nest
-    if isinstance(nest, (Structure, tuple)):
-        for part in inner:
-            yield from _nodes(part)
+def _parts(nest):
+    """Returns the values of the fields of a structure, or the items of a tuple."""
+    if isinstance(nest, Structure):
+        return [getattr(nest, name) for name in nest._names]
+    return nest if isinstance(nest, tuple) else ()
+
+
+def _nodes(nest: Any) -> list[Any]:
+    """Returns a nest, then every structure, tuple and leaf inside it, in order."""
+    nodes = [nest]
+    for part in _parts(nest):
+        nodes += _nodes(part)
+    return nodes
 
 
 def _mapped(nest: Any, function: Callable, varies: bool = False) -> Any:
@@ -117,7 +124,7 @@ def _mapped(nest: Any, function: Callable, varies: bool = False) -> Any:
     ``varies`` tells whether the leaf is a field that `Structure.per_sample` names.
     """
     if isinstance(nest, Structure):
-        fields = _fields(nest).items()
+        fields = zip(nest._names, _parts(nest), strict=True)
         return type(nest)(*(_mapped(x, function, name in nest.per_sample) for name, x in fields))
     if isinstance(nest, tuple):
         return tuple(_mapped(part, function) for part in nest)
@@ -126,7 +133,7 @@ def _mapped(nest: Any, function: Callable, varies: bool = False) -> Any:
 
 def _key(template):
     if isinstance(template, Structure):
-        return (type(template), *map(_key, _fields(template).values()))
+        return (type(template), *map(_key, _parts(template)))
     if isinstance(template, tuple):
         return (tuple, *map(_key, template))
     # 1, 1.0 and True are equal, but they make different graphs.

@@ -29,7 +29,15 @@ def test_paths_begin_and_end_at_the_data():
 def test_many_paths_are_decoded_a_few_at_a_time(monkeypatch):
     model = linear_model([[0.5, 0.0], [0.0, 0.5]])
     monkeypatch.setattr(interpolation, "_BATCH", 5)
+    decode_paths, sizes = model.decode_paths, []
+
+    def recorded(latents):
+        sizes.append(len(latents))
+        return decode_paths(latents)
+
+    monkeypatch.setattr(model, "decode_paths", recorded)
     paths = irn.analysis.interpolate(model, POINTS[:3], POINTS[3:6], steps=2)
+    assert sizes == [2, 1]
     np.testing.assert_allclose(paths.points, np.stack([POINTS[:3], POINTS[3:6]], 1), atol=1e-5)
 
 

@@ -9,27 +9,17 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from click.testing import CliRunner
+from commands import invoke
 
 import iresnet_tf as irn
 from iresnet_tf import training
 from iresnet_tf.analysis.likelihood import likelihood
-from iresnet_tf.cli import main
 from iresnet_tf.data import digits
 from iresnet_tf.training import presets
 from iresnet_tf.training.run_folder import RunFolder
 
 SMALL_TOY = ["model.blocks=2", "model.width=8", "model.depth=1", "intra_op_threads=none"]
 SMALL_DIGITS = ["model.blocks=1,1", "model.width=4", "intra_op_threads=none"]
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("tfds")
 
 
 @pytest.fixture(scope="module")

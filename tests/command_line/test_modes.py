@@ -5,9 +5,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from click.testing import CliRunner
-
-from iresnet_tf.cli import main
+from commands import invoke
 
 SMALL = ["model.blocks=1,1", "model.width=4", "model.squeeze=true", "intra_op_threads=none"]
 TINY = ["data.only_class=1", "data.validation_examples=3", "--batch-size", 1, "--steps", 2]
@@ -37,13 +35,8 @@ class Colours(tfds.core.GeneratorBasedBuilder):
             yield number, {"image": image, "label": number % 3}
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("tfds")
-
-
-def invoke(*arguments):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+def succeed(*arguments):
+    result = invoke(*arguments)
     assert result.exit_code == 0, (arguments, result.output, result.exception)
     return result.stdout
 
@@ -53,10 +46,10 @@ def invoke(*arguments):
 @pytest.mark.parametrize("kind", ["density", "classifier", "hybrid"])
 def test_every_mode_takes_the_smallest_data(kind, data, tmp_path, data_dir):
     run, where = tmp_path / "run", ["--data-dir", data_dir]
-    invoke("train", f"digits-{kind}", "--out", run, f"data.name={data}", *SMALL, *TINY, *where)
+    succeed("train", f"digits-{kind}", "--out", run, f"data.name={data}", *SMALL, *TINY, *where)
     # 130 colours are a batch of 128 and a partial one; there are fewer digits.
     for examples in (130, 1):
-        result = json.loads(invoke("evaluate", run, "--examples", examples, "--passes", 1, *where))
+        result = json.loads(succeed("evaluate", run, "--examples", examples, "--passes", 1, *where))
         for figure in ("accuracy", "bits_per_dim"):
             value = result.get(figure, 0.0)
             assert np.isfinite(value["mean"] if isinstance(value, dict) else value)
@@ -66,13 +59,13 @@ def test_every_mode_takes_the_smallest_data(kind, data, tmp_path, data_dir):
     if kind != "classifier":
         pictures["sample"] = ["--count", 1]
     for command, options in pictures.items():
-        invoke(command, run, *options, "--out", tmp_path / f"{command}.png", *where)
+        succeed(command, run, *options, "--out", tmp_path / f"{command}.png", *where)
         assert (tmp_path / f"{command}.png").is_file()
     # A classifier with padding has no log-determinant to study.
     studies = (
         ("spectrum", "inverse") if kind == "classifier" else ("spectrum", "inverse", "log-det")
     )
     for study in studies:
-        invoke("analyze", run, study, "--examples", 1, "--out", tmp_path / f"{study}.png", *where)
+        succeed("analyze", run, study, "--examples", 1, "--out", tmp_path / f"{study}.png", *where)
         assert json.loads((tmp_path / f"{study}.json").read_text())
-    invoke("certify", run)
+    succeed("certify", run)

@@ -5,10 +5,9 @@ import sys
 
 import keras
 import pytest
-from click.testing import CliRunner
+from commands import invoke
 
 import iresnet_tf as irn
-from iresnet_tf.cli import main
 
 PLUGIN = """
 import keras
@@ -18,10 +17,6 @@ import iresnet_tf as irn
 class Renamed(irn.layers.ActNorm):
     pass
 """
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 @pytest.fixture

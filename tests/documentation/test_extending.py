@@ -32,12 +32,33 @@ for folder in map(pathlib.Path, sys.argv[1:]):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Makes a folder for the module and the trained model of each example."""
+    """Makes a folder with the module of each example."""
     root = tmp_path_factory.mktemp("extending")
     for name, code in MODELS.items():
         (root / name).mkdir()
         (root / name / "mine.py").write_text(code)
     return {name: root / name for name in MODELS}
+
+
+@pytest.fixture(scope="module")
+def trained(folders):
+    """Returns the trained model of each example, the history of its loss, and its data."""
+    return {name: train(folder) for name, folder in folders.items()}
+
+
+def train(folder):
+    model = model_of(folder)
+    x = np.random.default_rng(0).normal(size=(64, 6)).astype("float32")
+    model.compile(keras.optimizers.Adam(1e-2))
+    losses = model.fit(x, batch_size=16, epochs=3, verbose=0).history["loss"]
+    model.save(folder / "model.keras")
+    given = {"log_prob": model.log_prob(x, seed=3), "samples": model.sample(4, seed=5)}
+    np.savez(folder / "given.npz", x=x, z=model.encode(x), **given)
+    return model, losses, x
+
+
+def test_every_section_but_two_makes_a_model():
+    assert set(SECTIONS) - set(MODELS) == {"A data source", "A preset"}
 
 
 def model_of(folder):
@@ -51,26 +72,19 @@ def test_an_example_has_at_most_thirty_lines_beside_imports_and_blanks(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_an_example_trains_and_inverts(name, folders):
-    model = model_of(folders[name])
-    x = np.random.default_rng(0).normal(size=(64, 6)).astype("float32")
-    model.compile(keras.optimizers.Adam(1e-2))
-    history = model.fit(x, batch_size=16, epochs=3, verbose=0).history
-    assert np.isfinite(history["loss"]).all()
+def test_an_example_trains_and_inverts(name, trained):
+    model, losses, x = trained[name]
+    assert np.isfinite(losses).all()
     assert all(bound < 1.0 for bound in model.lipschitz_bounds().values())
-    z = model.encode(x)
-    found = model.flow.inverse(z)
+    found = model.flow.inverse(model.encode(x))
     np.testing.assert_allclose(found.x, x, atol=1e-4)
     assert (np.linalg.norm(found.x - x, axis=1) <= found.error_bound.numpy()).all()
-    model.save(folders[name] / "model.keras")
-    given = {"log_prob": model.log_prob(x, seed=3), "samples": model.sample(4, seed=5)}
-    np.savez(folders[name] / "given.npz", x=x, z=z, **given)
 
 
+@pytest.mark.usefixtures("trained")
 def test_trained_examples_come_back_in_a_new_process(folders):
-    trained = [str(folder) for folder in folders.values() if (folder / "given.npz").exists()]
-    assert len(trained) == len(MODELS)
-    subprocess.run([sys.executable, "-c", LOAD, *trained], check=True)
+    command = [sys.executable, "-c", LOAD, *map(str, folders.values())]
+    subprocess.run(command, check=True)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -3,14 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from every_layer_examples import normal
 
 from iresnet_tf import layers
 
 VECTOR, IMAGE = (6,), (4, 4, 2)
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 @pytest.mark.parametrize("shape", [VECTOR, IMAGE], ids=["vector", "image"])

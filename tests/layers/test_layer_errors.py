@@ -4,13 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from every_layer_examples import normal
 
 from iresnet_tf import layers
 from iresnet_tf.layers import activations
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +60,7 @@ def test_contraction_must_return_what_it_is_given():
         layers.Contraction([layers.SpectralDense(5)]).build((None, 3))
 
 
-def test_unlipschitz_bound_or_inf_constant_says_what_to_do():
+def test_unknown_lipschitz_constant_says_what_to_do():
     unknown = keras.layers.Dense(3)
     for g in (layers.Contraction([unknown]), unknown):
         block = layers.ResidualBlock(g)

@@ -4,14 +4,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from every_layer_examples import normal
 
 from iresnet_tf import layers, log_det
 
 VECTOR = (6,)
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def test_seed_decides_and_no_seed_draws_afresh():

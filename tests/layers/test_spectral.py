@@ -1,51 +1,21 @@
-"""The spectral layers against the singular values of the operators that they apply."""
+"""Tests the spectral layers against the singular values of their operators."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from spectral_examples import (
+    COEFF,
+    STEPS,
+    assert_constrained_and_certified,
+    built,
+    normal,
+    true_norm,
+    vectors,
+)
 
 from iresnet_tf import layers
 from iresnet_tf.numerics.maps.operators import Convolution
-
-COEFF = 0.8
-STEPS = 300
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def true_norm(matrix_of, layer):
-    """Returns the largest singular value of the operator that the layer applies, as a matrix."""
-    kernel = tf.cast(layer.constrained_kernel(), tf.float64)
-    if isinstance(layer, layers.SpectralDense):
-        return np.linalg.norm(kernel.numpy(), 2)
-    return np.linalg.norm(matrix_of(Convolution(kernel), (*layer.grid, kernel.shape[2])), 2)
-
-
-def assert_constrained_and_certified(matrix_of, layer, coeff):
-    norm = true_norm(matrix_of, layer)
-    assert norm <= coeff * 1.001
-    assert norm * (1 - 1e-12) <= layer.lipschitz_bound() <= norm * 1.02
-
-
-def built(kind, kernel_size=3, grid=(6, 5), channels=(3, 4), **options):
-    options = {"coeff": COEFF, **options}
-    if kind == "dense":
-        layer = layers.SpectralDense(channels[1], **options)
-        layer.build((None, channels[0]))
-    else:
-        layer = layers.SpectralConv2D(channels[1], kernel_size, **options)
-        layer.build((None, *grid, channels[0]))
-    return layer
-
-
-def vectors(layer):
-    return [layer.right_vector.numpy(), layer.left_vector.numpy()]
-
-
-# After training
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -146,9 +116,6 @@ def test_zero_kernel_is_allowed_and_trains(matrix_of):
     assert_constrained_and_certified(matrix_of, layer, COEFF)
 
 
-# The singular vectors
-
-
 @pytest.mark.parametrize("kind", ["dense", "conv"])
 def test_vectors_are_burned_in_when_built(matrix_of, kind):
     layer = built(kind)
@@ -232,9 +199,6 @@ def test_refresh_finds_layers_at_every_depth_once():
     assert layers.spectral_layers(layers.SpectralDense(3)) == []
 
 
-# The differentiable norm
-
-
 @pytest.mark.parametrize("kind,kernel_size", [("dense", 0), ("conv", 3), ("conv", 1)])
 def test_gradient_of_the_constrained_kernel_with_the_vectors_held(kind, kernel_size):
     layer = built(kind, kernel_size, dtype="float64")
@@ -253,103 +217,6 @@ def test_gradient_of_the_constrained_kernel_with_the_vectors_held(kind, kernel_s
         layer.kernel.assign(kernel + sign * step * direction)
         totals.append(np.sum(weights * layer.constrained_kernel().numpy()))
     assert slope == pytest.approx((totals[0] - totals[1]) / (2 * step), rel=1e-7, abs=1e-7)
-
-
-# The certificate
-
-
-@pytest.mark.parametrize("kind", ["dense", "conv"])
-def test_certificate_is_of_the_weights_as_they_are_now(matrix_of, kind):
-    layer = built(kind)
-    layer.kernel.assign(0.1 * layer.kernel.value)
-    layer.refresh()
-    small = layer.lipschitz_bound()
-    layer.kernel.assign(3.0 * layer.kernel.value)
-    assert layer.lipschitz_bound() == pytest.approx(3 * small, rel=1e-5)
-    # With stale vectors the constraint divides by too little, and the certificate shows it.
-    layer.kernel.assign(50.0 * normal(*layer.kernel.shape, seed=5))
-    norm = true_norm(matrix_of, layer)
-    assert norm > COEFF
-    assert norm * (1 - 1e-12) <= layer.lipschitz_bound() <= norm * 1.02
-
-
-@pytest.mark.parametrize("kind", ["dense", "conv"])
-def test_certificate_inside_a_function(kind):
-    layer = built(kind)
-    bound = tf.function(layer.lipschitz_bound)
-    assert bound().dtype == tf.float64 and bound().shape == ()
-    # The applied kernel is rounded to float32.
-    assert float(bound()) == pytest.approx(layer.lipschitz_bound(), rel=1e-6)
-    layer.kernel.assign(0.5 * layer.kernel.value)
-    assert float(bound()) == pytest.approx(layer.lipschitz_bound(), rel=1e-6)
-
-
-def test_certificate_of_a_contraction_is_the_product():
-    g = layers.Contraction.mlp((8, 8), activation="sigmoid", coeff=0.9)
-    g.build((None, 3))
-    layers_bounds = [part.lipschitz_bound() for part in g.parts]
-    assert g.lipschitz_bound() == pytest.approx(np.prod(layers_bounds))
-    assert g.lipschitz_target() == pytest.approx(0.9**3 / 16)
-    inside = tf.function(g.lipschitz_bound)()
-    assert float(inside) == pytest.approx(g.lipschitz_bound(), rel=1e-6)
-
-
-def test_certificate_bounds_every_jacobian(contraction, batch_for, jacobian_of):
-    for kind in ("dense", "conv"):
-        for activation in ("relu", "lipswish", "clipswish", "maxmin"):
-            g = contraction(kind, activation)
-            norms = np.linalg.norm(jacobian_of(g, 3.0 * batch_for(kind, 20)).numpy(), 2, (1, 2))
-            assert norms.max() <= g.lipschitz_bound() <= 0.9**3 * 1.02**3
-
-
-# Errors
-
-
-@pytest.mark.parametrize("make", [layers.SpectralDense, layers.SpectralConv2D])
-def test_wrong_options_are_named(make):
-    for coeff in (0.0, -0.5, 1.0, 1.5, float("nan")):
-        with pytest.raises(ValueError, match="coeff bounds the layer's operator norm.*received"):
-            make(3, coeff=coeff)
-    with pytest.raises(ValueError, match="is at least 1; received 0"):
-        make(0)
-    with pytest.raises(ValueError, match="power_iterations is at least 1; received 0"):
-        make(3, power_iterations=0)
-
-
-@pytest.mark.parametrize("kernel_size", [0, (3, 0), (3,), (3, 3, 3)])
-def test_wrong_kernel_sizes_are_named(kernel_size):
-    with pytest.raises(ValueError, match="kernel_size is a positive integer or a pair"):
-        layers.SpectralConv2D(3, kernel_size)
-
-
-@pytest.mark.parametrize("shape", [(None, 4), (None, None, 4, 3), (None, 4, None, 3)])
-def test_convolution_needs_a_known_grid(shape):
-    with pytest.raises(ValueError, match="known height and width.*received shape"):
-        layers.SpectralConv2D(3).build(shape)
-
-
-def test_convolution_is_not_applied_on_another_grid():
-    """On another grid the norm differs."""
-    layer = built("conv")
-    with pytest.raises(ValueError, match="6, 5, 3.*8, 8, 3"):
-        layer(normal(2, 8, 8, 3))
-    with pytest.raises(ValueError, match="6, 5, 3"):
-        layer(normal(2, 6, 5, 2))
-
-
-def test_dense_is_not_applied_to_other_features():
-    layer = built("dense")
-    assert layer(normal(2, 7, 3)).shape == (2, 7, 4)
-    with pytest.raises(ValueError, match="3"):
-        layer(normal(2, 5))
-
-
-@pytest.mark.parametrize("make", [layers.SpectralDense, layers.SpectralConv2D])
-def test_unknown_channels_are_named(make):
-    with pytest.raises(ValueError, match="number of input channels"):
-        make(3).build((None, 4, 4, None))
-    with pytest.raises(ValueError, match="give it one, or make it the last layer of a Contraction"):
-        make().build((None, 4, 4, 2))
 
 
 @pytest.mark.parametrize("p", [2, 3])

@@ -1,6 +1,7 @@
 """Imports between the subpackages run one way, and files stay small."""
 
 import ast
+import importlib
 import pathlib
 
 import pytest
@@ -9,6 +10,8 @@ import iresnet_tf
 
 PACKAGE = pathlib.Path(iresnet_tf.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
+TESTS = sorted(pathlib.Path(__file__).parents[1].rglob("*.py"))
+BENCHMARKS = sorted((pathlib.Path(__file__).parents[2] / "benchmarks").glob("*.py"))
 
 ORDER = [
     ("internals", "files", "version"),
@@ -60,6 +63,14 @@ def imports(path):
 MODULES = {module_name(path): path for path in FILES}
 
 
+def test_every_module_has_a_row_and_imports_by_full_names():
+    above_all = {"", "__main__"}
+    assert {name for name in MODULES if room_of(name) == len(ORDER)} == above_all
+    for path in FILES:
+        nodes = ast.walk(ast.parse(path.read_text()))
+        assert not any(isinstance(node, ast.ImportFrom) and node.level for node in nodes), path
+
+
 @pytest.mark.parametrize("name", [name for name in MODULES if room_of(name) < len(ORDER)])
 def test_imports_never_run_up(name):
     above = [each for each in imports(MODULES[name]) if room_of(each) > room_of(name)]
@@ -83,26 +94,47 @@ def test_imports_never_run_in_a_circle():
         visit(name)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: module_name(path))
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_a_benchmark_imports_what_exists(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("iresnet_tf"):
+            module = importlib.import_module(node.module)
+            assert not [alias.name for alias in node.names if not hasattr(module, alias.name)]
+
+
+@pytest.mark.parametrize("path", [*FILES, *TESTS], ids=lambda path: path.stem)
 def test_a_file_can_be_read_in_one_sitting(path):
     assert len(path.read_text().splitlines()) <= 320
 
 
 def test_private_parts_of_the_frameworks_are_used_in_one_file_alone():
     """Private names of other objects may be read only if the package itself defines them."""
-    own, used = set(), {}
+    own, used, written = set(), {}, set()
     for name, path in MODULES.items():
+        if name == "internals":
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 own.add(node.name)
-                # Names that the body of a class assigns.
-                own |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
-            elif isinstance(node, ast.Attribute) and node.attr.startswith("_"):
-                is_dunder = node.attr.endswith("__")
-                if isinstance(node.ctx, ast.Store) and name != "internals":
-                    own.add(node.attr)
-                elif not is_dunder and name != "internals":
+            if isinstance(node, ast.ClassDef):
+                own |= {each for line in node.body for each in assigned(line)}
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+                if isinstance(node.ctx, ast.Load):
                     used.setdefault(node.attr, set()).add(name)
+                elif isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):
+                    own.add(node.attr)
+                else:
+                    written.add((name, node.attr))
     fields = {"_replace", "_fields", "_asdict", "_types"}  # of named tuples
-    foreign = {attr: sorted(names) for attr, names in used.items() if attr not in own | fields}
-    assert not foreign
+    foreign = {
+        attr: sorted(names)
+        for attr, names in used.items()
+        if attr not in own | fields and not attr.endswith("__")
+    }
+    assert not foreign and not {each for each in written if not each[1].endswith("__")}
+
+
+def assigned(line):
+    """Returns the names that a line in the body of a class assigns."""
+    targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
+    return [node.id for node in targets if isinstance(node, ast.Name)]

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+from keras.src.backend.tensorflow.trainer import TFEpochIterator
+from tensorflow.python.distribute.values import PerReplicaSpec
 
 from iresnet_tf import internals, layers
 from iresnet_tf.bijectors import Residual
@@ -93,11 +95,19 @@ def test_several_replicas_build_a_model_for_the_part_of_one():
         def _symbolic_build(self, iterator=None, data_batch=None):
             seen.append(data_batch)
 
+    parts = [tf.TensorSpec((size, 3), tf.float32) for size in (2, 1)]
+
+    class Dataset:
+        element_spec = (PerReplicaSpec(*parts), tf.TensorSpec((1,), tf.int32))
+
     class Iterator:
-        _distributed_dataset = tf.data.Dataset.from_tensors(np.zeros((4, 3), "float32"))
+        _distributed_dataset = Dataset()
 
     Recorded()._maybe_symbolic_build(iterator=Iterator())
-    assert seen == [tf.TensorSpec((4, 3), tf.float32)]
+    assert seen == [(parts[0], tf.TensorSpec((1,), tf.int32))]
+    own = TFEpochIterator(x=np.zeros((4, 3)), distribute_strategy=tf.distribute.get_strategy())
+    spec = tf.nest.flatten(own._distributed_dataset.element_spec)[0]
+    assert spec.shape[1:] == (3,)
     for name in ("_maybe_symbolic_build", "_symbolic_build"):
         assert callable(getattr(keras.Model, name))
 

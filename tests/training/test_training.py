@@ -24,11 +24,6 @@ SMALL = ["model.blocks=1,1", "model.width=4", "model.squeeze=true", "intra_op_th
 HELD_OUT = "data.validation_examples=64"
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("tfds")
-
-
 def small(name, *overrides, steps=6, per_epoch=2):
     preset = presets.get(name, [*SMALL, HELD_OUT, "batch_size=32", *overrides])
     return preset.model_copy(update={"steps": steps, "steps_per_epoch": per_epoch})

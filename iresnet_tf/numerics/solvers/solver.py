@@ -159,7 +159,9 @@ class Solver(Configured, abc.ABC):
             value = tf.stop_gradient(evaluate(x))
             # The sum comes first, as in F(x), so that it rounds in the same way.
             r = target - (x + value)
-            return r, corrected(r), epsilon * tf.reduce_max(tf.abs(value), axis=1)
+            # The margin covers another order of summation in a later evaluation of F(x).
+            margin = epsilon * tf.reduce_max(tf.abs(value), axis=1)
+            return r, corrected(r), tf.reduce_max(tf.abs(r), axis=1) + margin
 
         def residual_of_active(x, active):
             # Rows of samples that have stopped are never read again.
@@ -170,12 +172,11 @@ class Solver(Configured, abc.ABC):
 
         def body(*fields):
             state = State(*fields)
-            r, correction, rounding = (
+            r, correction, largest = (
                 residual_of_active(state.x, state.active) if subsets else residual(state.x, target)
             )
             norm = tf.norm(r, axis=1)
-            # The margin covers another order of summation in a later evaluation of F(x).
-            solved = state.active & (tf.reduce_max(tf.abs(r), axis=1) + rounding <= tolerance)
+            solved = state.active & (largest <= tolerance)
             improved = state.active & ((norm < state.best_norm) | solved)
             stalled = tf.where(improved, 0, state.stalled + 1)
             converged = state.converged | (solved & ~is_coarse)
