@@ -12,7 +12,6 @@ from iresnet_tf.numerics.log_det import (
     PowerSeries,
     RussianRoulette,
     get,
-    truncation_bound,
 )
 
 
