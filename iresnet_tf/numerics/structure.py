@@ -28,7 +28,7 @@ class Structure:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         dataclasses.dataclass(frozen=True, eq=False)(cls)
-        cls._names = tuple(field.name for field in dataclasses.fields(cls))
+        cls._names = tuple(cls.__dataclass_fields__)  # type: ignore[attr-defined]
 
     @property
     def varies_by_sample(self) -> bool:
