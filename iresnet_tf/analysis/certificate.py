@@ -18,19 +18,29 @@ class LayerCertificate(Result):
 
 @dataclasses.dataclass(frozen=True)
 class BlockCertificate(Result):
-    """The upper bound on ``Lip(g)`` of a block: certified if below 1, ``inf`` if unknown."""
+    """The upper bound on ``Lip(g)`` of a block, ``inf`` if unknown.
+
+    Attributes:
+        certified: whether the bound is below 1 and rests on the weights alone.
+        vouched: whether the bound rests on a ``lipschitz`` that somebody gave and nothing checks.
+    """
 
     name: str
     lipschitz_bound: float
     certified: bool
+    vouched: bool
     layers: tuple[LayerCertificate, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Certificate(Result):
-    """States whether every residual block is certified; lists them from the data side on."""
+    """States whether every residual block is certified; lists them from the data side on.
+
+    ``vouched`` is true if the constant of a block was given by somebody; then ``certified`` is not.
+    """
 
     certified: bool
+    vouched: bool
     blocks: tuple[BlockCertificate, ...]
 
 
@@ -42,10 +52,15 @@ def certify(model: FlowModel) -> Certificate:
     """
     blocks = []
     for block in residual_blocks(model.flow):
-        bound = block.lipschitz_bound_or_inf()
+        bound, vouched = block.lipschitz_bound_or_inf(), block.is_vouched
+        certified = bound < 1.0 and not vouched
         layers = tuple(
             LayerCertificate(layer.name, layer.lipschitz_bound(), layer.coeff)
             for layer in spectral_layers(block)
         )
-        blocks.append(BlockCertificate(block.name, bound, bound < 1.0, layers))
-    return Certificate(all(block.certified for block in blocks), tuple(blocks))
+        blocks.append(BlockCertificate(block.name, bound, certified, vouched, layers))
+    return Certificate(
+        all(block.certified for block in blocks),
+        any(block.vouched for block in blocks),
+        tuple(blocks),
+    )

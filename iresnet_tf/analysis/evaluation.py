@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from iresnet_tf.analysis.likelihood import Likelihood, likelihood
 from iresnet_tf.analysis.results import Result
-from iresnet_tf.layers import refresh
+from iresnet_tf.layers import refresh, vouched_blocks
 from iresnet_tf.models import FlowModel
 from iresnet_tf.numerics import log_det
 
@@ -34,20 +34,28 @@ class Reconstruction(Result):
         converged: whether every block met its tolerance for every sample.
         error_bound: largest bound, over the samples, on the 2-norm of the error of the inverse at
             the computed latent point, carried through every layer; infinite if not certified.
+        vouched: whether the bound rests on a constant that somebody gave.
     """
 
     max_abs_error: float
     iterations: int
     converged: bool
     error_bound: float
+    vouched: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class LipschitzConstants(Result):
-    """The certified bounds on ``Lip(g)`` of the blocks, infinite for a block without a bound."""
+    """The bounds on ``Lip(g)`` of the blocks, infinite for a block without a bound.
+
+    Attributes:
+        certified_max: largest bound; infinite if a block is in ``vouched``.
+        vouched: names of the blocks whose bound rests on a constant that somebody gave.
+    """
 
     certified_max: float
     per_block: dict[str, float]
+    vouched: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +107,8 @@ def evaluate(
         ValueError: if a model that classifies gets no classes.
     """
     refresh(model)
-    bounds = model.lipschitz_bounds()
+    bounds, vouched = model.lipschitz_bounds(), tuple(vouched_blocks(model.flow))
+    certified = math.inf if vouched else max(bounds.values(), default=0.0)
     measured: dict[str, Any] = dict.fromkeys(("bits_per_dim", "nll", "accuracy", "classification"))
     if model.has_density:
         unit = "nll" if model.dequantize is None else "bits_per_dim"
@@ -113,7 +122,7 @@ def evaluate(
     return Evaluation(
         **measured,
         reconstruction=reconstruction(model, x[:batch_size], seed=seed),
-        lipschitz=LipschitzConstants(max(bounds.values(), default=0.0), bounds),
+        lipschitz=LipschitzConstants(certified, bounds, vouched),
     )
 
 
@@ -162,4 +171,5 @@ def reconstruction(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> Reconst
         iterations=int(tf.reduce_max(inverse.iterations)),
         converged=bool(tf.reduce_all(inverse.converged)),
         error_bound=float(tf.reduce_max(inverse.error_bound)),
+        vouched=bool(vouched_blocks(model.flow)),
     )

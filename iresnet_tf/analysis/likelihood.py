@@ -12,7 +12,7 @@ import tensorflow as tf
 from scipy import stats
 
 from iresnet_tf.analysis.results import Result
-from iresnet_tf.layers import Invertible, residual_blocks
+from iresnet_tf.layers import Invertible, residual_blocks, vouched_blocks
 from iresnet_tf.models import DensityModel, FlowModel, bits_per_dim
 from iresnet_tf.numerics import log_det, random
 
@@ -41,6 +41,7 @@ class Likelihood(Result):
         sampling_error: standard error of the mean due to the finite test set.
         truncation_bound: bound on the bias of a truncated series, from certified Lipschitz
             constants; infinite if a block is not certified.
+        vouched: whether ``truncation_bound`` rests on a constant that somebody gave.
         passes: number of repetitions, each with its own noise and probes.
     """
 
@@ -49,6 +50,7 @@ class Likelihood(Result):
     interval_95: tuple[float, float]
     sampling_error: float
     truncation_bound: float
+    vouched: bool
     estimator: str
     passes: int
     examples: int
@@ -92,6 +94,7 @@ def likelihood(
         interval_95=((mean - reach) * unit, (mean + reach) * unit),
         sampling_error=_standard_error(nats.mean(axis=0)) * unit,
         truncation_bound=truncation_bound(block_constants(model.flow), estimator) * unit,
+        vouched=bool(vouched_blocks(model.flow)),
         estimator=repr(estimator),
         passes=passes,
         examples=len(x),

@@ -8,7 +8,12 @@ from iresnet_tf.layers.activations import (
     LipSwish,
     MaxMin,
 )
-from iresnet_tf.layers.blocks import act_norms, lipschitz_bounds, residual_blocks
+from iresnet_tf.layers.blocks import (
+    act_norms,
+    lipschitz_bounds,
+    residual_blocks,
+    vouched_blocks,
+)
 from iresnet_tf.layers.context_bias import ContextBias
 from iresnet_tf.layers.contraction import Contraction
 from iresnet_tf.layers.contractive import ContractiveLayer, UnknownLipschitzError
@@ -61,4 +66,5 @@ __all__ = [
     "refresh",
     "residual_blocks",
     "spectral_layers",
+    "vouched_blocks",
 ]

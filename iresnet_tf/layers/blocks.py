@@ -36,11 +36,24 @@ def act_norms(model_or_layer: keras.layers.Layer) -> list[ActNorm]:
 def lipschitz_bounds(model_or_layer: keras.layers.Layer) -> dict[str, float]:
     """Returns the certified ``Lip(g)`` of every residual block by name; ``inf`` if unknown.
 
-    Names that occur more than once are numbered.
+    Names that occur more than once are numbered.  The bounds of `vouched_blocks` are not certified.
     """
-    bounds, seen = {}, collections.Counter[str]()
+    blocks = _by_name(model_or_layer)
+    return {name: block.lipschitz_bound_or_inf() for name, block in blocks.items()}
+
+
+def vouched_blocks(model_or_layer: keras.layers.Layer) -> list[str]:
+    """Returns the names of the blocks whose bound rests on a given ``lipschitz``.
+
+    The names are those of `lipschitz_bounds`.
+    """
+    return [name for name, block in _by_name(model_or_layer).items() if block.is_vouched]
+
+
+def _by_name(model_or_layer):
+    blocks, seen = {}, collections.Counter[str]()
     for block in residual_blocks(model_or_layer):
         seen[block.name] += 1
         number = f" ({seen[block.name]})" if seen[block.name] > 1 else ""
-        bounds[block.name + number] = block.lipschitz_bound_or_inf()
-    return bounds
+        blocks[block.name + number] = block
+    return blocks

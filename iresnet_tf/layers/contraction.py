@@ -1,6 +1,6 @@
 """A contraction: consecutive layers whose Lipschitz constants multiply to less than one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -8,10 +8,11 @@ import tensorflow as tf
 from typing_extensions import Self
 
 from iresnet_tf.layers import branches
-from iresnet_tf.layers.contractive import ContractiveLayer
+from iresnet_tf.layers.contractive import ContractiveLayer, UnknownLipschitzError
 from iresnet_tf.layers.exponents import Exponent
 from iresnet_tf.layers.row import Row, deserialized, serialized
 from iresnet_tf.numerics.maps import Map
+from iresnet_tf.numerics.precision import as_float64
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -23,8 +24,9 @@ class Contraction(ContractiveLayer):
 
     Args:
         layers: Keras layers, applied in order.
-        lipschitz: a bound on ``Lip(g)`` that the caller vouches for; needed only for layers
-            whose constant is not known.
+        lipschitz: a bound on ``Lip(g)`` that the caller vouches for.  It counts only where the
+            layers' own bounds are unknown or not below 1, and certificates name it: see
+            `is_vouched`.
         context_shape: shape of one context ``c`` of a conditional ``g(x; c)``, which enters by
             `ContextBias` layers.  The constant is that in ``x``, for every ``c``.
         conditioner: any Keras layer or model ``[batch, …context_shape] → [batch, features]``,
@@ -205,7 +207,9 @@ class Contraction(ContractiveLayer):
         return self._row.bind(context)
 
     def lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns ``lipschitz`` if it was given, else a certified bound for the current weights.
+        """Returns the certified bound for the current weights, or `lipschitz` in its place.
+
+        A given ``lipschitz`` replaces a bound that is unknown, or a larger one that is not below 1.
 
         Returns:
             float; inside a `tf.function` a float64 scalar tensor.
@@ -214,14 +218,39 @@ class Contraction(ContractiveLayer):
             UnknownLipschitzError: for layers whose constant is not known.
             ValueError: if the contraction is not built yet.
         """
-        return self._row.lipschitz_bound() if self.lipschitz is None else self.lipschitz
+        return self._or_vouched(self._row.lipschitz_bound)
+
+    @property
+    def is_vouched(self) -> bool:
+        """Whether `lipschitz_bound` rests on a ``lipschitz`` that somebody vouched for."""
+        if self.lipschitz is None or self._row.is_vouched:
+            return self._row.is_vouched
+        try:
+            return bool(self._row.lipschitz_bound() > self.lipschitz_bound())
+        except UnknownLipschitzError:
+            return True
+
+    def _or_vouched(self, compute: Callable[[], float | tf.Tensor]) -> float | tf.Tensor:
+        if self.lipschitz is None:
+            return compute()
+        try:
+            bound = compute()
+        except UnknownLipschitzError:
+            return self.lipschitz
+        if tf.is_tensor(bound):
+            smaller = tf.minimum(bound, as_float64(self.lipschitz))
+            return tf.where(bound >= 1.0, smaller, bound)
+        return min(bound, self.lipschitz) if bound >= 1.0 else bound
 
     def rounding_growth(self) -> float | tf.Tensor:
         return self._row.rounding_growth()
 
     def lipschitz_target(self) -> float:
-        """Returns ``Π coeff``, the constant that the constraints keep ``Lip(g)`` below."""
-        return self._row.lipschitz_target() if self.lipschitz is None else self.lipschitz
+        """Returns ``Π coeff``, the constant that the constraints keep ``Lip(g)`` below.
+
+        A given ``lipschitz`` replaces it as it replaces `lipschitz_bound`.
+        """
+        return float(self._or_vouched(self._row.lipschitz_target))
 
     def get_config(self) -> dict[str, Any]:
         config = {"layers": serialized(self.parts), "lipschitz": self.lipschitz}

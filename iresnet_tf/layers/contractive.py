@@ -47,6 +47,9 @@ class ContractiveLayer(keras.layers.Layer):
     conditioner: keras.layers.Layer | None = None
     """The network that computes the features of a context, if the layer has one."""
 
+    is_vouched: bool = False
+    """Whether `lipschitz_bound` rests on a constant that somebody vouched for."""
+
     def bind(self, context: tf.Tensor | None = None) -> Map:
         """Returns the map that the layer applies with its current weights.
 
@@ -129,6 +132,7 @@ class ForeignLayer:
     input_exponent = None
     context_shape = None
     conditioner = None
+    is_vouched = False
 
     def __init__(self, layer: keras.layers.Layer) -> None:
         self.layer = layer

@@ -46,6 +46,11 @@ class DenseConcatenation(ContractiveLayer):
         """Whether ``f`` depends on a context."""
         return self._row.is_conditional
 
+    @property
+    def is_vouched(self) -> bool:
+        """Whether the bound of a layer of ``f`` rests on a constant that was vouched for."""
+        return self._row.is_vouched
+
     def measure_input(self, exponent: Exponent) -> Exponent:
         inner = self._row.measure_input(super().measure_input(exponent))
         if inner != EUCLIDEAN:

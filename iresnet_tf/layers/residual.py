@@ -207,8 +207,16 @@ class ResidualBlock(Invertible):
         return float(math.prod(self.event_shape))
 
     def lipschitz_bound(self) -> float | tf.Tensor:
-        """Returns a certified upper bound on ``Lip(g)``: see `Contraction.lipschitz_bound`."""
+        """Returns a certified upper bound on ``Lip(g)``: see `Contraction.lipschitz_bound`.
+
+        If `is_vouched`, it is only as good as the constant that was given.
+        """
         return self._branch.lipschitz_bound()
+
+    @property
+    def is_vouched(self) -> bool:
+        """Whether `lipschitz_bound` rests on a constant that somebody vouched for."""
+        return self._branch.is_vouched
 
     def lipschitz_bound_or_inf(self) -> float | tf.Tensor:
         """Returns `lipschitz_bound`, or ``inf`` if the constant of ``g`` is not known."""

@@ -29,6 +29,11 @@ class Row:
         return any(part.is_conditional for part in self.parts)
 
     @property
+    def is_vouched(self) -> bool:
+        """Whether the bound of a layer rests on a constant that somebody vouched for."""
+        return any(part.is_vouched for part in self.parts)
+
+    @property
     def output_exponent(self) -> Exponent | None:
         """The exponent of the output's norm; ``None`` if all layers have bounds in every norm."""
         exponents = (part.output_exponent for part in reversed(self.parts))

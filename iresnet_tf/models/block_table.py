@@ -8,7 +8,7 @@ from typing import Any
 import rich.console
 import rich.table
 
-from iresnet_tf.layers import residual_blocks, spectral_layers
+from iresnet_tf.layers import residual_blocks, spectral_layers, vouched_blocks
 
 WIDTH = 88
 """Largest width of the table in columns: the width of Keras's summary."""
@@ -22,6 +22,7 @@ def print_blocks(
 ) -> None:
     """Prints a row for every residual block: its branch ``g``, parameters and certified bound.
 
+    A star marks a bound that rests on a constant that somebody vouched for.
     With ``expand_nested``, every constrained layer has a row too, with its certified norm.  For the
     other arguments see `keras.Model.summary`.
     """
@@ -31,10 +32,14 @@ def print_blocks(
     table.add_column("g", ratio=5)
     table.add_column("Param #", justify="right", ratio=2)
     table.add_column("Lip(g) ≤", justify="right", ratio=2)
+    vouched = vouched_blocks(model.flow)
+    if vouched:
+        table.caption = "* not certified: somebody vouched for a constant"
     blocks = residual_blocks(model.flow)
-    for block, bound in zip(blocks, model.lipschitz_bounds().values()):
+    for block, (name, bound) in zip(blocks, model.lipschitz_bounds().items()):
         inner = spectral_layers(block)
-        table.add_row(block.name, _branch(block, inner), _count(block), f"{bound:.4f}")
+        figure = f"{bound:.4f}{'*' if name in vouched else ''}"
+        table.add_row(block.name, _branch(block, inner), _count(block), figure)
         for layer in inner if expand_nested else ():
             shape = "×".join(map(str, layer.kernel.shape))
             norm = f"{layer.lipschitz_bound():.4f}"
