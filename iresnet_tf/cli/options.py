@@ -1,6 +1,8 @@
 """Defines the types, options and decorators of several subcommands."""
 
+import errno
 import functools
+import os
 import pathlib
 from collections.abc import Callable
 from typing import TypeVar
@@ -8,6 +10,7 @@ from typing import TypeVar
 import click
 import tensorflow as tf
 
+from iresnet_tf.data.damage import DamagedSetError, first_line
 from iresnet_tf.numerics import log_det
 from iresnet_tf.training import strategies
 
@@ -16,13 +19,17 @@ SEED = click.IntRange(0, 2**31 - 1)
 
 Command = TypeVar("Command", bound=Callable)
 
-_EXPLAINED = (
-    ValueError,
-    FileNotFoundError,
-    FileExistsError,
-    ConnectionError,
-    strategies.WorkerLostError,
-)
+_EXPLAINED = (ValueError, OSError, MemoryError, strategies.WorkerLostError, DamagedSetError)
+
+_ELSEWHERE = "Give another path, or get the right to use this one."
+_REMEDIES = {
+    errno.ENOSPC: "Free space there, or choose another disk.",
+    errno.EDQUOT: "Free space there, or choose another disk.",
+    errno.EFBIG: "The system limits the size of a file: see ulimit -f.",
+    errno.ENAMETOOLONG: "Give a shorter name.",
+    errno.ENOTDIR: "A part of the path is a file: give another path.",
+    errno.EISDIR: "Give the path of a file.",
+}
 
 
 def data_dir(command: Command) -> Command:
@@ -39,11 +46,41 @@ def clear_errors(command: Callable) -> Callable:
         try:
             return command(*args, **kwargs)
         except _EXPLAINED as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_message(error)) from error
+        except tf.errors.ResourceExhaustedError as error:
+            raise click.ClickException(
+                f"The memory or the disk is full ({first_line(error)}). Give a smaller "
+                "--batch-size or model, or free space."
+            ) from error
         except tf.errors.InvalidArgumentError as error:
             raise click.ClickException(error.message) from error
+        except _FILE_ERRORS as error:
+            raise click.ClickException(
+                f"A file cannot be read or written: {first_line(error)}. {_ELSEWHERE}"
+            ) from error
 
     return wrapped
+
+
+_FILE_ERRORS = (
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.DataLossError,
+    tf.errors.FailedPreconditionError,
+)
+
+
+def _message(error):
+    """Returns the message of an error; one of the system gets its file and a remedy."""
+    if isinstance(error, MemoryError):
+        return (
+            "There is not enough memory for this model and data. Give fewer examples, or a "
+            f"smaller --batch-size or model. {error}".strip()
+        )
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        file = "A file" if error.filename is None else os.fsdecode(error.filename)
+        return f"{file}: {error.strerror}. {_REMEDIES.get(error.errno, _ELSEWHERE)}"
+    return str(error) or type(error).__name__
 
 
 def run_command(command: Callable) -> click.Command:

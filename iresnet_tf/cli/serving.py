@@ -8,6 +8,7 @@ import click
 from iresnet_tf import training
 from iresnet_tf.analysis.likelihood import estimator_replaced
 from iresnet_tf.cli.options import PATH, parse_estimator, run_command
+from iresnet_tf.cli.output import require_writable
 
 
 @run_command
@@ -15,6 +16,7 @@ from iresnet_tf.cli.options import PATH, parse_estimator, run_command
 @click.option("--log-det", "log_det", help="See evaluate; by default that of the model.")
 def export(run: pathlib.Path, out: pathlib.Path, log_det: str | None) -> None:
     """Export RUN (or a model file or pretrained name) as a SavedModel for bare TensorFlow."""
+    require_writable(out)
     model, estimator = training.load(run), parse_estimator(log_det)
     with contextlib.ExitStack() as stack:
         if estimator is not None:

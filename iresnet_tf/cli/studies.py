@@ -8,7 +8,7 @@ import click
 from iresnet_tf import analysis
 from iresnet_tf.analysis import plots
 from iresnet_tf.cli.options import PATH, data_dir, run_command
-from iresnet_tf.cli.output import require_new, write_picture
+from iresnet_tf.cli.output import require_new, require_writable, write_picture
 from iresnet_tf.cli.runs import open_run
 from iresnet_tf.data import draw_outliers
 
@@ -65,12 +65,14 @@ def analyze(
     data_dir: pathlib.Path | None,
 ) -> None:
     """Study RUN as the papers do; write a picture, and its numbers as JSON next to it."""
+    path = run / "analysis" / f"{study}.png" if out is None else out
     if out is not None:
         require_new(out, ".png")
+    elif run.is_dir():
+        require_writable(path)
     model, source = open_run(run, data_dir=data_dir)
     if out is None and not run.is_dir():
         raise ValueError(f"{run} is not a run folder to write into: give --out.")
     measure, draw = _STUDIES[study]
     result = measure(model, source, examples, against=against, data_dir=data_dir)
-    path = run / "analysis" / f"{study}.png" if out is None else out
     write_picture(draw(result), result.as_dict(), path)

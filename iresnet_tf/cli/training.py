@@ -7,6 +7,7 @@ import click
 
 from iresnet_tf import training
 from iresnet_tf.cli.options import PATH, SEED, clear_errors, data_dir
+from iresnet_tf.cli.output import require_writable
 from iresnet_tf.cli.runs import set_threads
 from iresnet_tf.training import strategies
 
@@ -76,6 +77,7 @@ def train(
         set_threads(config.intra_op_threads)
         result = training.resume(out, data_dir=data_dir, strategy=strategies.get(*devices))
     else:
+        require_writable(out)
         if batch_size:
             overrides = (*overrides, f"batch_size={batch_size}")
         if table:

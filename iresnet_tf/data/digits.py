@@ -7,6 +7,7 @@ An image is 8×8×1, ``uint8``, with the 17 levels 0, …, 16; a label is 0, …
 
 import contextlib
 import os
+import pathlib
 import random
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 from sklearn import datasets
+
+from iresnet_tf.data.damage import DamagedSetError, damage_explained, folder_of_sets
 
 SHAPE, LEVELS = (8, 8, 1), 17
 _TEST_EXAMPLES = 359
@@ -89,10 +92,16 @@ def load(
 
     Raises:
         ValueError: for an unknown split.
-        RuntimeError: if the folder of the data set exists but holds no complete data set.
+        DamagedSetError: if the folder of the data set exists but holds no complete data set.
     """
-    dataset = _prepared(data_dir).as_dataset(split=split, batch_size=-1, shuffle_files=False)
-    examples = tfds.as_numpy(dataset)
+    builder = _prepared(data_dir)
+    try:
+        builder.info.splits[split]
+    except (KeyError, ValueError):
+        raise ValueError(f"A split of the digits is train or test; received {split!r}.") from None
+    with damage_explained("digits", builder.data_path):
+        dataset = builder.as_dataset(split=split, batch_size=-1, shuffle_files=False)
+        examples = tfds.as_numpy(dataset)
     return examples["image"], examples["label"]
 
 
@@ -103,7 +112,7 @@ def _prepared(data_dir: str | os.PathLike[str] | None) -> Digits:
     several processes write at the same time, all but the first fail to rename their folder and use
     the first one's.  TFDS's reports go to standard error, because standard output is for results.
     """
-    builder = Digits(data_dir=data_dir)
+    builder = _opened(data_dir)
     if not builder.data_path.exists():
         configuration = tfds.download.DownloadConfig(try_download_gcs=False)
         try:
@@ -113,12 +122,17 @@ def _prepared(data_dir: str | os.PathLike[str] | None) -> Digits:
             if not builder.is_prepared():
                 raise
     # A new builder reads the files that another process may have written.
-    builder = Digits(data_dir=data_dir)
-    if not builder.is_prepared():
-        raise RuntimeError(
+    builder = _opened(data_dir)
+    if not builder.is_prepared() or not builder.info.splits:
+        raise DamagedSetError(
             f"{builder.data_path} exists but holds no complete data set. Remove it and try again."
         )
     return builder
+
+
+def _opened(data_dir):
+    with damage_explained("digits", pathlib.Path(folder_of_sets(data_dir), "digits")):
+        return Digits(data_dir=data_dir)
 
 
 @contextlib.contextmanager

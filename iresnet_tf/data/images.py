@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from iresnet_tf.data.damage import DamagedSetError, damage_explained, first_line, folder_of_sets
 from iresnet_tf.data.source import Examples
 from iresnet_tf.files import written_whole
 
@@ -27,6 +28,8 @@ CELEB_A_CROP, CELEB_A_SIZE = 148, 64
 IN_MEMORY = 4 * 2**30
 """Largest number of bytes of a split that is held in memory."""
 
+_UNKNOWN = (tfds.core.DatasetNotFoundError, ValueError, AssertionError, ImportError)
+
 
 class ImageSet:
     """The images of a TFDS set, which is prepared, and possibly downloaded, on first use.
@@ -44,6 +47,7 @@ class ImageSet:
     Raises:
         FileNotFoundError: if the set is not in the folder and cannot be downloaded.
         ValueError: if TFDS does not have the set, or the set has no 8-bit images of one shape.
+        DamagedSetError: if its files are damaged.
     """
 
     def __init__(self, name: str, data_dir: str | None = None, *, size: int | None = None) -> None:
@@ -76,7 +80,14 @@ class ImageSet:
 
         For sets without a test split, ``"test"`` is the validation split.  A split of more than
         `IN_MEMORY` bytes is written once to the folder of the set, resized, and mapped from there.
+
+        Raises:
+            DamagedSetError: if the files of the set are damaged.
         """
+        with damage_explained(self._builder.info.full_name, self._builder.data_path):
+            return self._loaded(split)
+
+    def _loaded(self, split):
         splits = self._builder.info.splits
         split = "validation" if split == "test" and "test" not in splits else split
         shape = (splits[split].num_examples, *self.shape)
@@ -114,6 +125,8 @@ class ImageSet:
             x[done : done + len(images)] = images
             y.append(labels)
             done += len(images)
+        if done != len(x):
+            raise ValueError(f"{done} of {len(x)} images of the split {split}")
         return None if self.classes is None else np.concatenate(y)
 
     def _resized(self, image):
@@ -127,10 +140,18 @@ class ImageSet:
 
 def _prepared(full_name, data_dir):
     try:
-        builder = tfds.builder(full_name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError as error:
-        raise ValueError(f"TensorFlow Datasets has no set {full_name!r}: {error}") from None
-    if builder.is_prepared():
+        with damage_explained(full_name, folder_of_sets(data_dir)):
+            builder = tfds.builder(full_name, data_dir=data_dir)
+            is_prepared = builder.is_prepared() and bool(builder.info.splits)
+    except (DamagedSetError, OSError) as error:
+        # TFDS raises these for names that it does not have, and other errors for damaged files.
+        if not isinstance(error.__cause__ or error, _UNKNOWN):
+            raise
+        raise ValueError(
+            f"TensorFlow Datasets has no set {full_name!r} ({first_line(error.__cause__ or error)}). "
+            "A name is tfds:SET, tfds:SET/CONFIGURATION or tfds:SET:VERSION."
+        ) from None
+    if is_prepared:
         return builder
     folder = builder.data_path.parent.parent
     print(
@@ -143,8 +164,8 @@ def _prepared(full_name, data_dir):
     except Exception as error:  # TFDS raises errors of many types.
         raise FileNotFoundError(
             f"{full_name} is not prepared in {folder}, and preparing it failed "
-            f"({type(error).__name__}: {error}). Prepare it on a machine with a network, "
-            f"`tfds build {full_name} --data_dir DIR`, and give that folder by --data-dir or "
+            f"({type(error).__name__}: {first_line(error)}). Prepare it on a machine with a "
+            f"network, `tfds build {full_name} --data_dir DIR`, and give that folder by --data-dir or "
             "TFDS_DATA_DIR."
         ) from error
     return builder

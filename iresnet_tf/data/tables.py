@@ -1,8 +1,8 @@
 """Reads tables of numbers from CSV files and NumPy arrays, and checks every column."""
 
+import codecs
 import csv
 import hashlib
-import math
 import os
 import pathlib
 import warnings
@@ -16,6 +16,20 @@ from iresnet_tf.files import written_whole
 RESOLUTION = 1e-4
 """Smallest standard deviation of a column, relative to its mean, that float32 resolves."""
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Largest magnitude of a value, that of float32."""
+
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""The bytes at the start of a text in another encoding than UTF-8; the longer marks come first."""
+
+_MISSING = {"", "?", "-", ".", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "missing"}
+"""What other programs write in place of a number that is missing."""
+
 
 class Table(NamedTuple):
     """A table: the names of its columns, and its values, float32 ``[rows, columns]``."""
@@ -27,13 +41,14 @@ class Table(NamedTuple):
 def load(path: str | os.PathLike[str]) -> Table:
     """Reads a table from a ``.npy`` file, or from a CSV file with any other suffix.
 
-    The first row of a CSV file is its header if any of its cells is not a number.  Without a
-    header, and in an array, the columns are ``x1, x2, …``.
+    The text is UTF-8, or UTF-16 or UTF-32 with a byte order mark.  The first row is its header if
+    its cells are words.  Without a header, and in an array, the columns are ``x1, x2, …``.
 
     Raises:
         FileNotFoundError: if there is no file.
-        ValueError: for fewer than two rows, rows of different lengths, an empty cell, a value
-            that is not a finite number, or a constant column; the message names the place.
+        ValueError: for another encoding, a first row of words and numbers, fewer than two rows,
+            rows of different lengths, an empty cell, a value that is not a finite number of
+            float32, or a constant column; the message names the place.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -48,10 +63,10 @@ def load(path: str | os.PathLike[str]) -> Table:
                 f"{path}: column {name!r} is constant, {column[0]:g} in every row, so it has no "
                 "density. Leave it out."
             )
-        if stddev < RESOLUTION * abs(mean):
+        if stddev < max(RESOLUTION * abs(mean), np.finfo(np.float32).tiny):
             raise ValueError(
                 f"{path}: column {name!r} varies by {stddev:g} around {mean:g}, which float32 "
-                "does not resolve. Subtract a constant from it."
+                "does not resolve. Subtract a constant from it, or change its unit."
             )
     return Table(columns, values.astype(np.float32))
 
@@ -71,9 +86,17 @@ def write(path: str | os.PathLike[str], columns: Sequence[str], values: np.ndarr
 
 def _read_array(path):
     try:
-        values = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no array of numbers: {error}") from None
+        # The file is mapped, so an array that is larger than its file is not allocated.
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # NumPy raises errors of many types for a damaged file.
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{path} is no array of numbers ({reason}). Save one with numpy.save."
+        ) from None
+    if not isinstance(values, np.ndarray):
+        raise ValueError(f"{path} is a zip archive, not one array. Save an array with numpy.save.")
     if values.ndim != 2 or values.dtype.kind not in "buif" or 0 in values.shape:
         raise ValueError(
             f"A table is an array of real numbers, [rows, columns]; {path} holds one of shape "
@@ -81,23 +104,21 @@ def _read_array(path):
         )
     values = values.astype(np.float64)
     columns = _numbered(values.shape[1])
-    for row, column in np.argwhere(~np.isfinite(values))[:1]:
+    for row, column in np.argwhere(~(np.abs(values) <= LARGEST))[:1]:
         raise ValueError(
-            f"{path}: column {columns[column]!r} is {values[row, column]} in row {row}. Fill it "
-            "in, or leave the row or the column out."
+            f"{path}: column {columns[column]!r} is {values[row, column]} in row {row}, which is "
+            "no finite number of float32. Fill it in, change its unit, or leave the row or the "
+            "column out."
         )
     return columns, values
 
 
 def _read_text(path):
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        # Error messages name a row by its line in the file.
-        lines = [(reader.line_num, row) for row in reader if row]
+    lines = _lines(path)
     if not lines:
         raise ValueError(f"{path} is empty.")
     first = lines[0][1]
-    has_header = any(cell.strip() and _number(cell) is None for cell in first)
+    has_header = _is_header(path, *lines[0])
     columns = tuple(cell.strip() for cell in first) if has_header else _numbered(len(first))
     is_index = has_header and not columns[0]
     if is_index:
@@ -122,16 +143,62 @@ def _read_text(path):
     return columns, np.array(values, np.float64).reshape(-1, len(columns))
 
 
+def _lines(path):
+    """Returns pairs of the number of a line, by which messages name a row, and its cells."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8-sig")
+    try:
+        with path.open(newline="", encoding=encoding) as file:
+            reader = csv.reader(file)
+            lines = [(reader.line_num, row) for row in reader if row]
+    except UnicodeError as error:
+        raise ValueError(
+            f"{path} is not text in UTF-8, nor in UTF-16 with a byte order mark ({error}). Save "
+            f"it as UTF-8: iconv -f LATIN1 -t UTF-8, if its encoding is Latin-1."
+        ) from None
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {reader.line_num + 1}: no row of a CSV file can be read ({error}). "
+            "Check its quotation marks and its encoding."
+        ) from None
+    if lines and any("\0" in cell for cell in lines[0][1]):
+        raise ValueError(f"{path} holds bytes of zero, so it is no text. Save it as UTF-8.")
+    return lines
+
+
+def _is_header(path, line, cells):
+    """Returns whether a first row holds words; raises an error if it holds numbers too.
+
+    A row of numbers in which a value is missing is none, so that its cell is named later.
+    """
+    words = [cell.strip() for cell in cells if cell.strip() and _number(cell) is None]
+    words = [] if all(word.lower() in _MISSING for word in words) else words
+    numbers = [cell.strip() for cell in cells if _number(cell) is not None]
+    if words and numbers:
+        raise ValueError(
+            f"{path}, line {line}: the first row holds words, such as {words[0]!r}, and numbers, "
+            f"such as {numbers[0]!r}, so it is neither a header nor data. Name every column by a "
+            "word, or encode the words as numbers."
+        )
+    return bool(words)
+
+
 def _finite_number(path, line, name, cell):
     """Returns the number in a cell, or raises an error that names the cell."""
     number = _number(cell)
-    if number is not None and math.isfinite(number):
+    if number is not None and abs(number) <= LARGEST:
         return number
-    fault = f"holds {cell.strip()!r}, which is no finite number" if cell.strip() else "is empty"
+    fault = f"holds {_short(cell)}, which is no finite number of float32"
     raise ValueError(
-        f"{path}, line {line}: column {name!r} {fault}. Fill it in, encode it as numbers, or "
-        "leave the row or the column out."
+        f"{path}, line {line}: column {name!r} {fault if cell.strip() else 'is empty'}. Fill it "
+        "in, encode it as numbers, or leave the row or the column out."
     )
+
+
+def _short(cell):
+    cell = cell.strip()
+    return repr(cell if len(cell) <= 40 else cell[:40] + "…")
 
 
 def _number(cell):

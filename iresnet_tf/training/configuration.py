@@ -6,7 +6,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -14,28 +13,48 @@ from pydantic import (
     model_validator,
 )
 
+# Upper bounds keep mistakes such as 10⁹ for 10⁻⁹ from failing late, for want of memory.
+_Length = Annotated[int, Field(gt=0, le=10**9)]
+_Width = Annotated[int, Field(gt=0, le=65_536)]
+_Depth = Annotated[int, Field(gt=0, le=10_000)]
+_Side = Annotated[int, Field(gt=0, le=4096)]
+_Rate = Annotated[float, Field(gt=0.0, le=1000.0)]
+
 
 class _Config(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class LogDet(_Config):
     """The estimator of the log-determinant in training; evaluation chooses another."""
 
     estimator: Literal["exact", "power-series", "russian-roulette"] = "power-series"
-    terms: Literal["auto"] | PositiveInt = 5
+    terms: Literal["auto"] | _Depth = 5
     truncation: PositiveFloat = Field(
         0.01, description="with automatic terms, the largest bias of a block, nats per dimension"
     )
-    probes: PositiveInt = 1
+    probes: _Depth = 1
     distribution: Literal["rademacher", "gaussian"] = "rademacher"
     series_dtype: Literal["bfloat16"] | None = Field(
         None,
         description="dtype of the products of a series; faster if the machine multiplies it faster",
     )
     law: Literal["geometric", "poisson"] = "geometric"
-    parameter: float | None = None
-    exact_terms: NonNegativeInt = 3
+    parameter: float | None = Field(
+        None, gt=0.0, le=1000.0, description="of the law: a probability, or the mean of poisson"
+    )
+    exact_terms: int = Field(3, ge=0, le=10_000)
+
+    @model_validator(mode="after")
+    def _require_a_probability(self):
+        if self.law == "geometric" and (self.parameter or 0.5) >= 1.0:
+            raise ValueError(
+                f"the parameter of the geometric law is a probability below 1; received "
+                f"{self.parameter}"
+            )
+        return self
 
 
 class _Flow(_Config):
@@ -48,12 +67,12 @@ class _Flow(_Config):
         lt=1.0,
         description="coefficient of each layer; none makes a classifier an ordinary ResNet",
     )
-    p: Literal["learned"] | Annotated[float, Field(ge=1.0)] = Field(
+    p: Literal["learned"] | Annotated[float, Field(ge=1.0, allow_inf_nan=True)] = Field(
         2.0, description="exponent of the norm that coeff bounds, up to inf, or learned"
     )
     log_det: LogDet = LogDet()
     solver: Literal["anderson", "picard"] = "anderson"
-    tolerance: PositiveFloat = 1e-6
+    tolerance: float = Field(1e-6, gt=0.0, le=1.0)
     recompute: bool = Field(False, description="whether the backward pass recomputes blocks")
 
 
@@ -61,27 +80,27 @@ class VectorModel(_Flow):
     """The arguments of `architectures.vector_flow`."""
 
     architecture: Literal["vector"] = "vector"
-    blocks: PositiveInt
-    width: PositiveInt = 128
-    depth: PositiveInt = 4
+    blocks: _Depth
+    width: _Width = 128
+    depth: _Depth = 4
 
 
 class ImageModel(_Flow):
     """The arguments of `architectures.image_flow`."""
 
     architecture: Literal["image"] = "image"
-    blocks: tuple[PositiveInt, ...]
-    width: tuple[PositiveInt, ...] = (128,)
+    blocks: tuple[_Depth, ...]
+    width: tuple[_Width, ...] = (128,)
     branch: Literal["residual", "dense-net"] = "residual"
     squeeze: tuple[bool, ...] = (True,)
     factor_out: bool = False
-    padding: NonNegativeInt = 0
+    padding: int = Field(0, ge=0, le=65_536)
     preactivation: bool = False
     act_norm: bool = True
     last_act_norm: bool = True
-    dense_blocks: NonNegativeInt = 0
-    dense_width: PositiveInt = 128
-    power_iterations: PositiveInt = 1
+    dense_blocks: int = Field(0, ge=0, le=10_000)
+    dense_width: _Width = 128
+    power_iterations: _Depth = 1
 
 
 class Table(_Config):
@@ -98,11 +117,11 @@ class Data(_Config):
 
     name: str
     bits: int | None = Field(None, ge=1, le=8, description="number of bits kept of every pixel")
-    size: PositiveInt | None = Field(None, description="side of the resized square images")
+    size: _Side | None = Field(None, description="side of the resized square images")
     only_class: NonNegativeInt | None = Field(
         None, description="a class; only its examples are kept"
     )
-    pad_to: PositiveInt | None = Field(None, description="side of the images after padding")
+    pad_to: _Side | None = Field(None, description="side of the images after padding")
     preprocessing: Literal["center", "logit", "standardize"] = "center"
     alpha: float = Field(0.05, gt=0.0, lt=0.5, description="distance of the logit to 0 and 1")
     augmentation: Literal["flip", "crop", "crop-flip"] | None = None
@@ -141,7 +160,7 @@ class HybridTask(_Task):
 
     kind: Literal["hybrid"] = "hybrid"
     prior: Literal["learned", "fixed", "conditional"] = "learned"
-    likelihood_weight: NonNegativeFloat | None = None
+    likelihood_weight: float | None = Field(None, ge=0.0, le=1e6)
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
 
 
@@ -153,21 +172,22 @@ class Optimizer(_Config):
     """
 
     name: Literal["adam", "adamax", "sgd"] = "adam"
-    learning_rate: PositiveFloat = 2e-3
-    warmup_steps: NonNegativeInt = 0
+    learning_rate: _Rate = 2e-3
+    warmup_steps: int = Field(0, ge=0, le=10**9)
     schedule: Literal["cosine", "constant", "steps"] = "cosine"
-    drops: tuple[PositiveFloat, ...] = ()
-    drop: PositiveFloat = 0.2
+    drops: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = ()
+    drop: float = Field(0.2, gt=0.0, le=1.0)
     beta_2: float = Field(0.999, gt=0.0, lt=1.0)
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="momentum of sgd")
     nesterov: bool = False
-    weight_decay: NonNegativeFloat = Field(
-        0.0, description="decoupled decay: each step reduces the weights by this times the rate"
+    weight_decay: float = Field(
+        0.0,
+        ge=0.0,
+        le=1000.0,
+        description="decoupled decay: each step reduces the weights by this times the rate",
     )
     clip_norm: PositiveFloat | None = None
-    accumulation_steps: PositiveInt = Field(
-        1, description="number of parts of a batch of a density"
-    )
+    accumulation_steps: _Length = Field(1, description="number of parts of a batch of a density")
     ema: float | None = Field(None, gt=0.0, lt=1.0)
 
 
@@ -180,9 +200,9 @@ class Preset(_Config):
     task: DensityTask | ClassifierTask | HybridTask = Field(discriminator="kind")
     model: VectorModel | ImageModel = Field(discriminator="architecture")
     optimizer: Optimizer = Optimizer()
-    batch_size: PositiveInt
-    steps: PositiveInt
-    steps_per_epoch: PositiveInt
+    batch_size: int = Field(gt=0, le=10**6)
+    steps: _Length
+    steps_per_epoch: _Length
     evaluation_examples: PositiveInt | None = Field(
         None, description="number of test examples, from the first on, in the result; none: all"
     )
@@ -224,7 +244,7 @@ class Preset(_Config):
             epochs = -(-steps // per_epoch)
             per_epoch = -(-steps // epochs)
         fields = {"steps": (epochs or self.epochs) * per_epoch, "steps_per_epoch": per_epoch}
-        return self.model_copy(update=fields)
+        return parse({**self.model_dump(), **fields})
 
 
 def parse(fields: dict[str, Any]) -> Preset:
@@ -242,9 +262,12 @@ def parse(fields: dict[str, Any]) -> Preset:
 
 def _problem(error):
     """Describes an error of a field, with the path of the field as overrides spell it."""
+    message = f"{error['msg']} (received {error['input']!r})"
+    if error["type"] == "value_error":
+        message = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
-        return error["msg"].removeprefix("Value error, ")
+        return message
     part, *rest = map(str, error["loc"])
     # Below these parts, pydantic inserts the kind of model or task.
     path = ".".join([part, *(rest[1:] if part in ("model", "task") else rest)])
-    return f"{path}: {error['msg']} (received {error['input']!r})"
+    return f"{path}: {message}"

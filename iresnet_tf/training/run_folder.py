@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import tempfile
+import textwrap
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +13,7 @@ import keras
 
 from iresnet_tf.files import write_json, written_whole
 from iresnet_tf.layers import spectral_layers
+from iresnet_tf.layers.finiteness import layers_not_finite
 from iresnet_tf.training import configuration, optimizers, schedules
 
 SAVED_WITH_THE_OPTIMIZER = (optimizers.Adam, optimizers.Adamax, schedules.WarmUp)
@@ -129,7 +131,8 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is truncated, damaged, or not a model.
+        ValueError: if the file is truncated, damaged, or not a model, or has weights that are not
+            finite.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -139,8 +142,14 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     except Exception as error:
         raise ValueError(
             f"{path} ({path.stat().st_size} bytes) could not be read as a model of this package; "
-            f"it may be truncated. It was not changed. ({type(error).__name__}: {error})"
+            f"it may be truncated. It was not changed. ({type(error).__name__}: {_cause(error)})"
         ) from error
+    spoiled = layers_not_finite(model)
+    if spoiled:
+        raise ValueError(
+            f"{path} has weights of NaN or infinity in {spoiled[0]} and {len(spoiled) - 1} more "
+            "layers: the training diverged, or the file is damaged. Take an earlier checkpoint."
+        )
     stale = [layer.name for layer in spectral_layers(model) if layer.is_stale()]
     if stale:
         warnings.warn(
@@ -149,6 +158,15 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
             stacklevel=2,
         )
     return model
+
+
+def _cause(error):
+    """Returns one line of what went wrong in the innermost object, without its configuration.
+
+    Keras puts the configuration of each object before the error that the object raised.
+    """
+    innermost = str(error).split("Exception encountered:")[-1]
+    return textwrap.shorten(innermost, 300, placeholder=" …")
 
 
 def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:

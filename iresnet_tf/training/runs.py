@@ -73,6 +73,7 @@ def train(
         number = zlib.crc32(json.dumps(config).encode())
         strategies.require_agreement(strategy, "their configuration", number)
         keras.utils.set_random_seed(seed)
+        source.examples("test", 1)  # A split that cannot be read is found before the folder exists.
         with strategy.scope():
             model = _initialized(preset, source, seed)
         run.create(config)
