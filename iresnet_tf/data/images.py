@@ -145,10 +145,11 @@ def _prepared(full_name, data_dir):
             is_prepared = builder.is_prepared() and bool(builder.info.splits)
     except (DamagedSetError, OSError) as error:
         # TFDS raises these for names that it does not have, and other errors for damaged files.
-        if not isinstance(error.__cause__ or error, _UNKNOWN):
+        reason = error.__cause__ or error
+        if not isinstance(reason, _UNKNOWN):
             raise
         raise ValueError(
-            f"TensorFlow Datasets has no set {full_name!r} ({first_line(error.__cause__ or error)}). "
+            f"TensorFlow Datasets has no set {full_name!r} ({first_line(reason)}). "
             "A name is tfds:SET, tfds:SET/CONFIGURATION or tfds:SET:VERSION."
         ) from None
     if is_prepared:
@@ -165,7 +166,7 @@ def _prepared(full_name, data_dir):
         raise FileNotFoundError(
             f"{full_name} is not prepared in {folder}, and preparing it failed "
             f"({type(error).__name__}: {first_line(error)}). Prepare it on a machine with a "
-            f"network, `tfds build {full_name} --data_dir DIR`, and give that folder by --data-dir or "
-            "TFDS_DATA_DIR."
+            f"network, `tfds build {full_name} --data_dir DIR`, and give that folder by "
+            "--data-dir or TFDS_DATA_DIR."
         ) from error
     return builder
