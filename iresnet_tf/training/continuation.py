@@ -24,7 +24,8 @@ def lengthened(preset: Preset, *, epochs: int | None = None, steps: int | None =
     Raises:
         ValueError: if both are given, or a number below 1.
     """
-    if (epochs is not None and steps is not None) or min(epochs or 1, steps or 1) < 1:
+    given = [length for length in (epochs, steps) if length is not None]
+    if len(given) == 2 or min(given, default=1) < 1:
         raise ValueError(
             f"Give epochs or steps, a number above 0; received epochs={epochs}, steps={steps}."
         )
@@ -71,6 +72,18 @@ def require_same(folder: RunFolder, run: Run, preset: Preset, seed: int) -> None
             f"{folder.path} cannot be continued with another configuration: {'; '.join(faults)}. "
             "Leave these out, or choose another --out. Only --epochs and --steps may grow."
         )
+
+
+def require_epochs(folder: RunFolder, run: Run, history: Iterable[dict[str, Any]]) -> None:
+    """Raises `ValueError` if the epochs of a history have another length than those of a run."""
+    length = run.preset.steps_per_epoch
+    for line in history:
+        if line["step"] != line["epoch"] * length:
+            raise ValueError(
+                f"{folder.history} ends epoch {line['epoch']} after {line['step']} steps, but by "
+                f"{folder.config} an epoch has {length} steps. Restore the configuration, or train "
+                "anew with another --out."
+            )
 
 
 def restored(

@@ -140,6 +140,7 @@ def _continue(shared, preset, seed, source, data_dir, strategy, stopwatch):
         source = open_source(preset, data_dir=data_dir) if source is None else source
         stopwatch.add(shared.read_seconds())
         history = shared.read_history()
+        continuation.require_epochs(shared, stored, history)
         keras.utils.set_random_seed(seed)
         with strategy.scope():
             model, unusable = continuation.restored(shared, stored, source)

@@ -29,7 +29,8 @@ class Checkpoints(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.save(self.model, self.run.checkpoint(int(self.model.optimizer.iterations.numpy())))
         for old in self.run.latest_checkpoints()[self.KEPT :]:
-            old.unlink()
+            if old.is_file() or old.is_symlink():
+                old.unlink()
 
 
 class Validation(keras.callbacks.Callback):
