@@ -1,5 +1,6 @@
 """Defines the typed configuration of a training run."""
 
+import reprlib
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -281,6 +282,10 @@ def _parsed(kind, fields):
         raise ValueError(f"The configuration is not valid. {problems}.") from None
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = 200
+
+
 def _problem(error):
     """Describes an error of a field, with the path of the field as overrides spell it."""
     if not error["loc"]:
@@ -289,4 +294,4 @@ def _problem(error):
     part, *rest = map(str, error["loc"][error["loc"][0] == "preset" and len(error["loc"]) > 1 :])
     # Below these parts, pydantic inserts the kind of model or task.
     path = ".".join([part, *(rest[1:] if part in ("model", "task") else rest)])
-    return f"{path}: {error['msg']} (received {error['input']!r})"
+    return f"{path}: {error['msg']} (received {_SHORT.repr(error['input'])})"

@@ -50,7 +50,8 @@ def _lock(file, kind):
     except BlockingIOError:
         raise RunInUseError(
             f"{os.path.dirname(file.name)} is in use by {_owner(file)}; nothing was changed. Wait "
-            "until that process ends, or end it, and continue the run with --resume."
+            "until that process ends, or end it, and continue the run with --resume; or choose "
+            "another --out."
         ) from None
     except OSError as error:
         warnings.warn(

@@ -53,6 +53,10 @@ FINE = json.dumps(presets.get(NAME, FIELDS).model_dump(mode="json"))
         ("config.json", "[1]", "describes no run"),
         ("config.json", "{}", "describes no run. The configuration is not valid. preset"),
         ("config.json", CONFIG % ('"toy-moons"', 0), "preset"),
+        *(
+            ("config.json", CONFIG % ("[" * n + "]" * n, 0), "Restore")
+            for n in (100, 700, 950, 5000)
+        ),
         ("config.json", CONFIG % (FINE, '"one"'), "seed"),
         ("config.json", CONFIG % (FINE, -1), "seed"),
         ("config.json", CONFIG % (FINE.replace('"width": 4', '"width": "w"'), 0), "model.width"),
