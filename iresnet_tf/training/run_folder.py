@@ -70,7 +70,7 @@ class RunFolder:
             pass
         except OSError as error:
             raise ValueError(
-                f"{self.path} cannot be a run folder: {error.strerror}. Choose another --out."
+                f"{self.path} cannot be a run folder: {error.strerror}. Choose another folder."
             ) from None
 
     def require_new(self) -> None:
@@ -194,7 +194,7 @@ class RunFolder:
         """
         if not os.path.lexists(self.history):
             return []
-        remedy = "Correct or remove the line, or the file: training does not depend on it."
+        remedy = "Correct or remove the line, or the file; the weights do not depend on it."
         lines = []
         for number, text in enumerate(_read(self.history, remedy).split(b"\n")[:-1], 1):
             where = f"{self.history}, line {number},"

@@ -243,7 +243,7 @@ def test_a_place_for_no_run_is_refused_before_the_data_are_opened(
     (tmp_path / "link").symlink_to("nowhere")
     (tmp_path / "loop").symlink_to("loop")
     monkeypatch.setattr(training.runs, "open_source", None)
-    assert_one_line(train(tmp_path / path, *FIELDS, *resume), path, message, "another --out")
+    assert_one_line(train(tmp_path / path, *FIELDS, *resume), path, message, "Choose another")
 
 
 def test_an_existing_run_is_refused_before_the_data_are_opened(finished, monkeypatch):
