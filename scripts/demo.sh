@@ -6,13 +6,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 run=${1:-$root/runs/demo}
 
-if [ ! -f "$run/result.json" ]; then
-  if [ -n "$(ls "$run/checkpoints" 2>/dev/null)" ]; then
-    iresnet train digits-density --out "$run" --resume
-  else
-    iresnet train digits-density --out "$run"
-  fi
-fi
+iresnet train digits-density --out "$run" --resume
 [ -f "$run/samples.png" ] || iresnet sample "$run" --count 64 --out "$run/samples.png"
 
 python - "$run" <<'PYTHON'

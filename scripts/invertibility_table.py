@@ -36,15 +36,11 @@ def main(preset, overrides, coeffs, out, steps, seed, data_dir):
     rows = []
     for coeff in ["none", *coeffs.split(",")]:
         run = RunFolder(out / f"coeff-{coeff}")
-        if not run.result.exists():
-            options = ["--data-dir", data_dir] if data_dir else []
-            if run.config.exists():
-                options += ["--resume"]
-            else:
-                options += [f"model.coeff={coeff}", *overrides, "--seed", str(seed)]
-                options += ["--steps", str(steps)] if steps else []
-            command = [sys.executable, "-m", "iresnet_tf", "train", preset, "--out", str(run.path)]
-            subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "iresnet_tf", "train", preset, "--out", str(run.path)]
+        options = ["--resume", f"model.coeff={coeff}", *overrides, "--seed", str(seed)]
+        options += ["--data-dir", data_dir] if data_dir else []
+        options += ["--steps", str(steps)] if steps else []
+        subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
         rows.append(_row(coeff, json.loads(run.result.read_text())))
     write_json(out / "table.json", rows)
     table = _markdown(rows)

@@ -5,7 +5,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 run=${1:?the folder for the runs}/digits-density
-[ -f "$run/result.json" ] || iresnet train digits-density --out "$run"
+iresnet train digits-density --out "$run" --resume
 
 for study in spectrum log-det inverse; do
   [ -f "$run/analysis/$study.png" ] || iresnet analyze "$run" "$study"

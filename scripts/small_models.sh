@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Trains the small image models of docs/pages/results.md, each about half an hour on one CPU core,
-# and draws the figures of that page.
+# and draws the figures of that page. Given again, it continues where it was cut off.
 #   bash scripts/small_models.sh RUNS [options of iresnet train, for example --data-dir DIR]
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 runs="${1:?the folder for the runs}"
 
-train() { iresnet train "$1" --out "$runs/$1" "${@:2}"; }
+train() { iresnet train "$1" --out "$runs/$1" --resume "${@:2}"; }
 
 adam=(optimizer.name=adam optimizer.schedule=cosine optimizer.weight_decay=0)
 flow=(model.activation=lipswish model.preactivation=false model.last_act_norm=true

@@ -9,7 +9,7 @@ from iresnet_tf import training
 from iresnet_tf.cli.options import PATH, SEED, clear_errors, data_dir
 from iresnet_tf.cli.output import require_writable
 from iresnet_tf.cli.runs import set_threads
-from iresnet_tf.training import strategies
+from iresnet_tf.training import continuation, strategies
 
 
 @click.command()
@@ -32,12 +32,12 @@ def presets() -> None:
 @click.argument("preset")
 @click.argument("overrides", nargs=-1, metavar="[FIELD=VALUE]...")
 @click.option("--out", required=True, type=PATH, help="The run folder, new unless --resume.")
-@click.option("--epochs", type=click.IntRange(1), help="Number of epochs instead of the preset's.")
+@click.option("--epochs", type=click.IntRange(1), help="Number of epochs; may extend a run.")
 @click.option("--steps", type=click.IntRange(1), help="Number of steps, rounded up to epochs.")
 @click.option("--batch-size", type=click.IntRange(1), help="Batch size instead of the preset's.")
 @click.option("--csv", "--npy", "table", type=PATH, help="The table for the preset tabular.")
 @click.option("--seed", type=SEED, help="0 by default.")
-@click.option("--resume", is_flag=True, help="Continue the run in --out.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out, if there is one.")
 @click.option(
     "--strategy",
     type=click.Choice(strategies.NAMES),
@@ -68,24 +68,28 @@ def train(
     devices = (strategy, workers.split(",") if workers else None, worker)
     if epochs and steps:
         raise click.UsageError("Give --epochs or --steps, not both.")
-    if resume:
-        if overrides or epochs or steps or batch_size or table or seed is not None:
-            raise click.UsageError("--resume continues the run as it was configured.")
-        config = training.RunFolder(out).read_config()["preset"]
-        if config.name != preset:
-            raise ValueError(f"{out} is a run of {config.name}, not of {preset}.")
-        set_threads(config.intra_op_threads)
-        result = training.resume(out, data_dir=data_dir, strategy=strategies.get(*devices))
+    if batch_size:
+        overrides = (*overrides, f"batch_size={batch_size}")
+    if table:
+        overrides = (*overrides, f"data.table.file={table.resolve()}")
+    run = training.RunFolder(out)
+    if resume and run.is_begun():
+        stored = run.read_run()
+        seed = stored.seed if seed is None else seed
+        config = continuation.requested(
+            stored.preset, preset, overrides, epochs=epochs, steps=steps
+        )
     else:
         require_writable(out)
-        if batch_size:
-            overrides = (*overrides, f"batch_size={batch_size}")
-        if table:
-            overrides = (*overrides, f"data.table.file={table.resolve()}")
         config = training.presets.get(preset, overrides).with_length(epochs, steps)
-        set_threads(config.intra_op_threads)
-        result = training.train(
-            config, out, seed=seed or 0, data_dir=data_dir, strategy=strategies.get(*devices)
-        )
+    set_threads(config.intra_op_threads)
+    result = training.train(
+        config,
+        out,
+        resume=resume,
+        seed=seed or 0,
+        data_dir=data_dir,
+        strategy=strategies.get(*devices),
+    )
     if result is not None:
         click.echo(json.dumps(result, indent=2))

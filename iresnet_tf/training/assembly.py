@@ -19,6 +19,13 @@ def build_model(preset: configuration.Preset, source: Source, *, seed: int) -> F
     Raises:
         ValueError: for a task that needs classes, if the data have none.
     """
+    model = make_model(preset, source, seed=seed)
+    model.build((None, *source.event_shape))
+    return model
+
+
+def make_model(preset: configuration.Preset, source: Source, *, seed: int) -> FlowModel:
+    """Returns the model of a preset before it is built; see `build_model`."""
     task = preset.task
     options: dict[str, Any] = {
         "layers": build_layers(preset.model),
@@ -34,9 +41,13 @@ def build_model(preset: configuration.Preset, source: Source, *, seed: int) -> F
                 "classes, or train a density."
             )
         options["classes"] = source.classes
-    model = _MODELS[task.kind](**options)
-    model.build((None, *source.event_shape))
-    return model
+    return _MODELS[task.kind](**options)
+
+
+def compile_model(model: FlowModel, preset: configuration.Preset) -> None:
+    """Compiles a model with the optimizer of a preset."""
+    steps = preset.optimizer.accumulation_steps
+    model.compile(build_optimizer(preset), accumulation_steps=steps)
 
 
 _MODELS: dict[str, Callable[..., FlowModel]] = {

@@ -1,5 +1,6 @@
 """Defines the typed configuration of a training run."""
 
+import reprlib
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -247,27 +248,73 @@ class Preset(_Config):
         return parse({**self.model_dump(), **fields})
 
 
-def parse(fields: dict[str, Any]) -> Preset:
-    """Returns a preset from plain data, for example from the ``config.json`` of a run.
+class Extension(_Config):
+    """An extension of a run: after ``step``, of a run of ``steps`` steps."""
+
+    step: NonNegativeInt
+    steps: PositiveInt
+
+
+class Run(BaseModel):
+    """The content of ``config.json``: what a run was begun with, and how it was extended."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    preset: Preset
+    seed: int = Field(ge=0, lt=2**31)
+    extended: tuple[Extension, ...] = ()
+
+    def preset_at(self, step: int) -> Preset:
+        """Returns the preset, with the number of steps that the run had at that step."""
+        lengths = [each.steps for each in self.extended if step <= each.step]
+        return self.preset.model_copy(update={"steps": [*lengths, self.preset.steps][0]})
+
+    def continued(self, preset: Preset, step: int) -> "Run":
+        """Returns the content after the run was continued from a step with a preset."""
+        extended = [
+            each.model_copy(update={"step": min(each.step, step)}) for each in self.extended
+        ]
+        if preset.steps != self.preset.steps:
+            extended.append(Extension(step=step, steps=self.preset.steps))
+        update = {"preset": preset, "extended": tuple(extended) if step else ()}
+        return self.model_copy(update=update)
+
+
+def parse(fields: Any) -> Preset:
+    """Returns a preset from plain data.
 
     Raises:
         ValueError: if fields are wrong; the message names all of them.
     """
+    return _parsed(Preset, fields)
+
+
+def parse_run(fields: Any) -> Run:
+    """Returns the content of a ``config.json`` from plain data; see `parse`."""
+    return _parsed(Run, fields)
+
+
+def _parsed(kind, fields):
     try:
-        return Preset.model_validate(fields)
+        return kind.model_validate(fields)
     except ValidationError as error:
         problems = "; ".join(map(_problem, error.errors()))
         raise ValueError(f"The configuration is not valid. {problems}.") from None
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = 200
+
+
 def _problem(error):
     """Describes an error of a field, with the path of the field as overrides spell it."""
-    message = f"{error['msg']} (received {error['input']!r})"
+    message = f"{error['msg']} (received {_SHORT.repr(error['input'])})"
     if error["type"] == "value_error":
         message = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
         return message
-    part, *rest = map(str, error["loc"])
+    # In config.json, the fields of the preset are below it.
+    part, *rest = map(str, error["loc"][error["loc"][0] == "preset" and len(error["loc"]) > 1 :])
     # Below these parts, pydantic inserts the kind of model or task.
     path = ".".join([part, *(rest[1:] if part in ("model", "task") else rest)])
     return f"{path}: {message}"

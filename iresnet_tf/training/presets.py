@@ -269,10 +269,15 @@ def get(name: str, overrides: Iterable[str] = ()) -> Preset:
     """
     if name not in _BY_NAME:
         raise ValueError(f"There is no preset {name!r}. The presets are: {', '.join(names())}.")
-    fields = _BY_NAME[name].model_dump()
+    return replaced(_BY_NAME[name], overrides).with_length()
+
+
+def replaced(preset: Preset, overrides: Iterable[str]) -> Preset:
+    """Returns a preset with some fields replaced, as `get` does."""
+    fields = preset.model_dump()
     for override in (overrides,) if isinstance(overrides, str) else overrides:
         _replace(fields, override)
-    return parse(fields).with_length()
+    return parse(fields)
 
 
 def _replace(fields, override):

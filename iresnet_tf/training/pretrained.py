@@ -6,7 +6,8 @@ import pathlib
 
 import keras
 
-from iresnet_tf.training.run_folder import RunFolder, load_model
+from iresnet_tf.training.model_files import load_model
+from iresnet_tf.training.run_folder import RunFolder
 
 _FOLDER = importlib.resources.files("iresnet_tf") / "pretrained"
 

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import time
 import warnings
 import zlib
 from typing import Any
@@ -16,10 +15,12 @@ from iresnet_tf.analysis import evaluate
 from iresnet_tf.data import Source, tables
 from iresnet_tf.files import write_json
 from iresnet_tf.models import FlowModel
-from iresnet_tf.training import callbacks, strategies
-from iresnet_tf.training.assembly import build_model, build_optimizer
+from iresnet_tf.training import callbacks, continuation, strategies
+from iresnet_tf.training.assembly import build_model, build_schedule, compile_model
 from iresnet_tf.training.configuration import Preset
-from iresnet_tf.training.run_folder import RunFolder, load_model, save_model
+from iresnet_tf.training.model_files import load_model, save_model
+from iresnet_tf.training.run_folder import RunFolder
+from iresnet_tf.training.stopwatch import Stopwatch
 
 PICTURES_PER_RUN = 2
 
@@ -28,18 +29,21 @@ def train(
     preset: Preset,
     out: str | os.PathLike[str],
     *,
+    resume: bool = False,
     source: Source | None = None,
     seed: int = 0,
     data_dir: str | os.PathLike[str] | None = None,
     strategy: tf.distribute.Strategy | None = None,
 ) -> dict[str, Any] | None:
-    """Trains a preset in a new run folder and evaluates the model.
+    """Trains a preset in a run folder and evaluates the model.
 
     If there are several workers, only the chief writes and evaluates.
 
     Args:
         preset: the configuration, for example from `iresnet_tf.presets.get`.
-        out: path of the folder, which is new or empty.
+        out: path of the folder, which is new or empty unless ``resume`` is set.
+        resume: whether to continue a run that is in the folder already; see `resume`.  The preset
+            and the seed must then be those of the run, but the preset may have more steps.
         source: your own data source, which `resume` needs again; by default the source that
             ``preset.data`` describes.
         seed: seed of initial weights, data order, noise and probes.
@@ -50,8 +54,10 @@ def train(
         the content of ``result.json``; ``None`` for a worker that is not the chief.
 
     Raises:
-        FileExistsError: if ``out`` exists and is not an empty folder.
-        ValueError: for a configuration that makes no model; nothing is written then.
+        FileExistsError: if ``out`` exists and is not an empty folder, or with ``resume`` not a
+            run; a `RunInUseError` if another process trains there.
+        ValueError: for a configuration that makes no model, or with ``resume`` for one that is not
+            that of the run; nothing is written then.
         WorkerLostError: if another worker has stopped.
 
     Example::
@@ -60,15 +66,18 @@ def train(
         preset = irn.presets.get("toy-moons").with_length(steps=500)
         irn.training.train(preset, "runs/mine", source=source)
     """
-    started = time.time()
+    stopwatch = Stopwatch()
     strategy = strategy or strategies.get("one")
     shared = RunFolder(out)
     with strategies.lost_workers_explained(strategy, shared):
-        run = strategies.folder(strategy, shared)
         _require_examples(preset, strategy)
         preset = _with_data(preset, source)
-        source = open_source(preset, data_dir=data_dir) if source is None else source
+        if resume and shared.is_begun():
+            return _continue(shared, preset, seed, source, data_dir, strategy, stopwatch)
+        run = strategies.folder(strategy, shared)
+        run.require_free()
         run.require_new()
+        source = open_source(preset, data_dir=data_dir) if source is None else source
         config = {"preset": preset.model_dump(mode="json"), "seed": seed}
         number = zlib.crc32(json.dumps(config).encode())
         strategies.require_agreement(strategy, "their configuration", number)
@@ -76,21 +85,31 @@ def train(
         source.examples("test", 1)  # A split that cannot be read is found before the folder exists.
         with strategy.scope():
             model = _initialized(preset, source, seed)
-        run.create(config)
-        return _fit_and_evaluate(model, preset, source, run, seed, started)
+        with run.owned():
+            run.create(config)
+            return _fit_and_evaluate(model, preset, source, run, seed, stopwatch)
 
 
 def resume(
     out: str | os.PathLike[str],
     *,
+    epochs: int | None = None,
+    steps: int | None = None,
     source: Source | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     strategy: tf.distribute.Strategy | None = None,
 ) -> dict[str, Any] | None:
     """Continues an interrupted run from its newest checkpoint, or from its start if it has none.
 
+    A newer checkpoint that cannot be used is renamed, with a warning.  A run that has finished
+    only returns its result, unless it is extended.
+
     Args:
         out: the folder of the run; several workers must share it.
+        epochs, steps: a larger number of epochs, or of steps, to extend the run; steps are rounded
+            up to epochs, which keep their length.  Further steps have the learning rates of the
+            longer run.  If its earlier steps would have had other rates, a warning says so;
+            otherwise the extended run has the weights of the longer one.
         source, data_dir: see `train`.
         strategy: see `train`; it may differ from the strategy of the interrupted run.
 
@@ -99,27 +118,81 @@ def resume(
 
     Raises:
         FileNotFoundError: if there is no run.
-        ValueError: if there are checkpoints, but none of them can be read.
+        RunInUseError: if another process trains there.
+        ValueError: if a file is damaged, if there are checkpoints, but none of them fits
+            ``config.json``, or for fewer steps than the run has; nothing is changed then.
         WorkerLostError: if another worker has stopped.
     """
-    started = time.time()
+    stopwatch = Stopwatch()
     strategy = strategy or strategies.get("one")
     shared = RunFolder(out)
     with strategies.lost_workers_explained(strategy, shared):
-        config = shared.read_config()
-        preset, seed = config["preset"], config["seed"]
+        stored = shared.read_run()
+        preset = continuation.lengthened(stored.preset, epochs=epochs, steps=steps)
         _require_examples(preset, strategy)
+        preset = _with_data(preset, source)
+        return _continue(shared, preset, stored.seed, source, data_dir, strategy, stopwatch)
+
+
+def _continue(shared, preset, seed, source, data_dir, strategy, stopwatch):
+    run = strategies.folder(strategy, shared)
+    with run.owned():
+        stored = shared.read_run()
+        continuation.require_same(shared, stored, preset, seed)
         source = open_source(preset, data_dir=data_dir) if source is None else source
+        stopwatch.add(shared.read_seconds())
+        history = shared.read_history()
+        continuation.require_epochs(shared, stored, history)
         keras.utils.set_random_seed(seed)
         with strategy.scope():
-            begun = bool(shared.latest_checkpoints())
-            model = _newest(shared) if begun else _initialized(preset, source, seed)
+            model, unusable = continuation.restored(shared, stored, source)
+            result = shared.read_result(preset.steps)
+            if result is not None:
+                return result if run.is_kept else None
+            if model is None:
+                _require_unfinished(shared, stored)
+                model = _initialized(preset, source, seed)
         done = int(model.optimizer.iterations.numpy())
-        history = [line for line in shared.read_history() if line["step"] <= done]
         strategies.require_agreement(strategy, "the step that they resume from", done)
-        run = strategies.folder(strategy, shared)
-        run.reopen(history)
-        return _fit_and_evaluate(model, preset, source, run, seed, started)
+        if run.is_kept:
+            _set_aside(run, unusable)
+            _rewrite(run, stored, preset, done)
+        model.optimizer.learning_rate = build_schedule(preset.optimizer, preset.steps)
+        run.reopen(line for line in history if line["step"] <= done)
+        return _fit_and_evaluate(model, preset, source, run, seed, stopwatch)
+
+
+def _require_unfinished(run, stored):
+    if run.read_result(stored.preset.steps) is not None:
+        raise ValueError(
+            f"{run.path} has finished and has no checkpoint, so it cannot be extended. Train the "
+            "longer run with another --out."
+        )
+
+
+def _set_aside(run, unusable):
+    for path, reason in unusable.items():
+        name = run.set_aside(path).name
+        warnings.warn(
+            f"{reason} The run continues from an earlier checkpoint, and this one is now {name}.",
+            stacklevel=4,
+        )
+
+
+def _rewrite(run, stored, preset, done):
+    """Notes in ``config.json`` that a run is extended; it then has no model until it has ended."""
+    before = stored.preset.steps
+    if not continuation.follows_from_the_start(preset, stored.preset, done):
+        warnings.warn(
+            f"The {done} steps so far had the learning rates of a run of {before} steps; further "
+            f"steps have those of a run of {preset.steps} steps.",
+            stacklevel=4,
+        )
+    if preset.steps != before:
+        run.result.unlink(missing_ok=True)
+        run.model.unlink(missing_ok=True)
+    if (continued := stored.continued(preset, done)) != stored:
+        run.write_run(continued)
 
 
 def open_source(preset: Preset, *, data_dir: str | os.PathLike[str] | None = None) -> Source:
@@ -135,12 +208,17 @@ def _with_data(preset, source):
     table = preset.data.table
     if source is not None:
         update["name"] = source.name
-    elif table is not None and table.file is not None and pathlib.Path(table.file).is_file():
+    elif (
+        table is not None
+        and table.file is not None
+        and table.sha256 is None
+        and pathlib.Path(table.file).is_file()
+    ):
         update["table"] = table.model_copy(update={"sha256": tables.digest(table.file)})
     return preset.model_copy(update={"data": preset.data.model_copy(update=update)})
 
 
-def _fit_and_evaluate(model, preset, source, run, seed, started):
+def _fit_and_evaluate(model, preset, source, run, seed, stopwatch):
     done = int(model.optimizer.iterations.numpy())
     writer = tf.summary.create_file_writer(str(run.tensorboard))
     test, classes = source.examples("test", preset.evaluation_examples)
@@ -169,6 +247,7 @@ def _fit_and_evaluate(model, preset, source, run, seed, started):
             # The checkpoint comes last, so that it saves the generator's state after the pictures.
             pictures,
             callbacks.Checkpoints(run, save_model),
+            callbacks.Seconds(run.seconds, stopwatch),
         ],
     )
     save_model(model, run.model)
@@ -182,13 +261,12 @@ def _fit_and_evaluate(model, preset, source, run, seed, started):
             "steps": preset.steps,
             **evaluate(trained, test, classes, seed=seed).as_dict(),
             "parameters": int(sum(tf.size(weight) for weight in trained.trainable_variables)),
-            "wall_seconds": round(time.time() - started, 1),
-            # The time of the process includes imports and tracing.
-            "cpu_seconds": round(time.process_time(), 1),
+            **stopwatch.read(),
         }
         pictures.set_model(trained)
         pictures.draw()
         writer.flush()
+        write_json(run.seconds, stopwatch.read())
         write_json(run.result, result)
     writer.close()
     strategies.wait(model.distribute_strategy)
@@ -218,18 +296,6 @@ def _validation(preset, source, run):
 def _initialized(preset: Preset, source: Source, seed: int) -> FlowModel:
     """Returns the compiled and initialised model before its first step."""
     model = build_model(preset, source, seed=seed)
-    steps = preset.optimizer.accumulation_steps
-    model.compile(build_optimizer(preset), accumulation_steps=steps)
+    compile_model(model, preset)
     model.initialize(source.initial_examples(seed=seed))
     return model
-
-
-def _newest(run: RunFolder) -> FlowModel:
-    """Returns the model of the newest checkpoint that can be read."""
-    *newer, oldest = run.latest_checkpoints()
-    for path in newer:
-        try:
-            return load_model(path)
-        except ValueError as error:
-            warnings.warn(f"{error} Trying the checkpoint before it.", stacklevel=2)
-    return load_model(oldest)

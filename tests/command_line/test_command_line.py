@@ -244,6 +244,7 @@ def test_a_resumed_run_skips_a_truncated_checkpoint(toy_run, tmp_path):
     training.train(preset, run.path)
     newest = run.latest_checkpoints()[0]
     newest.write_bytes(newest.read_bytes()[:1000])
+    run.result.unlink()
     result = invoke("train", "toy-moons", "--out", run.path, "--resume")
     assert result.exit_code == 0, result.output
 

@@ -8,7 +8,7 @@ from iresnet_tf.training.averaging import averaged_weights
 from iresnet_tf.training.callbacks.certificate import Certificate
 from iresnet_tf.training.callbacks.checkpoints import BestCheckpoint, Checkpoints, Validation
 from iresnet_tf.training.callbacks.ema import EMA
-from iresnet_tf.training.callbacks.logging import History, Progress, Scalars
+from iresnet_tf.training.callbacks.logging import History, Progress, Scalars, Seconds
 from iresnet_tf.training.callbacks.pictures import Pictures
 from iresnet_tf.training.callbacks.spectra import Spectra
 from iresnet_tf.training.callbacks.termination import TerminateOnNaN
@@ -22,6 +22,7 @@ __all__ = [
     "Pictures",
     "Progress",
     "Scalars",
+    "Seconds",
     "Spectra",
     "TerminateOnNaN",
     "Validation",

@@ -29,7 +29,8 @@ class Checkpoints(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.save(self.model, self.run.checkpoint(int(self.model.optimizer.iterations.numpy())))
         for old in self.run.latest_checkpoints()[self.KEPT :]:
-            old.unlink()
+            if old.is_file() or old.is_symlink():
+                old.unlink()
 
 
 class Validation(keras.callbacks.Callback):
@@ -65,7 +66,8 @@ class BestCheckpoint(keras.callbacks.Callback):
         self.sign = -1.0 if monitor == "val_accuracy" else 1.0
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        before = [self.sign * line[self.monitor] for line in self.run.read_history()[:epoch]]
+        history = self.run.read_history()[:epoch]
+        before = [self.sign * line[self.monitor] for line in history if self.monitor in line]
         if self.sign * logs[self.monitor] < min(before, default=float("inf")):
             with averaged_weights(self.model):
                 self.save(self.model, self.run.best)

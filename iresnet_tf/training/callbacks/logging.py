@@ -8,7 +8,9 @@ import keras
 import tensorflow as tf
 import tqdm
 
+from iresnet_tf.files import write_json
 from iresnet_tf.models import FlowModel
+from iresnet_tf.training.stopwatch import Stopwatch
 
 
 class Progress(keras.callbacks.Callback):
@@ -49,6 +51,17 @@ class History(keras.callbacks.Callback):
         line = {"epoch": epoch + 1, "step": step, **{k: float(v) for k, v in logs.items()}}
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
+
+
+class Seconds(keras.callbacks.Callback):
+    """Writes the time of the run so far to a file after each epoch."""
+
+    def __init__(self, path: pathlib.Path, stopwatch: Stopwatch) -> None:
+        super().__init__()
+        self.path, self.stopwatch = path, stopwatch
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        write_json(self.path, self.stopwatch.read())
 
 
 class Scalars(keras.callbacks.Callback):
