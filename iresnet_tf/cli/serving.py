@@ -6,8 +6,8 @@ import pathlib
 import click
 
 from iresnet_tf import training
-from iresnet_tf.analysis.likelihood import estimator_replaced
 from iresnet_tf.cli.options import PATH, parse_estimator, run_command
+from iresnet_tf.layers.blocks import estimator_replaced
 
 
 @run_command
