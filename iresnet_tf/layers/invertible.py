@@ -12,7 +12,6 @@ from iresnet_tf.layers import inputs
 from iresnet_tf.layers.inversion import InverseOptions, InverseResult
 from iresnet_tf.numerics import random
 
-
 _DRAWING = threading.Lock()
 """Held while a seed is drawn, so that two threads never draw the same one."""
 

@@ -2,6 +2,7 @@
 
 import contextvars
 import math
+import types
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +25,7 @@ _BLOCKS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 """Branch → set of its blocks, by which a shared branch is saved as one object."""
 
 REPLACEMENTS: contextvars.ContextVar[Mapping["ResidualBlock", estimators.LogDet]]
-REPLACEMENTS = contextvars.ContextVar("estimators instead of those of the blocks", default={})
+REPLACEMENTS = contextvars.ContextVar("REPLACEMENTS", default=types.MappingProxyType({}))
 """Block → estimator that the present thread uses: see `blocks.estimator_replaced`."""
 
 
