@@ -20,11 +20,22 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def address(model, tmp_path_factory):
+def folder(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served") / "model"
     model.export(folder)
-    with served(folder, body_bytes=20_000, rows=300, count=50, seconds=1.5) as address:
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    with served(folder, body_bytes=20_000, rows=300, count=50, seconds=60.0) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def impatient(folder):
+    with served(folder, seconds=1.5) as address:
+        yield urllib.parse.urlsplit(address)
 
 
 SAMPLE = {"count": 2, "temperature": 1.0, "seed": 0}
@@ -81,17 +92,17 @@ def test_rows_that_are_computed_in_parts_have_the_numbers_of_the_whole(address, 
 
 def test_the_limits_are_described(address):
     limits = ask(address, "")[1]["limits"]
-    assert limits["body_bytes"] == 20_000 and limits["seconds"] == 1.5
+    assert limits["body_bytes"] == 20_000 and limits["seconds"] == 60.0
 
 
 HEAD = b"POST /encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
 
 
 @pytest.mark.parametrize("sent, status", [(HEAD + b"\r\n{", b"408"), (HEAD, b""), (b"", b"")])
-def test_a_request_that_is_sent_in_part_does_not_stay(address, sent, status):
+def test_a_request_that_is_sent_in_part_does_not_stay(impatient, sent, status):
     """A started body is answered; without it the connection only ends."""
-    place = urllib.parse.urlsplit(address)
-    with socket.create_connection((place.hostname, place.port), timeout=20) as connection:
+    where = (impatient.hostname, impatient.port)
+    with socket.create_connection(where, timeout=20) as connection:
         connection.sendall(sent)
         started, received = time.monotonic(), b""
         while part := connection.recv(4096):
