@@ -96,7 +96,8 @@ def evaluate(
     """Evaluates a model on test data.
 
     Args:
-        model: a built model of `iresnet_tf.models`; its spectral vectors are refined first.
+        model: a built model of `iresnet_tf.models`.  Its spectral vectors are refined first, if
+            they are stale; nothing else of it changes, so other threads may use it meanwhile.
         x: test data ``[n, …event]``; levels if the data are discrete.
         y: classes ``[n]``, for a model that classifies.
         estimator, passes: see `iresnet_tf.analysis.likelihood.likelihood`.

@@ -1,10 +1,9 @@
 """Measures the likelihood of test data, and every error of the measurement."""
 
-import contextlib
 import dataclasses
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from scipy import stats
 
 from iresnet_tf.analysis.results import Result
 from iresnet_tf.layers import Invertible, residual_blocks, vouched_blocks
+from iresnet_tf.layers.blocks import estimator_replaced
 from iresnet_tf.models import DensityModel, FlowModel, bits_per_dim
 from iresnet_tf.numerics import log_det, random
 
@@ -203,20 +203,6 @@ def choose_estimator(model: FlowModel) -> log_det.LogDet:
         f"the largest certified Lipschitz constant is {max(lipschitz.values()):.6g}. Choose an "
         "estimator, for example PowerSeries(100), whose bound is then reported."
     )
-
-
-@contextlib.contextmanager
-def estimator_replaced(flow: Invertible, estimator: log_det.LogDet) -> Iterator[None]:
-    """Gives every residual block of a flow another estimator within a ``with`` statement."""
-    blocks = residual_blocks(flow)
-    before = [block.log_det for block in blocks]
-    try:
-        for block in blocks:
-            block.log_det = estimator
-        yield
-    finally:
-        for block, original in zip(blocks, before):
-            block.log_det = original
 
 
 def _standard_error(values):

@@ -6,9 +6,9 @@ import pathlib
 import click
 
 from iresnet_tf import training
-from iresnet_tf.analysis.likelihood import estimator_replaced
 from iresnet_tf.cli.options import PATH, parse_estimator, run_command
 from iresnet_tf.cli.output import require_writable
+from iresnet_tf.layers.blocks import estimator_replaced
 
 
 @run_command

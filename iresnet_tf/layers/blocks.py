@@ -1,14 +1,16 @@
 """Search for the residual blocks and activation normalisations inside a model."""
 
 import collections
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import keras
 
 from iresnet_tf.internals import inner_layers
 from iresnet_tf.layers.act_norm import ActNorm
 from iresnet_tf.layers.invertible import Invertible
-from iresnet_tf.layers.residual import ResidualBlock
+from iresnet_tf.layers.residual import REPLACEMENTS, ResidualBlock
+from iresnet_tf.numerics import log_det
 
 
 def innermost(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
@@ -31,6 +33,21 @@ def residual_blocks(model_or_layer: keras.layers.Layer) -> list[ResidualBlock]:
 def act_norms(model_or_layer: keras.layers.Layer) -> list[ActNorm]:
     """Returns the `ActNorm` layers of a Keras model or layer in order: see `innermost`."""
     return [layer for layer in innermost(model_or_layer) if isinstance(layer, ActNorm)]
+
+
+@contextlib.contextmanager
+def estimator_replaced(flow: Invertible, estimator: log_det.LogDet) -> Iterator[None]:
+    """Uses another estimator for every residual block of a flow within a ``with`` statement.
+
+    The flow does not change: only the thread of the ``with`` statement uses the estimator, so
+    other threads may use the flow meanwhile.
+    """
+    blocks = dict.fromkeys(residual_blocks(flow), log_det.get(estimator))
+    token = REPLACEMENTS.set({**REPLACEMENTS.get(), **blocks})
+    try:
+        yield
+    finally:
+        REPLACEMENTS.reset(token)
 
 
 def lipschitz_bounds(model_or_layer: keras.layers.Layer) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """The contract of an invertible layer."""
 
+import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,6 +11,9 @@ import tensorflow as tf
 from iresnet_tf.layers import inputs
 from iresnet_tf.layers.inversion import InverseOptions, InverseResult
 from iresnet_tf.numerics import random
+
+_DRAWING = threading.Lock()
+"""Held while a seed is drawn, so that two threads never draw the same one."""
 
 
 class Invertible(keras.layers.Layer):
@@ -259,9 +264,15 @@ class Invertible(keras.layers.Layer):
         return InverseOptions(block_tolerance, self._condition(context, y))
 
     def _next_seed(self) -> tf.Tensor:
-        """Returns a new stateless seed and advances the saved generator state."""
-        seed = tf.identity(self.seed_state.value)
-        self.seed_state.assign_add([0, 1])
+        """Returns a new stateless seed and advances the saved generator state.
+
+        In eager mode, all threads draw different seeds.
+        """
+        # A graph takes no lock, and the threads of several replicas would wait for each other.
+        alone = tf.executing_eagerly() and not tf.distribute.has_strategy()
+        with _DRAWING if alone else contextlib.nullcontext():
+            seed = tf.identity(self.seed_state.value)
+            self.seed_state.assign_add([0, 1])
         return seed
 
 

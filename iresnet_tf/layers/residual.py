@@ -1,7 +1,10 @@
 """The invertible residual block."""
 
+import contextvars
 import math
+import types
 import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -20,6 +23,10 @@ from iresnet_tf.numerics.precision import as_float64, rounded_up
 
 _BLOCKS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 """Branch → set of its blocks, by which a shared branch is saved as one object."""
+
+REPLACEMENTS: contextvars.ContextVar[Mapping["ResidualBlock", estimators.LogDet]]
+REPLACEMENTS = contextvars.ContextVar("REPLACEMENTS", default=types.MappingProxyType({}))
+"""Block → estimator that the present thread uses: see `blocks.estimator_replaced`."""
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -71,7 +78,7 @@ class ResidualBlock(Invertible):
         A replacement during a model's ``fit``, ``evaluate`` or ``predict``, for example in a
         callback, does not change the steps of that call, which are compiled already.
         """
-        return self._log_det
+        return REPLACEMENTS.get().get(self, self._log_det)
 
     @log_det.setter
     def log_det(self, estimator: estimators.LogDet | dict) -> None:

@@ -14,7 +14,8 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
     """Gives the model the moving average of its weights within a ``with`` statement.
 
     The spectral vectors are refined for the averages.  Afterwards every weight and vector is
-    restored to the bit.  Nothing changes unless the optimizer has ``use_ema=True``.
+    restored to the bit.  Nothing changes unless the optimizer has ``use_ema=True``.  The weights
+    of the model itself change, for all threads: a thread that uses it meanwhile needs a copy.
 
     Example::
 

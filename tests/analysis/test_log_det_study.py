@@ -12,7 +12,7 @@ from iresnet_tf.analysis import (
 )
 from iresnet_tf.analysis.block_inputs import block_inputs
 from iresnet_tf.analysis.copies import copied
-from iresnet_tf.analysis.likelihood import estimator_replaced
+from iresnet_tf.layers.blocks import estimator_replaced
 from iresnet_tf.models import architectures
 
 

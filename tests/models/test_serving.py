@@ -1,19 +1,14 @@
 """Tests exported models in a process without this package, and over HTTP."""
 
-import importlib.util
 import json
-import pathlib
 import subprocess
 import sys
-import threading
-import time
-import urllib.error
-import urllib.request
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
+from server_examples import ask, served
 
 import iresnet_tf as irn
 from iresnet_tf import layers
@@ -192,35 +187,8 @@ def test_the_command_exports_with_another_estimator(tmp_path):
 @pytest.fixture(scope="module")
 def address(exported):
     """Starts the example server with the exported model, and yields its loopback address."""
-    pytest.importorskip("fastapi", reason="the server needs the extra: pip install -e '.[serve]'")
-    uvicorn = pytest.importorskip("uvicorn", reason="the server needs uvicorn: the extra `serve`")
-    path = pathlib.Path(__file__).parents[2] / "scripts" / "serve.py"
-    spec = importlib.util.spec_from_file_location("serve", path)
-    serve = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(serve)
-    config = uvicorn.Config(serve.application(exported), port=0, log_level="error")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.01)
-    (listening,) = server.servers[0].sockets
-    yield "http://{}:{}".format(*listening.getsockname())
-    server.should_exit = True
-    thread.join()
-
-
-def ask(address, name, inputs=None):
-    """Returns the status and the answer of a request."""
-    body = None if inputs is None else json.dumps(inputs).encode()
-    request = urllib.request.Request(
-        f"{address}/{name}", body, {"Content-Type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
+    with served(exported) as address:
+        yield address
 
 
 def test_the_server_answers_with_the_model_s_numbers(address, hybrid, points):
@@ -240,7 +208,7 @@ def test_the_server_answers_with_the_model_s_numbers(address, hybrid, points):
     [
         ("encode", {"y": 1}, "The inputs are"),
         ("encode", {"x": [[1.0, 2.0]]}, "None, 4, 4, 1"),
-        ("encode", {"x": "digits"}, "could not convert"),
+        ("encode", {"x": "digits"}, "consists of numbers"),
         ("sample", {"count": 2, "temperature": -1.0, "seed": 0}, "temperature is a positive"),
     ],
 )
