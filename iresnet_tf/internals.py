@@ -93,8 +93,9 @@ class BuiltFromPart(keras.Model):
 
     ``Model._maybe_symbolic_build``: Keras would take a batch, which a generator yields only once,
     and combine its parts, which may differ in size, into one specification.
-    ``Model._distribute_strategy`` is ``None`` outside strategies; ``DistributedIterator._distributed_dataset`` and
-    ``PerReplicaSpec._value_specs`` have the specification of one part.
+    ``Model._distribute_strategy`` is ``None`` outside strategies;
+    ``DistributedIterator._distributed_dataset`` and ``PerReplicaSpec._value_specs`` have the
+    specification of one part.
     """
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):

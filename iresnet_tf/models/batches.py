@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.layers.inputs import require_unmasked
+
 
 class Generated:
     """The batches of a generator, of which the first ones can be read ahead.
@@ -28,20 +30,23 @@ class Generated:
         """Reads ahead: what it yields, `dataset` yields too."""
         yield from tuple(self._ahead)
         while self._most is None or len(self._ahead) < self._most:
-            for batch in itertools.islice(self._rest, 1):
-                self._ahead.append(batch)
-                yield batch
-                break
-            else:
+            batch = next(self._rest, None)
+            if batch is None:
                 return
+            self._ahead.append(batch)
+            yield batch
 
     def dataset(self) -> tf.data.Dataset:
         """Returns a dataset of all batches, each once; a second pass over it fails."""
         first = first_of(self)
         specs = tuple(tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in first)
-        return tf.data.Dataset.from_generator(
+        # Otherwise TensorFlow takes a batch more than are asked for.
+        options = tf.data.Options()
+        options.experimental_optimization.inject_prefetch = False
+        batches = tf.data.Dataset.from_generator(
             lambda: self._each_once(specs), output_signature=specs
         )
+        return batches.with_options(options)
 
     def _each_once(self, specs):
         if self._used_up:
@@ -63,6 +68,7 @@ def opened(x: Any, most: int | None = None) -> Any:
             iterator of batches, which becomes a `Generated`; other data are returned unchanged.
         most: see `Generated`.
     """
+    require_unmasked(x)
     if isinstance(x, tf.data.Dataset):
         return _of_known_shapes(x)
     return Generated(x, most) if isinstance(x, Iterator) else x
@@ -80,10 +86,11 @@ def is_batched(x: Any) -> bool:
 
 def elements(x: Any) -> Iterator[tuple]:
     """Yields the batches ``(x, y, sample_weight)`` of opened data, with ``None`` for none."""
+    batches = x
     if isinstance(x, keras.utils.PyDataset):
-        count = x.num_batches
-        x = (x[index] for index in (itertools.count() if count is None else range(count)))
-    return map(keras.utils.unpack_x_y_sample_weight, x)
+        indices = itertools.count() if x.num_batches is None else range(x.num_batches)
+        batches = map(x.__getitem__, indices)
+    return map(keras.utils.unpack_x_y_sample_weight, batches)
 
 
 def first_of(batches: Iterable) -> Any:

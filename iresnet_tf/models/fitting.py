@@ -41,8 +41,8 @@ class FittedModel(ReplicatedModel):
         # The largest |∂loss/∂w| of each step, averaged over the steps of an epoch.
         self.max_gradient = keras.metrics.Mean(name="max_gradient")
 
-    def compile(self, **kwargs: Any) -> None:
-        super().compile(**kwargs)
+    def compile(self, optimizer: keras.optimizers.Optimizer | str = "rmsprop", **kwargs) -> None:
+        super().compile(optimizer=optimizer, **kwargs)
         # Metrics and losses adapt to their first data; another call of compile makes new ones.
         options = {**kwargs, "optimizer": self.optimizer}
         self._compile_again = functools.partial(super().compile, **options)
@@ -50,7 +50,7 @@ class FittedModel(ReplicatedModel):
     def make_train_function(self, force: bool = False) -> None:
         before = self.train_function
         super().make_train_function(self._is_outdated("train") or force)
-        if self.train_function is not before:
+        if self.train_function is not None and self.train_function is not before:
             self.train_function = self._counted(self.train_function)
 
     def _counted(self, function: Callable) -> Callable:
@@ -159,13 +159,14 @@ class FittedModel(ReplicatedModel):
         """
         if isinstance(x, (tf.data.Dataset, Iterator)):
             kwargs.setdefault("shuffle", False)
-        x = self._opened(x, "steps_per_epoch", kwargs)
+        epochs = kwargs.get("epochs", 1) - kwargs.get("initial_epoch", 0)
+        x = self._opened(x, epochs, kwargs.get("steps_per_epoch"))
         validation = kwargs.get("validation_data")
         if isinstance(validation, tuple) and len(validation) == 3:
             held_x, held_y, weights = validation
             kwargs["validation_data"] = held_x, inputs.targets_or_zeros(held_y, weights), weights
         elif validation is not None:
-            validation = self._opened(validation, "validation_steps", kwargs)
+            validation = self._opened(validation, epochs, kwargs.get("validation_steps"))
             kwargs["validation_data"] = batches.for_keras(validation)
         inputs.require_equal_lengths(x, y, kwargs.get("sample_weight"))
         held_out = kwargs.get("validation_split") or 0.0
@@ -180,25 +181,19 @@ class FittedModel(ReplicatedModel):
         refresh(self)
         return history
 
-    def _opened(self, x: Any, steps: str | None = None, options: dict[str, Any] | None = None):
-        """Returns opened data, of which a generator must serve ``options["epochs"]`` epochs.
-
-        ``steps`` is the name of the option that limits an epoch.
-        """
-        options = options or {}
+    def _opened(self, x: Any, epochs: int = 1, steps: int | None = None) -> Any:
+        """Returns opened data, of which a generator must serve all epochs."""
         if self.replicas > 1 and isinstance(x, (Iterator, keras.utils.PyDataset)):
             raise ValueError(
                 "On several replicas the data are arrays or a batched tf.data.Dataset; received "
                 f"{type(x).__name__}. Make it a dataset: tf.data.Dataset.from_generator."
             )
-        epochs = options.get("epochs", 1) - options.get("initial_epoch", 0)
-        count = options.get(steps)
-        if isinstance(x, Iterator) and count is None and epochs > 1:
+        if isinstance(x, Iterator) and steps is None and epochs > 1:
             raise ValueError(
-                f"A generator yields its batches once; received epochs={epochs} without {steps}. "
-                f"Give {steps}, the number of batches of an epoch."
+                f"A generator yields its batches once; received one for {epochs} epochs. Give the "
+                "number of batches of an epoch: steps_per_epoch, or validation_steps."
             )
-        return batches.opened(x, None if count is None else max(1, count * epochs))
+        return batches.opened(x, None if steps is None else max(1, epochs * steps))
 
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any

@@ -14,7 +14,7 @@ from iresnet_tf.bijectors import from_layer
 from iresnet_tf.internals import all_layers
 from iresnet_tf.layers import Dequantize, Invertible, Stack, lipschitz_bounds
 from iresnet_tf.layers.contractive import ContractiveLayer
-from iresnet_tf.layers.inputs import as_tensor
+from iresnet_tf.layers.inputs import as_tensor, require_unmasked
 from iresnet_tf.models.block_table import print_blocks
 from iresnet_tf.models.fitting import FittedModel, seed_value
 from iresnet_tf.models.prior import Prior
@@ -87,11 +87,16 @@ class FlowModel(FittedModel, ServedModel):
         others = {each.name: each.compute_dtype for each in parts}
         others = {name: dtype for name, dtype in others.items() if dtype != self.compute_dtype}
         if others:
-            received = ", ".join(f"{name} in {dtype}" for name, dtype in others.items())
+            name = min(others)
             raise ValueError(
-                f"{type(self).__name__} computes in {self.compute_dtype}; received {received}. "
-                "Give the model and all of its layers the same dtype."
+                f"{type(self).__name__} computes in {self.compute_dtype}; received {len(others)} "
+                f"layers of another dtype, for example {name} in {others[name]}. Give the model "
+                "and all of its layers the same dtype."
             )
+
+    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        require_unmasked(x)  # Keras would take masked values for data
+        return super().__call__(x, *args, **kwargs)
 
     def _require_built(self) -> None:
         if not self.built:

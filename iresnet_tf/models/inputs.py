@@ -59,6 +59,11 @@ def _first_batches(batches: Any, wanted: int) -> list[tuple]:
     collected, count = [], 0
     for x, y, _ in elements(batches):
         x = _numbers(x)
+        if collected and x.shape[1:] != collected[0][0].shape[1:]:
+            raise ValueError(
+                "The samples of all batches have one shape; received batches of shapes "
+                f"{collected[0][0].shape} and {x.shape}. Pad or crop the samples."
+            )
         collected.append((x, y))
         count += x.shape[0] if x.ndim else 0
         if count >= wanted:

@@ -46,8 +46,8 @@ class ServedModel(keras.Model):
 
         Raises:
             FileExistsError: if the path exists; nothing is changed then.
-            ValueError: for another format; if the model is not built, or depends on a context, which no signature
-                takes.
+            ValueError: for another format; if the model is not built, or depends on a context,
+                which no signature takes.
         """
         if format != "tf_saved_model":
             raise ValueError(
