@@ -91,4 +91,10 @@ def _acts_in_training(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, _ACTING) or any(rates):
         return True
     # A layer with layers inside may pass the mode on to them, and they are checked themselves.
-    return takes_training(layer) and not rates and not inner_layers(layer)
+    return takes_training(layer) and not (rates or inner_layers(layer) or _is_of_keras(layer))
+
+
+def _is_of_keras(layer: keras.layers.Layer) -> bool:
+    """Returns whether ``call`` is that of Keras; of those, only image augmentation acts."""
+    module = type(layer).call.__module__
+    return module.startswith("keras.") and "image_preprocessing" not in module

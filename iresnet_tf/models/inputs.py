@@ -56,7 +56,8 @@ def are_pairs(x: Any, y: Any) -> bool:
 
 def _first_batches(batches: Any, wanted: int) -> list[tuple]:
     """Returns the first batches as pairs ``(x, y)``, of about ``wanted`` examples in total."""
-    collected, count = [], 0
+    collected: list[tuple] = []
+    count = 0
     for x, y, _ in elements(batches):
         x = _numbers(x)
         if collected and x.shape[1:] != collected[0][0].shape[1:]:
