@@ -73,7 +73,7 @@ def test_a_step_descends_each_regularizer_once(kind, parts):
         penalty += size * np.sum(one**2)
         np.testing.assert_allclose(w - v, 2.0 * RATE * size * one, rtol=1e-8, atol=1e-12)
     assert penalty > 0.0
-    np.testing.assert_allclose(penalised["loss"][0] - figures["loss"][0], penalty, rtol=1e-6)
+    np.testing.assert_allclose(penalised["loss"][0] - figures["loss"][0], penalty, rtol=1e-4)
     for name in figures.keys() - {"loss", "max_gradient"}:
         assert figures[name] == penalised[name]
 
@@ -85,7 +85,7 @@ def test_an_evaluation_counts_regularizers_and_a_frozen_weight_has_none():
     kernel = next(w for w in model.trainable_variables if w.regularizer is not None)
     nats = -(figures["log_prior"] + figures["log_det"])
     penalty = WEIGHT * np.sum(kernel.numpy() ** 2)
-    np.testing.assert_allclose(figures["loss"] - nats, penalty, rtol=1e-6)
+    np.testing.assert_allclose(figures["loss"] - nats, penalty, rtol=1e-4)
     model.flow.trainable = False
     model.compile("sgd")
     figures = model.evaluate(X, verbose=0, return_dict=True)
