@@ -86,7 +86,10 @@ class FittedModel(ReplicatedModel):
         largest = [tf.reduce_max(tf.abs(g)) for g in gradients if g is not None]
         # The gradients are those of the scaled loss.
         scale = tf.cast(self.optimizer.scale_loss(tf.ones([])), largest[0].dtype)
-        self.max_gradient.update_state(tf.reduce_max(largest) / scale)
+        step = tf.reduce_max(largest) / scale
+        # Otherwise the step that finds the data used up would count as well.
+        with tf.control_dependencies([step]):
+            self.max_gradient.update_state(step)
 
     @contextlib.contextmanager
     def _named_failures(self) -> Iterator[None]:
