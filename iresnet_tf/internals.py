@@ -48,6 +48,14 @@ def takes_training(layer: keras.layers.Layer) -> bool:
     return layer._call_has_training_arg
 
 
+def added_losses(layer: keras.layers.Layer) -> list[tf.Tensor]:
+    """Returns what the layer itself has given to ``add_loss`` in its last call.
+
+    ``Layer._get_own_losses``: ``Layer.losses`` also has the regularizers and the inner layers'.
+    """
+    return layer._get_own_losses()
+
+
 def stored_value(weight: keras.Variable) -> tf.Tensor:
     """Returns the value of a Keras weight in the dtype in which it is stored.
 
@@ -81,15 +89,17 @@ CACHED_EVALUATION = "_use_cached_eval_dataset"
 
 
 class BuiltFromPart(keras.Model):
-    """A `keras.Model` that is built for the part of a batch that one of several replicas receives.
+    """A `keras.Model` that is built for the part of a batch that one replica receives.
 
-    ``Model._maybe_symbolic_build``: Keras would combine the parts of a batch, which may differ in
-    size, into one specification.  ``DistributedIterator._distributed_dataset`` and
-    ``PerReplicaSpec._value_specs`` have the specification of one part.
+    ``Model._maybe_symbolic_build``: Keras would take a batch, which a generator yields only once,
+    and combine its parts, which may differ in size, into one specification.
+    ``Model._distribute_strategy`` is ``None`` outside strategies;
+    ``DistributedIterator._distributed_dataset`` and ``PerReplicaSpec._value_specs`` have the
+    specification of one part.
     """
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        if self.distribute_strategy.num_replicas_in_sync == 1 or iterator is None:
+        if self._distribute_strategy is None or iterator is None:
             super()._maybe_symbolic_build(iterator, data_batch)
             return
         part = tf.nest.map_structure(

@@ -15,7 +15,12 @@ REMEDY = (
 
 
 def as_tensor(x: Any, dtype: Any) -> tf.Tensor:
-    """Returns ``x`` as a tensor of that dtype; raises `ValueError` for a symbolic Keras input."""
+    """Returns ``x`` as a tensor of that dtype.
+
+    Raises:
+        ValueError: for a symbolic Keras input, or masked values.
+    """
+    require_unmasked(x)
     if isinstance(x, keras.KerasTensor):
         raise ValueError(
             "This method takes arrays or tensors, not a symbolic Keras input; call the layer "
@@ -25,6 +30,15 @@ def as_tensor(x: Any, dtype: Any) -> tf.Tensor:
     if isinstance(x, (bool, int, float, list, tuple)):
         x = np.asarray(x)
     return tf.cast(tf.convert_to_tensor(x), dtype)
+
+
+def require_unmasked(x: Any) -> None:
+    """Raises `ValueError` for an array with masked values, which would count as data."""
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise ValueError(
+            f"The data have no place for masked values; received an array of shape {x.shape} with "
+            f"{np.ma.count_masked(x)} of them. Fill them, x.filled(value), or leave out their rows."
+        )
 
 
 def require_finite(x: tf.Tensor, message: str) -> tf.Tensor:

@@ -24,13 +24,7 @@ class Squeeze(ClosedForm):
         return 3
 
     def build(self, input_shape: tuple) -> None:
-        shape = tuple(input_shape)
-        if len(shape) != 4 or None in shape[1:] or shape[1] % 2 or shape[2] % 2:
-            raise ValueError(
-                f"{self.name} halves height and width, so both must be even and known: "
-                f"[batch, height, width, channels]; received {shape}. Pad or crop "
-                "the images first."
-            )
+        self.compute_output_shape(input_shape)  # refuses other shapes
         super().build(input_shape)
 
     def _forward_and_log_det(self, x, *, seed, context):
@@ -43,7 +37,14 @@ class Squeeze(ClosedForm):
         return 1.0
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        batch, height, width, channels = input_shape
+        shape = tuple(input_shape)
+        if len(shape) != 4 or None in shape[1:] or shape[1] % 2 or shape[2] % 2:
+            raise ValueError(
+                f"{self.name} halves height and width, so both must be even and known: "
+                f"[batch, height, width, channels]; received {shape}. Pad or crop "
+                "the images first."
+            )
+        batch, height, width, channels = shape
         return (batch, height // 2, width // 2, 4 * channels)
 
     def compute_input_shape(self, output_shape: Sequence) -> tuple:

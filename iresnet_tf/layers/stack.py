@@ -65,6 +65,15 @@ class Stack(Invertible):
         return None
 
     def build(self, input_shape: tuple) -> None:
+        # A shape that does not fit is refused before any layer is built for it.
+        shape = tuple(input_shape)
+        for part in self.parts:
+            if len(shape) - 1 < (part.event_ndims or 0):
+                raise ValueError(
+                    f"{part.name} takes samples of {part.event_ndims} axes; received a batch of "
+                    f"shape {shape}. Reshape the data."
+                )
+            shape = tuple(part.compute_output_shape(shape))
         super().build(input_shape)
         shape = tuple(input_shape)
         for part in self.parts:

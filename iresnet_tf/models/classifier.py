@@ -7,7 +7,8 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.models.classifying import ClassifyingModel
-from iresnet_tf.models.head import require_classes, require_whole_batches
+from iresnet_tf.models.head import require_whole_batches
+from iresnet_tf.models.inference_mode import require_called_layers
 from iresnet_tf.numerics.execution import replicas
 
 
@@ -62,11 +63,19 @@ class Classifier(ClassifyingModel):
                 "A classifier is fitted to examples and their classes: fit(x, y), or a dataset of "
                 "(x, y); received no classes."
             )
-        loss = getattr(self, "loss", None)
-        if y is not None and isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
-            if loss.ignore_class is None:
-                require_classes(y, self.classes)
+        if y is not None:
+            self._require_targets(y)
         return super().fit(x, y, **kwargs)
+
+    def _require_targets(self, y):
+        loss = getattr(self, "loss", None)
+        if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
+            if loss.ignore_class is None:
+                super()._require_targets(y)
+
+    def make_train_function(self, force: bool = False) -> None:
+        require_called_layers(self.flow)
+        super().make_train_function(force)
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.head(self.flow._last_latent(self.flow(x, training=training)), training=training)

@@ -6,8 +6,10 @@ from typing import Any
 import tensorflow as tf
 
 from iresnet_tf.layers import Invertible
+from iresnet_tf.models import inputs
+from iresnet_tf.models.batches import elements, first_of, is_batched
 from iresnet_tf.models.flow import FlowModel
-from iresnet_tf.models.head import ClassifierHead
+from iresnet_tf.models.head import ClassifierHead, require_classes
 from iresnet_tf.models.serving import as_signatures
 
 
@@ -32,6 +34,20 @@ class ClassifyingModel(FlowModel):
         super().build(input_shape)
         if not self.head.built:
             self.head.build((None, *self.flow._last_latent_shape()))
+
+    def _first_examples(self, x, y, wanted, held_out=0.0):
+        if not inputs.are_pairs(x, y):
+            raise ValueError(
+                f"{type(self).__name__} is fitted to examples and their classes: fit(x, y), or "
+                "batches of (x, y); received no classes."
+            )
+        if is_batched(x):
+            self._require_targets(first_of(elements(x))[1])
+        return super()._first_examples(x, y, wanted, held_out)
+
+    def _require_targets(self, y) -> None:
+        """Raises `ValueError` for targets that are not classes."""
+        require_classes(y, self.classes)
 
     def classify(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the logits of the classes, ``[batch, …event] → [batch, classes]``."""

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from iresnet_tf.layers.inputs import as_tensor
 from iresnet_tf.models import inputs
+from iresnet_tf.models.batches import is_batched
 from iresnet_tf.models.density import DensityModel
-from iresnet_tf.models.inference_mode import require_inference_mode
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -31,9 +31,7 @@ class ConditionalDensityModel(DensityModel):
     ``log p(x | c)``, ``[batch]``.
 
     Raises:
-        ValueError: as for `DensityModel`; if no layer takes a context; in ``fit``, for trainable
-            dropout, noise, batch normalization or regularizers in a conditioner, because they
-            would have no effect.
+        ValueError: as for `DensityModel`; if no layer takes a context.
 
     Example:
         >>> def block():
@@ -89,10 +87,15 @@ class ConditionalDensityModel(DensityModel):
         """Predicts like `keras.Model.predict`: ``log p(x | c)`` in nats.
 
         Args:
-            x: array of points of data space, ``[examples, …event]``.
-            context: array ``[examples, …context_shape]``, or ``[1, …context_shape]``; required.
+            x: array of points of data space, ``[examples, …event]``; or batches of pairs
+                ``(x, c)``, as for ``fit``.
+            context: array ``[examples, …context_shape]``, or ``[1, …context_shape]``; required
+                for an array.
             batch_size, **kwargs: options of `keras.Model.predict`.
         """
+        x = self._opened(x)
+        if context is None and is_batched(x):
+            return super().predict(x, batch_size=batch_size, **kwargs)
         x = as_tensor(x, self.compute_dtype)
         context = self.flow._condition(context, x)
         context = tf.broadcast_to(context, [x.shape[0], *context.shape[1:]])
@@ -102,10 +105,6 @@ class ConditionalDensityModel(DensityModel):
     def predict_step(self, data: tuple) -> tf.Tensor:
         x, context, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self(x, context=context)
-
-    def make_train_function(self, force: bool = False) -> None:
-        require_inference_mode(self.flow)
-        super().make_train_function(force)
 
     def _first_examples(self, x, y, wanted, held_out=0.0):
         if not inputs.are_pairs(x, y):

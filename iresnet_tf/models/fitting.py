@@ -1,18 +1,21 @@
 """Fits and evaluates a model around an invertible map, and applies it to data sets."""
 
 import contextlib
+import functools
 import re
-from collections.abc import Iterator, Sequence
+import types
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.layers import Stack, refresh, residual_blocks
+from iresnet_tf.internals import all_layers
+from iresnet_tf.layers import Invertible, Stack, refresh, residual_blocks
 from iresnet_tf.layers.finiteness import layers_not_finite
 from iresnet_tf.layers.inputs import REMEDY, as_tensor
-from iresnet_tf.models import inputs
+from iresnet_tf.models import batches, inputs
 from iresnet_tf.models.replicated import ReplicatedModel
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.execution import replicas
@@ -23,7 +26,8 @@ class FittedModel(ReplicatedModel):
 
     ``fit`` starts with the data-dependent initialisation and ends by refining the spectral vectors;
     ``evaluate`` starts by refining them.  A step is traced again after a block has received another
-    estimator or solver.  A step in which NaN or Inf occurs fails with the name of the layer.
+    estimator or solver.  A step in which NaN or Inf occurs fails with the name of the layer.  A
+    call that fails before it has completed a step leaves no trace in a built model.
 
     A subclass has ``flow``, and ``dequantized``, which adds the noise of discrete data.
     """
@@ -33,11 +37,32 @@ class FittedModel(ReplicatedModel):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._made_for: dict[str, list[tuple]] = {}
+        self._steps = types.SimpleNamespace(taken=0)
         # The largest |∂loss/∂w| of each step, averaged over the steps of an epoch.
         self.max_gradient = keras.metrics.Mean(name="max_gradient")
 
+    def compile(self, optimizer: keras.optimizers.Optimizer | str = "rmsprop", **kwargs) -> None:
+        super().compile(optimizer=optimizer, **kwargs)
+        # Metrics and losses adapt to their first data; another call of compile makes new ones.
+        options = {**kwargs, "optimizer": self.optimizer}
+        self._compile_again = functools.partial(super().compile, **options)
+
     def make_train_function(self, force: bool = False) -> None:
+        before = self.train_function
         super().make_train_function(self._is_outdated("train") or force)
+        if self.train_function is not None and self.train_function is not before:
+            self.train_function = self._counted(self.train_function)
+
+    def _counted(self, function: Callable) -> Callable:
+        """Returns a function that also counts its calls that succeed."""
+        steps = self._steps
+
+        def step(iterator):
+            results = function(iterator)
+            steps.taken += 1
+            return results
+
+        return step
 
     def make_test_function(self, force: bool = False) -> None:
         super().make_test_function(self._is_outdated("test") or force)
@@ -61,7 +86,10 @@ class FittedModel(ReplicatedModel):
         largest = [tf.reduce_max(tf.abs(g)) for g in gradients if g is not None]
         # The gradients are those of the scaled loss.
         scale = tf.cast(self.optimizer.scale_loss(tf.ones([])), largest[0].dtype)
-        self.max_gradient.update_state(tf.reduce_max(largest) / scale)
+        step = tf.reduce_max(largest) / scale
+        # Otherwise the step that finds the data used up would count as well.
+        with tf.control_dependencies([step]):
+            self.max_gradient.update_state(step)
 
     @contextlib.contextmanager
     def _named_failures(self) -> Iterator[None]:
@@ -76,6 +104,31 @@ class FittedModel(ReplicatedModel):
             names = ", ".join(layers_not_finite(self))
             weights = f" The weights of {names} are not finite." if names else ""
             raise tf.errors.InvalidArgumentError(None, None, match[0] + weights) from None
+
+    @contextlib.contextmanager
+    def _undone_unless_begun(self) -> Iterator[None]:
+        """Undoes a call that fails before it has completed a training step.
+
+        The first trace creates variables, and the metrics adapt to its data, so a later call needs
+        new functions and metrics.  A step that fails may have drawn random numbers.
+        """
+        parts = [part for part in all_layers(self.flow) if isinstance(part, Invertible)]
+        first = [part for part in parts if not part.parts and not part.is_initialized()]
+        changing = [*self.non_trainable_weights, *(w for part in first for w in part.weights)]
+        if self.compiled:
+            changing += [each for each in self.optimizer.variables if not each.shape]
+        before, taken = [variable.numpy() for variable in changing], self._steps.taken
+        try:
+            yield
+        except Exception:
+            if self._steps.taken == taken:
+                for variable, value in zip(changing, before):
+                    variable.assign(value)
+            self.train_function = self.test_function = None
+            with self.distribute_strategy.scope():
+                if self.compiled:
+                    self._compile_again()
+            raise
 
     def initialize(self, x: tf.Tensor, *, context: tf.Tensor | None = None) -> None:
         """Initialises the layers that depend on the first data (`ActNorm`), if that is still to do.
@@ -95,50 +148,80 @@ class FittedModel(ReplicatedModel):
         """Fits like `keras.Model.fit`; starts with `initialize`, ends by refining the vectors.
 
         Args:
-            x: array or tensor ``[examples, …event]``, or a batched `tf.data.Dataset`
-                (of ``x``, ``(x, y)`` or ``(x, y, sample_weight)``).
+            x: array or tensor ``[examples, …event]``; or batches of ``x``, ``(x, y)`` or
+                ``(x, y, sample_weight)``: a `tf.data.Dataset`, a `keras.utils.PyDataset`, or a
+                generator, from which no batch is lost or repeated.  Shapes that a dataset does
+                not tell are those of its first batch.
             y: targets, for a model that needs targets.
             **kwargs: options of `keras.Model.fit`.  A ``sample_weight`` is relative to the other
                 weights of its batch.
 
         Raises:
-            ValueError: for other data, or an empty array or dataset.
+            ValueError: for other data, or an empty array or dataset; for several epochs of a
+                generator without their number of steps.
         """
-        if isinstance(x, tf.data.Dataset):
+        if isinstance(x, (tf.data.Dataset, Iterator)):
             kwargs.setdefault("shuffle", False)
-        held_out = kwargs.get("validation_split") or 0.0
-        examples, context = self._first_examples(x, y, 1024, held_out)
-        self._require_event_shape(x)
-        with self.distribute_strategy.scope():
-            self.initialize(examples, context=context)
-        self._require_trainable()
+        epochs = kwargs.get("epochs", 1) - kwargs.get("initial_epoch", 0)
+        x = self._opened(x, epochs, kwargs.get("steps_per_epoch"))
         validation = kwargs.get("validation_data")
         if isinstance(validation, tuple) and len(validation) == 3:
             held_x, held_y, weights = validation
             kwargs["validation_data"] = held_x, inputs.targets_or_zeros(held_y, weights), weights
+        elif validation is not None:
+            validation = self._opened(validation, epochs, kwargs.get("validation_steps"))
+            kwargs["validation_data"] = batches.for_keras(validation)
+        inputs.require_equal_lengths(x, y, kwargs.get("sample_weight"))
+        held_out = kwargs.get("validation_split") or 0.0
+        examples, context = self._first_examples(x, y, 1024, held_out)
+        self._build_for(x)
+        self._require_trainable()
         targets = inputs.targets_or_zeros(y, kwargs.get("sample_weight"))
-        with self._named_failures():
-            history = super().fit(x, targets, **kwargs)
+        with self._undone_unless_begun(), self._named_failures():
+            with self.distribute_strategy.scope():
+                self.initialize(examples, context=context)
+            history = super().fit(batches.for_keras(x), targets, **kwargs)
         refresh(self)
         return history
+
+    def _opened(self, x: Any, epochs: int = 1, steps: int | None = None) -> Any:
+        """Returns opened data, of which a generator must serve all epochs."""
+        if self.replicas > 1 and isinstance(x, (Iterator, keras.utils.PyDataset)):
+            raise ValueError(
+                "On several replicas the data are arrays or a batched tf.data.Dataset; received "
+                f"{type(x).__name__}. Make it a dataset: tf.data.Dataset.from_generator."
+            )
+        if isinstance(x, Iterator) and steps is None and epochs > 1:
+            raise ValueError(
+                f"A generator yields its batches once; received one for {epochs} epochs. Give the "
+                "number of batches of an epoch: steps_per_epoch, or validation_steps."
+            )
+        return batches.opened(x, None if steps is None else max(1, epochs * steps))
 
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any
     ) -> Any:
         """Trains like `keras.Model.train_on_batch`; starts with `initialize`."""
-        if not (self.built and self.flow.is_initialized()):
-            examples, context = self._first_examples(x, y, len(x))
-            self.initialize(examples, context=context)
-        self._require_trainable()
-        self._require_event_shape(x)
         targets = inputs.targets_or_zeros(y, sample_weight)
-        return super().train_on_batch(x, targets, sample_weight, **kwargs)
+        step = functools.partial(super().train_on_batch, x, targets, sample_weight, **kwargs)
+        if self.train_function is not None and self.flow.is_initialized():
+            self._require_event_shape(x)
+            return step()
+        inputs.require_equal_lengths(x, y, sample_weight)
+        examples, context = self._first_examples(x, y, len(x))
+        self._build_for(x)
+        self._require_trainable()
+        with self._undone_unless_begun():
+            self.initialize(examples, context=context)
+            return step()
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> Any:
         """Evaluates like `keras.Model.test_on_batch`; builds the model if it is new."""
         self._build_for(x)
         targets = inputs.targets_or_zeros(y, sample_weight)
-        return super().test_on_batch(x, targets, sample_weight, **kwargs)
+        first = self.test_function is None
+        with self._undone_unless_begun() if first else contextlib.nullcontext():
+            return super().test_on_batch(x, targets, sample_weight, **kwargs)
 
     def _require_trainable(self) -> None:
         if not self.trainable_variables:
@@ -156,15 +239,18 @@ class FittedModel(ReplicatedModel):
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         """Evaluates like `keras.Model.evaluate`; starts by refining the spectral vectors."""
+        x = self._opened(x)
         self._build_for(x)
         refresh(self)
         targets = inputs.targets_or_zeros(y, kwargs.get("sample_weight"))
-        return super().evaluate(x, targets, **kwargs)
+        with self._undone_unless_begun():
+            return super().evaluate(batches.for_keras(x), targets, **kwargs)
 
     def predict(self, x: Any, **kwargs: Any) -> Any:
         """Predicts like `keras.Model.predict`; builds the model if it is not built."""
+        x = self._opened(x)
         self._build_for(x)
-        return super().predict(x, **kwargs)
+        return super().predict(batches.for_keras(x), **kwargs)
 
     def _build_for(self, x) -> None:
         if not self.built:

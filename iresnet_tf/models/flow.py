@@ -11,11 +11,17 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from iresnet_tf.bijectors import from_layer
+from iresnet_tf.internals import all_layers
 from iresnet_tf.layers import Dequantize, Invertible, Stack, lipschitz_bounds
-from iresnet_tf.layers.inputs import as_tensor
+from iresnet_tf.layers.contractive import ContractiveLayer
+from iresnet_tf.layers.inputs import as_tensor, require_unmasked
 from iresnet_tf.models.block_table import print_blocks
 from iresnet_tf.models.fitting import FittedModel, seed_value
+from iresnet_tf.models.prior import Prior
 from iresnet_tf.models.serving import ServedModel, as_signatures
+
+_COMPUTING = (Invertible, ContractiveLayer, Prior)
+"""The layers whose values are added to those of the others."""
 
 
 class FlowModel(FittedModel, ServedModel):
@@ -59,6 +65,7 @@ class FlowModel(FittedModel, ServedModel):
                 "ConditionalDensityModel is for layers that depend on a context, the others are "
                 "for layers that do not."
             )
+        self._require_own_dtype(self.flow)
         self.preprocessing_depth = len(preprocessing)
         self.noise_seed = seed_value(seed)
 
@@ -73,6 +80,23 @@ class FlowModel(FittedModel, ServedModel):
             self.flow.build(tuple(input_shape))
         # A bijector that is made inside a traced step could not be used by a later trace.
         self._bijector = from_layer(self.flow, name="flow")
+
+    def _require_own_dtype(self, layer: keras.layers.Layer) -> None:
+        """Raises `ValueError` for a layer that computes in another dtype; a conditioner may."""
+        parts = [each for each in all_layers(layer) if isinstance(each, _COMPUTING)]
+        others = {each.name: each.compute_dtype for each in parts}
+        others = {name: dtype for name, dtype in others.items() if dtype != self.compute_dtype}
+        if others:
+            name = min(others)
+            raise ValueError(
+                f"{type(self).__name__} computes in {self.compute_dtype}; received {len(others)} "
+                f"layers of another dtype, for example {name} in {others[name]}. Give the model "
+                "and all of its layers the same dtype."
+            )
+
+    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        require_unmasked(x)  # Keras would take masked values for data
+        return super().__call__(x, *args, **kwargs)
 
     def _require_built(self) -> None:
         if not self.built:

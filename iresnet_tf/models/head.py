@@ -69,12 +69,26 @@ class ClassifierHead(keras.layers.Layer):
 
 
 def require_classes(y: np.ndarray | tf.Tensor, classes: int) -> None:
-    """Raises `ValueError` for integer targets outside 0, …, classes − 1; accepts other dtypes."""
+    """Raises `ValueError` for targets that are not one number for each example, 0, …, classes − 1.
+
+    Numbers that are no integers are accepted, whatever their value.
+    """
+    require_class_shape(y)
     y = np.asarray(y)
     if y.dtype.kind in "iu" and y.size and not (y.min() >= 0 and y.max() < classes):
         raise ValueError(
             f"The classes are integers from 0 to {classes - 1}; received some from {y.min()} to "
             f"{y.max()}. Number them from 0, or build the model for that number of classes."
+        )
+
+
+def require_class_shape(y: np.ndarray | tf.Tensor) -> None:
+    """Raises `ValueError` unless the shape of the classes is ``[batch]`` or ``[batch, 1]``."""
+    shape = tf.TensorShape(getattr(y, "shape", None))
+    if shape.rank is not None and shape[1:].num_elements() not in (None, 1):
+        raise ValueError(
+            f"The classes are one integer for each example, [batch]; received shape {shape}. "
+            "Convert one-hot vectors: np.argmax(y, -1)."
         )
 
 

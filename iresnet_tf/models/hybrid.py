@@ -10,7 +10,7 @@ from iresnet_tf.layers import Invertible
 from iresnet_tf.layers.inputs import as_tensor
 from iresnet_tf.models.classifying import ClassifyingModel
 from iresnet_tf.models.density import DensityModel
-from iresnet_tf.models.head import require_classes
+from iresnet_tf.models.head import require_class_shape
 from iresnet_tf.models.likelihood import weighted_mean
 from iresnet_tf.models.prior import ConditionalNormal, Prior
 from iresnet_tf.models.serving import as_signatures
@@ -113,18 +113,19 @@ class HybridModel(ClassifyingModel, DensityModel):
 
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
         """Fits like `DensityModel.fit`, to integer classes ``y`` or a dataset of pairs."""
-        if y is None and not isinstance(x, tf.data.Dataset):
+        if y is None and hasattr(x, "shape"):
             raise ValueError(
                 "A hybrid model classifies, so it needs the classes of the examples: fit(x, y), "
                 "or a dataset of (x, y). Use DensityModel for data without classes."
             )
         if y is not None:
-            require_classes(y, self.classes)
+            self._require_targets(y)
         return super().fit(x, y, **kwargs)
 
     def _objective(self, x, y, sample_weight, seed, training):
         if y is None:
             raise ValueError("A hybrid model needs batches of (x, y); received no classes y.")
+        require_class_shape(y)
         y = tf.cast(tf.reshape(y, [-1]), tf.int32)
         latent, log_det = self._latent(x, seed)
         condition = {"labels": y} if self.prior.takes_labels else {}

@@ -13,6 +13,7 @@ from iresnet_tf.models.accumulation import accumulated
 from iresnet_tf.models.fitting import seed_value
 from iresnet_tf.models.flow import FlowModel
 from iresnet_tf.models.head import require_whole_batches
+from iresnet_tf.models.inference_mode import require_inference_mode, require_no_added_losses
 from iresnet_tf.models.prior import Prior, as_prior
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.execution import replicas
@@ -20,6 +21,10 @@ from iresnet_tf.numerics.execution import replicas
 
 class LikelihoodModel(FlowModel):
     """Fits a flow and its prior by the mean of ``−log p_Z(F(x)) − log |det ∂F/∂x|``, in nats.
+
+    The regularizers of trainable weights are added to the loss once, in ``fit`` and ``evaluate``;
+    the other metrics have no penalty.  The layers are called in inference mode, so those that act
+    differently in training, and penalties on activations, are refused.
 
     For the arguments see `DensityModel`.
     """
@@ -37,6 +42,7 @@ class LikelihoodModel(FlowModel):
     ) -> None:
         super().__init__(layers, preprocessing=preprocessing, seed=seed, **kwargs)
         self.prior = as_prior(prior, self.dtype_policy)
+        self._require_own_dtype(self.prior)
         names = ("loss", *self._reported())
         self._trackers = {name: keras.metrics.Mean(name=name) for name in names}
 
@@ -120,10 +126,15 @@ class LikelihoodModel(FlowModel):
             seed: integer that decides the noise and probes; by default the seed of the model.
             **kwargs: options of `keras.Model.evaluate`.
         """
+        x = self._opened(x)
         self._build_for(x)
         seed = self.noise_seed if seed is None else seed_value(seed)
         self.evaluation_seed.assign([seed, -1])
         return super().evaluate(x, y, **kwargs)
+
+    def make_train_function(self, force: bool = False) -> None:
+        require_inference_mode(self)
+        super().make_train_function(force)
 
     def train_step(self, data: tuple) -> dict[str, tf.Tensor]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -137,7 +148,7 @@ class LikelihoodModel(FlowModel):
             x, y, sample_weight = part
             weight = tf.math.divide_no_nan(self._weight(x, sample_weight), total)
             with tf.GradientTape() as tape:
-                loss, figures = self._objective(x, y, sample_weight, part_seed, training=True)
+                loss, figures = self._penalized(x, y, sample_weight, part_seed, training=True)
                 loss *= weight
                 scaled = self.optimizer.scale_loss(loss * share)
             return loss, figures, tape.gradient(scaled, self.trainable_variables)
@@ -162,13 +173,22 @@ class LikelihoodModel(FlowModel):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         self.evaluation_seed.assign_sub([0, 1])
         seed = replicas.placed_seed(tf.identity(self.evaluation_seed.value), tf.shape(x)[0])
-        loss, figures = self._objective(x, y, sample_weight, seed, training=False)
+        loss, figures = self._penalized(x, y, sample_weight, seed, training=False)
         return self._report(x, loss, figures, sample_weight)
+
+    def _penalized(self, *batch, **options) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Returns `_objective` with the regularizers of the trainable weights in the loss."""
+        loss, figures = self._objective(*batch, **options)
+        require_no_added_losses(self)
+        for weight in self.trainable_variables:
+            if weight.regularizer is not None:
+                loss += tf.cast(weight.regularizer(weight), loss.dtype)
+        return loss, figures
 
     def _objective(
         self, x, y, sample_weight, seed: tf.Tensor, training: bool
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Returns the loss of a batch, and the per-sample figures to report with it."""
+        """Returns the loss of a batch without penalties, and the per-sample figures to report."""
         del y, training
         return self._likelihood(x, sample_weight, seed)
 

@@ -32,7 +32,7 @@ class ServedModel(keras.Model):
         super().save(filepath, **kwargs)
 
     @threads.undivided()
-    def export(self, filepath: str | os.PathLike) -> None:
+    def export(self, filepath: str | os.PathLike, format: str = "tf_saved_model") -> None:
         """Writes a SavedModel that runs without this package, into a new folder.
 
         It refines the spectral vectors, then writes the `signatures` of the model for batches of
@@ -40,11 +40,20 @@ class ServedModel(keras.Model):
         the estimator and the certified Lipschitz constant.  The folder is written whole or not at
         all.
 
+        Args:
+            filepath: the folder.
+            format: ``"tf_saved_model"``, the only one.
+
         Raises:
             FileExistsError: if the path exists; nothing is changed then.
-            ValueError: if the model is not built, or depends on a context, which no signature
-                takes.
+            ValueError: for another format; if the model is not built, or depends on a context,
+                which no signature takes.
         """
+        if format != "tf_saved_model":
+            raise ValueError(
+                f"{self.name} is exported as a SavedModel with several signatures, "
+                f"format='tf_saved_model'; received format={format!r}. Leave it out."
+            )
         self._require_built()
         if self.takes_context:
             raise ValueError(

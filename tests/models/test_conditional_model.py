@@ -102,7 +102,6 @@ def test_a_data_set_of_pairs_initialises_as_the_arrays_do():
         keras.layers.GaussianNoise(0.1),
         keras.layers.BatchNormalization(),
         keras.layers.GRU(2, recurrent_dropout=0.1),
-        keras.layers.Dense(2, kernel_regularizer="l2"),
         keras.layers.Dense(2, activity_regularizer="l2"),
     ],
     ids=lambda layer: layer.name,

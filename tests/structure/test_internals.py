@@ -55,6 +55,13 @@ def test_layers_tell_whether_they_take_training():
     assert not internals.takes_training(layers.Squeeze())
 
 
+def test_losses_that_a_layer_adds_are_its_own():
+    layer = keras.layers.Dense(2, activity_regularizer="l2", kernel_regularizer="l2")
+    outer = keras.Sequential([layer])
+    outer(np.ones((1, 3)))
+    assert len(internals.added_losses(layer)) == 1 and not internals.added_losses(outer)
+
+
 def test_the_bare_variable_of_a_weight_has_its_constraint():
     dense = keras.layers.Dense(2, kernel_constraint="non_neg")
     dense.build((None, 3))
