@@ -27,6 +27,16 @@ def noinline_function(function: Callable, input_signature: list | None = None) -
     )
 
 
+def is_traced_for_xla() -> bool:
+    """Returns whether the present graph is traced for ``jit_compile=True`` or a TPU.
+
+    ``tf.__internal__.get_enclosing_xla_context``: there is no public way to ask.
+    """
+    return (
+        not tf.executing_eagerly() and tf.__internal__.get_enclosing_xla_context() is not None
+    )
+
+
 def inner_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Returns the layers that a Keras layer or model holds directly, in order.
 

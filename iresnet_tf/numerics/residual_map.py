@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.internals import is_traced_for_xla
 from iresnet_tf.numerics.axes import event_norm
 from iresnet_tf.numerics.execution import compiled
 from iresnet_tf.numerics.execution.threads import Whole
@@ -164,7 +165,9 @@ def _invert(solver, part, g, y, initial, tolerance):
     precondition = None
     if solver.is_preconditioned and not g.varies_by_sample and not Signature(g).is_opaque:
         precondition = preconditioner.at_origin(g, y.shape[1:], y.dtype)
-    options = {"subsets": not g.varies_by_sample, "precondition": precondition}
+    # XLA needs static shapes, so every iteration takes the whole batch.
+    subsets = not g.varies_by_sample and not is_traced_for_xla()
+    options = {"subsets": subsets, "precondition": precondition}
     found = solver(g, y, initial=initial, tolerance=tolerance, **options)
     # The sum x + g(x) − y rounds as well.
     epsilon = np.finfo(y.dtype.as_numpy_dtype).eps
