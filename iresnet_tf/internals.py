@@ -32,9 +32,7 @@ def is_traced_for_xla() -> bool:
 
     ``tf.__internal__.get_enclosing_xla_context``: there is no public way to ask.
     """
-    return (
-        not tf.executing_eagerly() and tf.__internal__.get_enclosing_xla_context() is not None
-    )
+    return not tf.executing_eagerly() and tf.__internal__.get_enclosing_xla_context() is not None
 
 
 def inner_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:

@@ -50,10 +50,9 @@ def call_on_batch(
         return compiled(tensors_of(g), *batch, *others)
     # A loop of the caller needs results and gradients of its own shapes, not of any batch.
     tensors, batch = [_as_itself(tensor) for tensor in tensors_of(g)], map(_as_itself, batch)
+    size = -1 if examples is None else examples
     results = compiled(tensors, *batch, *others)
-    return tf.nest.map_structure(
-        lambda rows: tf.reshape(rows, [-1 if examples is None else examples, *rows.shape[1:]]), results
-    )
+    return tf.nest.map_structure(lambda rows: tf.reshape(rows, [size, *rows.shape[1:]]), results)
 
 
 def _as_itself(tensor):
