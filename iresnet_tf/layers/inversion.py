@@ -19,11 +19,13 @@ class InverseOptions:
         context: ``[batch, …context_shape]``, for conditional layers.
         path_steps: number of points on each path of a batch of paths: see
             `iresnet_tf.numerics.solvers.paths`.
+        initial: ``[batch, …event]``, the first iterate of a block; ``None`` for ``y``.
     """
 
     block_tolerance: float | tf.Tensor | None = None
     context: tf.Tensor | None = None
     path_steps: int | None = None
+    initial: tf.Tensor | None = None
 
 
 class InverseResult(NamedTuple):

@@ -165,6 +165,7 @@ class ResidualBlock(Invertible):
             self.solver,
             tolerance=self._residual_tolerance(options.block_tolerance),
             path_steps=options.path_steps,
+            initial=options.initial,
         )
 
     def _residual_tolerance(self, error):

@@ -115,6 +115,7 @@ def invert(
     *,
     tolerance: float | tf.Tensor | None = None,
     path_steps: int | None = None,
+    initial: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, FixedPoint, tf.Tensor]:
     """Solves ``x + g(x) = y``.
 
@@ -125,12 +126,13 @@ def invert(
         tolerance: replaces the tolerance of the solver.
         path_steps: number of points on each path, if ``y`` is ``[paths · path_steps, …event]``:
             see `iresnet_tf.numerics.solvers.paths`.  ``None`` for unrelated samples.
+        initial: first iterate of unrelated samples; ``y`` by default.
 
     Returns:
         ``x``, differentiable; the solver's report; and a bound on the rounding of its residual,
         ``[batch]``.
     """
-    return _solved(_invert, g, y, solver, tolerance, path_steps)
+    return _solved(_invert, g, y, solver, tolerance, path_steps, initial)
 
 
 def invert_point(
@@ -140,12 +142,13 @@ def invert_point(
     *,
     tolerance: float | tf.Tensor | None = None,
     path_steps: int | None = None,
+    initial: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Returns only the ``x`` of `invert`, without the cost of the report."""
-    return _solved(_invert_point, g, y, solver, tolerance, path_steps)[0]
+    return _solved(_invert_point, g, y, solver, tolerance, path_steps, initial)[0]
 
 
-def _solved(function, g, y, solver, tolerance, path_steps):
+def _solved(function, g, y, solver, tolerance, path_steps, initial):
     tolerance = tf.cast(solver.tolerance if tolerance is None else tolerance, y.dtype)
 
     def solve(y, initial, rows):
@@ -153,7 +156,7 @@ def _solved(function, g, y, solver, tolerance, path_steps):
         return compiled.call_on_batch(function, (solver,), g.at_rows(rows), batch, tolerance)
 
     if path_steps is None:
-        return solve(y, y, Whole())
+        return solve(y, y if initial is None else initial, Whole())
     return paths.coarse_to_fine(solve, y, path_steps)
 
 

@@ -70,7 +70,11 @@ def _compiled_on_batch(function, options, signature, batched, specs, parts):
 
         return map_parts(run_part, arguments[:batched], parts)
 
-    return noinline_function(run, [signature.specs, *specs])
+    varies = [spec.shape.rank and spec.shape[0] is None for spec in signature.specs]
+    shared = [False] * (len(specs) - batched)
+    return noinline_function(
+        run, [signature.specs, *specs], [*map(bool, varies), *[True] * batched, *shared]
+    )
 
 
 def call(function: Callable, *arguments: Any) -> Any:
