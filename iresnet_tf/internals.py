@@ -26,7 +26,7 @@ def noinline_function(
         function: takes and returns tensors in nests.
         input_signature: of the `tf.function`.
         rows: for each tensor of the signature, whether it is ``[batch, …]``, or ``[1, …]`` for all
-            samples alike; the first of them with ``True`` is ``[batch, …]``, as are all results.
+            samples alike; the last of them with ``True`` is ``[batch, …]``, as are all results.
             `tf.vectorized_map` then calls the function once: see `_call_with_all_rows`.
     """
 
@@ -65,8 +65,9 @@ def _call_with_all_rows(convert: Callable, pfor_input: Any) -> list:
         or any(each.dtype.is_integer and each.consumers() for each in graph.inputs)
     ):
         return convert(pfor_input)
-    count, first = pfor_input.pfor.loop_len_vector[0], inputs[rows.index(True)]
-    batch = tf.shape(first.t)[1 if first.is_stacked else 0]
+    count = pfor_input.pfor.loop_len_vector[0]
+    last = [each for is_rows, each in zip(rows, inputs) if is_rows][-1]
+    batch = tf.shape(last.t)[1 if last.is_stacked else 0]
 
     def all_rows(each):
         whole = each.t if each.is_stacked else each.t[tf.newaxis]

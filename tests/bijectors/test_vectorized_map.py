@@ -34,7 +34,7 @@ def points():
 
 
 def assert_maps(function, elements):
-    expected = tf.map_fn(function, elements, fn_output_signature=tf.float32)
+    expected = tf.stack([function(element) for element in elements])
     np.testing.assert_allclose(tf.vectorized_map(function, elements), expected, atol=1e-6)
 
 
@@ -108,6 +108,7 @@ class Counted(keras.layers.Layer):
 def test_an_eager_log_density_iterates_no_solver():
     solver = solvers.Picard(tolerance=1e-7)
     block = layers.ResidualBlock(Counted(), log_det.Exact(), solver)
+    block.build((None, 2))
     prior, x = tfd.Sample(tfd.Normal(0.0, 1.0), 2), points()
     flow = tfd.TransformedDistribution(prior, tfb.Invert(Residual(block)))
     flow.log_prob(x)
