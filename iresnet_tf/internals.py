@@ -5,26 +5,95 @@ this file fail when one of these parts changes.
 """
 
 import functools
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.python.ops.parallel_for import pfor
 
 
-def noinline_function(function: Callable, input_signature: list | None = None) -> Any:
+def noinline_function(
+    function: Callable, input_signature: list | None = None, rows: Sequence[bool] | None = None
+) -> Any:
     """Returns a `tf.function` that graphs call instead of copying its body.
 
     A copy for every block of a training step would fill the memory.  The attribute ``_noinline``
     is not documented.
+
+    Args:
+        function: takes and returns tensors in nests.
+        input_signature: of the `tf.function`.
+        rows: for each tensor of the signature, whether it is ``[batch, …]``, or ``[1, …]`` for all
+            samples alike; the last of them with ``True`` is ``[batch, …]``, as are all results.
+            `tf.vectorized_map` then calls the function once: see `_call_with_all_rows`.
     """
-    return tf.function(
+
+    def body(*arguments):
+        if rows is not None:
+            graph = tf.compat.v1.get_default_graph()
+            graph._iresnet_tf_rows = weakref.ref(called), input_signature, rows
+        return function(*arguments)
+
+    called = tf.function(
         # TensorFlow counts traces by code object and warns of many; a partial has no code object.
-        functools.partial(function),
+        functools.partial(body),
         autograph=False,
         input_signature=input_signature,
         experimental_attributes={"_noinline": True},
     )
+    return called
+
+
+def _call_with_all_rows(convert: Callable, pfor_input: Any) -> list:
+    """Converts a call within `tf.vectorized_map` to one call with the rows of all its elements.
+
+    ``tensorflow.python.ops.parallel_for.pfor``: its table of converters has no public interface.
+    TensorFlow would convert each operation inside the function, at every eager call, which takes
+    seconds for a solver.  It still does so for functions without ``rows``, if the elements differ
+    in another tensor, for the further results that a gradient inside the map needs, and if the
+    function uses a seed, with which every element draws as the first rows of a batch.
+    """
+    graph = pfor_input.op.graph._get_function(pfor_input.get_attr("f").name).graph
+    called, signature, rows = getattr(graph, "_iresnet_tf_rows", (lambda: None, None, ()))
+    inputs = pfor_input.inputs
+    if (
+        called() is None
+        or len(pfor_input.outputs) != len(tf.nest.flatten(graph.structured_outputs))
+        or any(each.is_stacked and not is_rows for is_rows, each in zip(rows, inputs))
+        or any(each.dtype.is_integer and each.consumers() for each in graph.inputs)
+    ):
+        return convert(pfor_input)
+    count = pfor_input.pfor.loop_len_vector[0]
+    last = [each for is_rows, each in zip(rows, inputs) if is_rows][-1]
+    batch = tf.shape(last.t)[1 if last.is_stacked else 0]
+
+    def all_rows(each):
+        whole = each.t if each.is_stacked else each.t[tf.newaxis]
+        event = tf.shape(whole)[2:]
+        whole = tf.broadcast_to(whole, tf.concat([[count, batch], event], 0))
+        return tf.reshape(whole, tf.concat([[count * batch], event], 0))
+
+    flat = [all_rows(each) if is_rows else each.t for is_rows, each in zip(rows, inputs)]
+    results = called()(*tf.nest.pack_sequence_as(signature, flat))
+    return [
+        pfor.wrap(tf.reshape(each, tf.concat([[count, batch], tf.shape(each)[1:]], 0)), True)
+        for each in tf.nest.flatten(results)
+    ]
+
+
+for _kind in ("PartitionedCall", "StatefulPartitionedCall"):
+    _converters = pfor._pfor_converter_registry
+    _converters[_kind] = functools.partial(_call_with_all_rows, _converters[_kind])
+
+
+def is_traced_for_xla() -> bool:
+    """Returns whether the present graph is traced for ``jit_compile=True`` or a TPU.
+
+    ``tf.__internal__.get_enclosing_xla_context``: there is no public way to ask.
+    """
+    return not tf.executing_eagerly() and tf.__internal__.get_enclosing_xla_context() is not None
 
 
 def inner_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:

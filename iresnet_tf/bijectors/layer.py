@@ -1,5 +1,6 @@
 """The TFP bijector of an invertible layer."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -105,7 +106,9 @@ class LayerBijector(tfp.bijectors.Bijector):
             context = self._condition(context, x, flat)
             y = self.layer.call(flat, **({} if context is None else {"context": context}))
             self._expose_variables()
-            return restore(y)
+            y = restore(y)
+            _preimages(y)[self._id] = x
+            return y
         return self._transform(x, seed, context)[0]
 
     def _forward_log_det_jacobian(self, x, seed=None, context=None):
@@ -129,9 +132,14 @@ class LayerBijector(tfp.bijectors.Bijector):
         flat, restore = self._flattened(y, self.inverse_min_event_ndims, built_for)
         flat = self.layer._prepare_output(flat)
         options = self.layer._inverse_options(flat, context=self._condition(context, y, flat))
-        x = self.layer._inverse_point(flat, options)
+        known = _preimages(y).get(self._id) if tf.executing_eagerly() else None
+        if known is not None:
+            options = dataclasses.replace(options, initial=self._as_batch(known)[0])
+        x = restore(self.layer._inverse_point(flat, options))
         self._expose_variables()
-        return restore(x)
+        if known is not None:
+            _preimages(x).update(_preimages(known))
+        return x
 
     def _condition(self, context, x, flat):
         """Returns the layer's context for the flattened batch of ``x``."""
@@ -217,6 +225,18 @@ class LayerBijector(tfp.bijectors.Bijector):
                 "layer on a batch first."
             )
         return tf.concat([leading, tf.constant(other, shape.dtype)], 0)
+
+
+def _preimages(y):
+    """Returns the points that bijectors have mapped to an eager tensor, by the bijectors' numbers.
+
+    `tfd.TransformedDistribution` asks for the log-determinant at the latent that it has just
+    computed.  The solver starts from the point that is kept here, and needs no iteration unless the
+    weights have changed.
+    """
+    if not hasattr(y, "_iresnet_tf_preimages"):
+        y._iresnet_tf_preimages = {}
+    return y._iresnet_tf_preimages
 
 
 def _where(chosen, x, otherwise):

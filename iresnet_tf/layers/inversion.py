@@ -19,11 +19,13 @@ class InverseOptions:
         context: ``[batch, …context_shape]``, for conditional layers.
         path_steps: number of points on each path of a batch of paths: see
             `iresnet_tf.numerics.solvers.paths`.
+        initial: ``[batch, …event]``, the first iterate of a block; ``None`` for ``y``.
     """
 
     block_tolerance: float | tf.Tensor | None = None
     context: tf.Tensor | None = None
     path_steps: int | None = None
+    initial: tf.Tensor | None = None
 
 
 class InverseResult(NamedTuple):
@@ -35,7 +37,8 @@ class InverseResult(NamedTuple):
         residual: ``[batch]``, ``‖F(x) − y‖₂`` at the returned ``x``.
         converged: bool ``[batch]``, whether the solver met its tolerance.
         error_bound: ``[batch]``, an upper bound on ``‖x − F⁻¹(y)‖₂``, rounding included; ``inf``
-            if a residual branch is not certified to be a contraction.
+            if a residual branch is not certified to be a contraction, which never is in a function
+            that XLA compiles.
     """
 
     x: tf.Tensor

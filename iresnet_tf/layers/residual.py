@@ -145,7 +145,8 @@ class ResidualBlock(Invertible):
 
         ``error_bound = (residual + rounding) D^|1/2 − 1/p| / (1 − L)`` with the certified ``L``
         of the current weights, in the p-norm in which ``g`` contracts (mostly 2); ``inf`` if
-        ``L`` is unknown or not below 1.  The gradient follows from the implicit function theorem.
+        ``L`` is unknown or not below 1, and in a function that XLA compiles, which cannot compute
+        ``L``.  The gradient follows from the implicit function theorem.
 
         Args:
             y, context: see `Invertible.inverse`, also for the errors raised.
@@ -171,6 +172,7 @@ class ResidualBlock(Invertible):
             self.solver,
             tolerance=self._residual_tolerance(options.block_tolerance),
             path_steps=options.path_steps,
+            initial=options.initial,
         )
 
     def _residual_tolerance(self, error):
@@ -196,7 +198,7 @@ class ResidualBlock(Invertible):
         # The 2-norm of the residual is a sum of D squares, each a rounding off.
         epsilon = float(np.finfo(residual.dtype.as_numpy_dtype).eps)
         norm = as_float64(residual) * (1.0 + (self._dimension() + 8.0) * epsilon)
-        rounding = as_float64(margin) * as_float64(self._branch.rounding_growth())
+        rounding = as_float64(margin) * as_float64(_or_inf(self._branch.rounding_growth))
         bound = (norm + rounding) * as_float64(self._norm_ratio()) * (1.0 + 1e-14) / gap
         return rounded_up(tf.where(gap > 0.0, bound, math.inf), residual.dtype)
 
@@ -227,10 +229,7 @@ class ResidualBlock(Invertible):
 
     def lipschitz_bound_or_inf(self) -> float | tf.Tensor:
         """Returns `lipschitz_bound`, or ``inf`` if the constant of ``g`` is not known."""
-        try:
-            return self.lipschitz_bound()
-        except UnknownLipschitzError:
-            return math.inf
+        return _or_inf(self.lipschitz_bound)
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
         """Returns ``D^|1/2 − 1/p| / (1 − L)``; ``inf`` if ``L`` is unknown or not below 1."""
@@ -255,3 +254,11 @@ class ResidualBlock(Invertible):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**{**config, "g": keras.saving.deserialize_keras_object(config["g"])})
+
+
+def _or_inf(bound):
+    """Returns ``bound()``, or ``inf`` if it depends on an unknown Lipschitz constant."""
+    try:
+        return bound()
+    except UnknownLipschitzError:
+        return math.inf

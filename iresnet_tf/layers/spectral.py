@@ -16,8 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.internals import constrain_bare_variable, stored_value
-from iresnet_tf.layers.contractive import ContractiveLayer
+from iresnet_tf.internals import constrain_bare_variable, is_traced_for_xla, stored_value
+from iresnet_tf.layers.contractive import ContractiveLayer, UnknownLipschitzError
 from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
 from iresnet_tf.numerics.maps import Affine, Map, Operator
 from iresnet_tf.numerics.norms import induced_norm
@@ -213,10 +213,16 @@ class SpectralLayer(ContractiveLayer):
 
         Raises:
             ValueError: if the layer is not built yet.
+            UnknownLipschitzError: in a function that XLA compiles.
         """
         if not self.built:
             raise ValueError(
                 f"{self.name} has no kernel yet, so no bound. Call it on a batch or build it first."
+            )
+        if is_traced_for_xla():
+            raise UnknownLipschitzError(
+                f"XLA cannot compute the certified norm of {self.name}. Call lipschitz_bound "
+                "outside the function that is compiled with jit_compile=True."
             )
         known = [as_float64(each) for each in (self.constrained_kernel(), *self._exponents())]
         if tf.executing_eagerly():

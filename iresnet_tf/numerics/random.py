@@ -3,13 +3,16 @@
 Every draw is stateless and laid out example by example, so it does not depend on the size of
 the batch.  A seed ``[4]`` also holds the place of its examples in a larger batch (see `placed`):
 a part of a batch then draws the same numbers as the whole batch does for it.  Only `new_state`
-draws a seed itself.
+draws a seed itself.  A program that XLA compiles draws the same numbers, to rounding.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from iresnet_tf.internals import is_traced_for_xla
 
 
 def as_seed(seed: Any) -> tf.Tensor:
@@ -62,25 +65,72 @@ def unplaced(seed: tf.Tensor) -> tf.Tensor:
 def fold_in(seed: Any, number: int | tf.Tensor) -> tf.Tensor:
     """Returns a different seed for every ``number``; a place is kept."""
     seed = tf.convert_to_tensor(seed)
-    folded = tf.random.fold_in(unplaced(seed), tf.cast(number, tf.int32))
+    number = tf.cast(number, tf.int32)
+    if is_traced_for_xla():
+        folded = tf.stack([_bits([], unplaced(seed), tf.int32), number])
+    else:
+        folded = tf.random.fold_in(unplaced(seed), number)
     return folded if seed.shape == (2,) else tf.concat([folded, seed[2:]], 0)
 
 
 def uniform(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Draws uniform numbers on ``[0, 1)`` of the given ``shape [batch, …]``."""
-    return _by_example(tf.random.stateless_uniform, shape, seed, dtype=dtype)
+    return _by_example(_uniform, shape, seed, dtype=dtype)
 
 
 def rademacher(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Draws ``±1`` with equal probability, of the given ``shape [batch, …]``."""
-    draw = tf.random.stateless_uniform
-    bits = _by_example(draw, shape, seed, minval=0, maxval=2, dtype=tf.int32)
-    return tf.cast(2 * bits - 1, dtype)
+    return _by_example(_signs, shape, seed, dtype=dtype)
 
 
 def gaussian(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Draws standard normal numbers of the given ``shape [batch, …]``."""
-    return _by_example(tf.random.stateless_normal, shape, seed, dtype=dtype)
+    return _by_example(_normal, shape, seed, dtype=dtype)
+
+
+def _uniform(shape, seed, dtype):
+    if not is_traced_for_xla():
+        return tf.random.stateless_uniform(shape, seed, dtype=dtype)
+    if dtype == tf.float32:
+        return tf.cast(_bits(shape, seed, tf.uint32) % 2**23, dtype) / 2.0**23
+    bits = _bits(shape, seed, tf.uint64)
+    # Of the two words of 32 bits, the lower one has the leading bits of the fraction.
+    return tf.cast(bits % 2**20, dtype) / 2.0**20 + tf.cast(bits // 2**32, dtype) / 2.0**52
+
+
+def _signs(shape, seed, dtype):
+    if not is_traced_for_xla():
+        bits = tf.random.stateless_uniform(shape, seed, minval=0, maxval=2, dtype=tf.int32)
+    else:
+        bits = tf.cast(_bits(shape, seed, tf.uint32) % 2, tf.int32)
+    return tf.cast(2 * bits - 1, dtype)
+
+
+def _normal(shape, seed, dtype):
+    if not is_traced_for_xla():
+        return tf.random.stateless_normal(shape, seed, dtype=dtype)
+    count = tf.reduce_prod(shape)
+    radius, angle = tf.unstack(_uniform([(count + 1) // 2, 2], seed, dtype), axis=1)
+    # Source: Box and Muller 1958 (doi:10.1214/aoms/1177706645).
+    radius = tf.sqrt(-2.0 * tf.math.log(tf.maximum(radius, 1e-7)))
+    angle *= tf.constant(2.0 * np.pi, dtype)
+    pairs = tf.stack([radius * tf.sin(angle), radius * tf.cos(angle)], 1)
+    return tf.reshape(tf.reshape(pairs, [-1])[:count], shape)
+
+
+def _bits(shape, seed, dtype):
+    """Draws integers from all bits of a dtype, for XLA, the same as `tf.random` draws elsewhere.
+
+    XLA draws others for negative seeds, and makes other floats of the same bits.
+
+    Source: Salmon et al. 2011 (doi:10.1145/2063384.2063405), the generator Philox.
+    """
+    draw = functools.partial(tf.raw_ops.StatelessRandomUniformFullIntV2, alg=1)
+    words = tf.bitcast(tf.cast(seed, tf.int64), tf.uint64)
+    scrambling = tf.constant([0x02461E293EC8F720], tf.uint64)
+    key, place = tf.split(draw(shape=[2], key=scrambling, counter=words, dtype=tf.uint64), 2)
+    counter = tf.concat([tf.zeros_like(place), place], 0)
+    return draw(shape=shape, key=key, counter=counter, dtype=dtype)
 
 
 def _by_example(draw, shape, seed, **options):

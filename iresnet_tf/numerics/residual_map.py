@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.internals import is_traced_for_xla
 from iresnet_tf.numerics.axes import event_norm
 from iresnet_tf.numerics.execution import compiled
 from iresnet_tf.numerics.execution.threads import Whole
@@ -114,6 +115,7 @@ def invert(
     *,
     tolerance: float | tf.Tensor | None = None,
     path_steps: int | None = None,
+    initial: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, FixedPoint, tf.Tensor]:
     """Solves ``x + g(x) = y``.
 
@@ -124,12 +126,13 @@ def invert(
         tolerance: replaces the tolerance of the solver.
         path_steps: number of points on each path, if ``y`` is ``[paths · path_steps, …event]``:
             see `iresnet_tf.numerics.solvers.paths`.  ``None`` for unrelated samples.
+        initial: first iterate of unrelated samples; ``y`` by default.
 
     Returns:
         ``x``, differentiable; the solver's report; and a bound on the rounding of its residual,
         ``[batch]``.
     """
-    return _solved(_invert, g, y, solver, tolerance, path_steps)
+    return _solved(_invert, g, y, solver, tolerance, path_steps, initial)
 
 
 def invert_point(
@@ -139,12 +142,13 @@ def invert_point(
     *,
     tolerance: float | tf.Tensor | None = None,
     path_steps: int | None = None,
+    initial: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Returns only the ``x`` of `invert`, without the cost of the report."""
-    return _solved(_invert_point, g, y, solver, tolerance, path_steps)[0]
+    return _solved(_invert_point, g, y, solver, tolerance, path_steps, initial)[0]
 
 
-def _solved(function, g, y, solver, tolerance, path_steps):
+def _solved(function, g, y, solver, tolerance, path_steps, initial):
     tolerance = tf.cast(solver.tolerance if tolerance is None else tolerance, y.dtype)
 
     def solve(y, initial, rows):
@@ -152,7 +156,7 @@ def _solved(function, g, y, solver, tolerance, path_steps):
         return compiled.call_on_batch(function, (solver,), g.at_rows(rows), batch, tolerance)
 
     if path_steps is None:
-        return solve(y, y, Whole())
+        return solve(y, y if initial is None else initial, Whole())
     return paths.coarse_to_fine(solve, y, path_steps)
 
 
@@ -164,7 +168,9 @@ def _invert(solver, part, g, y, initial, tolerance):
     precondition = None
     if solver.is_preconditioned and not g.varies_by_sample and not Signature(g).is_opaque:
         precondition = preconditioner.at_origin(g, y.shape[1:], y.dtype)
-    options = {"subsets": not g.varies_by_sample, "precondition": precondition}
+    # XLA needs static shapes, so every iteration takes the whole batch.
+    subsets = not g.varies_by_sample and not is_traced_for_xla()
+    options = {"subsets": subsets, "precondition": precondition}
     found = solver(g, y, initial=initial, tolerance=tolerance, **options)
     # The sum x + g(x) − y rounds as well.
     epsilon = np.finfo(y.dtype.as_numpy_dtype).eps

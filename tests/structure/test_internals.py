@@ -189,3 +189,35 @@ def test_a_trace_has_a_cache_and_eager_mode_has_none():
 
     traced(x)
     assert isinstance(bijector, tfp.bijectors.Bijector)
+
+
+def test_graphs_tell_whether_xla_compiles_them():
+    seen = []
+
+    def traced():
+        seen.append(internals.is_traced_for_xla())
+        tf.function(lambda: seen.append(internals.is_traced_for_xla()))()
+        return tf.constant(0)
+
+    tf.function(traced)()
+    tf.function(traced, jit_compile=True)()
+    assert seen == [False, False, True, True] and not internals.is_traced_for_xla()
+
+
+def test_vectorized_map_calls_a_function_of_rows_once():
+    traces = []
+
+    def scaled(x, scale):
+        traces.append(x)
+        return [scale * x]
+
+    specs = [tf.TensorSpec([None, 2]), tf.TensorSpec([])]
+    function = internals.noinline_function(scaled, specs, [True, False])
+    x = tf.reshape(tf.range(24.0), [4, 3, 2])
+    for _ in range(2):
+        found = tf.vectorized_map(lambda x: function(x, tf.constant(3.0))[0], x)
+        np.testing.assert_array_equal(found, 3.0 * x)
+    # Elements that differ in a shared tensor are converted by TensorFlow.
+    found = tf.vectorized_map(lambda x: function(x, x[0, 1])[0], x)
+    np.testing.assert_array_equal(found, x[:, :1, 1:] * x)
+    assert len(traces) == 1

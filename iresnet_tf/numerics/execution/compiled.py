@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from iresnet_tf.internals import noinline_function
+from iresnet_tf.internals import is_traced_for_xla, noinline_function
 from iresnet_tf.numerics.execution.threads import Whole, map_parts, number_of_parts
 from iresnet_tf.numerics.maps import Map
 from iresnet_tf.numerics.structure import Signature, tensors_of
@@ -37,7 +37,8 @@ def call_on_batch(
         *others: tensors that all parts of the batch share.
     """
     signature = Signature(g, any_batch=True)
-    if signature.is_opaque:
+    # XLA compiles the whole program, and only if the size of the batch is known in it.
+    if signature.is_opaque or is_traced_for_xla():
         return function(*options, Whole(), g, *batch, *others)
     specs = [tf.TensorSpec([None, *rows.shape[1:]], rows.dtype) for rows in batch]
     specs += [tf.TensorSpec(other.shape, other.dtype) for other in others]
@@ -45,7 +46,18 @@ def call_on_batch(
     if examples is not None and examples < parts:
         parts = 1
     compiled = _compiled_on_batch(function, options, signature, len(batch), tuple(specs), parts)
-    return compiled(tensors_of(g), *batch, *others)
+    if tf.executing_eagerly():
+        return compiled(tensors_of(g), *batch, *others)
+    # A loop of the caller needs results and gradients of its own shapes, not of any batch.
+    tensors, batch = [_as_itself(tensor) for tensor in tensors_of(g)], map(_as_itself, batch)
+    size = -1 if examples is None else examples
+    results = compiled(tensors, *batch, *others)
+    return tf.nest.map_structure(lambda rows: tf.reshape(rows, [size, *rows.shape[1:]]), results)
+
+
+def _as_itself(tensor):
+    """Returns the tensor, whose gradient gets its static shape."""
+    return tf.reshape(tensor, tensor.shape) if tensor.shape.is_fully_defined() else tensor
 
 
 @functools.lru_cache(maxsize=256)
@@ -58,7 +70,11 @@ def _compiled_on_batch(function, options, signature, batched, specs, parts):
 
         return map_parts(run_part, arguments[:batched], parts)
 
-    return noinline_function(run, [signature.specs, *specs])
+    varies = [spec.shape.rank and spec.shape[0] is None for spec in signature.specs]
+    shared = [False] * (len(specs) - batched)
+    return noinline_function(
+        run, [signature.specs, *specs], [*map(bool, varies), *[True] * batched, *shared]
+    )
 
 
 def call(function: Callable, *arguments: Any) -> Any:

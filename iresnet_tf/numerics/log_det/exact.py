@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from iresnet_tf.internals import is_traced_for_xla
 from iresnet_tf.numerics.axes import dimension_of
 from iresnet_tf.numerics.log_det.estimator import Lipschitz, LogDet
 from iresnet_tf.numerics.maps import Linearization
@@ -44,4 +45,18 @@ def _log_abs_determinant(matrix):
     if matrix.shape[-1] == 2:
         product = matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]
         return tf.math.log(tf.abs(product))
+    if is_traced_for_xla():
+        return _log_abs_determinant_by_qr(matrix)
     return tf.linalg.slogdet(matrix)[1]
+
+
+@tf.custom_gradient
+def _log_abs_determinant_by_qr(matrix):
+    """Returns ``log |det A| = Σ log |R_ii|`` with ``A = QR``: XLA has no LU decomposition."""
+    diagonal = tf.linalg.diag_part(tf.linalg.qr(matrix).r)
+
+    def gradient(cotangent):
+        inverse = tf.linalg.inv(matrix)
+        return cotangent[:, tf.newaxis, tf.newaxis] * tf.linalg.matrix_transpose(inverse)
+
+    return tf.reduce_sum(tf.math.log(tf.abs(diagonal)), -1), gradient

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from iresnet_tf.internals import is_traced_for_xla
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.log_det.estimator import Lipschitz
 from iresnet_tf.numerics.log_det.series import Series
@@ -129,10 +130,15 @@ class RussianRoulette(Series):
         """Returns a draw of ``N`` and the function ``j ↦ P(N ≥ j)``, which is 1 for ``j ≤ 0``."""
         if self.law == "geometric":
             q = self.survival(lipschitz)
-            uniform = tf.random.stateless_uniform([], seed, dtype=tf.float64)
+            uniform = random.uniform([], seed, tf.float64)
             # N = 1, 2, … with P(N ≥ j) = q^{j−1}, by inversion on (0, 1].
             extra = 1 + tf.cast(tf.floor(tf.math.log(1.0 - uniform) / math.log(q)), tf.int32)
             return extra, lambda j: tf.pow(tf.constant(q, dtype), tf.nn.relu(j - 1.0))
+        if is_traced_for_xla():
+            raise ValueError(
+                "XLA cannot draw from the Poisson law of Russian roulette. Use law='geometric', or "
+                "leave out jit_compile=True."
+            )
         mean = tf.constant(self.parameter, tf.float64)
         extra = tf.random.stateless_poisson([], seed, lam=mean, dtype=tf.int32)
 
