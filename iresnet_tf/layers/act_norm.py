@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.layers.invertible import ClosedForm
+from iresnet_tf.numerics.precision import as_float64
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -116,8 +117,11 @@ class ActNorm(ClosedForm):
         bias = self.bias
         return y * scale - bias, y * scale, bias
 
+    def _unit(self):
+        return as_float64(tf.reduce_max(tf.convert_to_tensor(self.stddev)))
+
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
-        return tf.exp(-tf.reduce_min(tf.cast(tf.convert_to_tensor(self.log_scale), tf.float64)))
+        return tf.exp(-tf.reduce_min(as_float64(tf.convert_to_tensor(self.log_scale))))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}
