@@ -59,7 +59,8 @@ class InducedNorm(Structure):
         """Takes an independent `power_step` for every row of ``v``; ``σ`` is ``[rows]``."""
         u = dual(operator(v), self.codomain)
         image = operator.adjoint(u)
-        v = dual(image + 1e-12 * v, 1.0 - self.domain)
+        is_zero = tf.reduce_all(image == 0.0, event_axes(v), keepdims=True)
+        v = dual(tf.where(is_zero, v, image), 1.0 - self.domain)
         return SingularTriple(tf.reduce_sum(image * v, event_axes(v)), u, v)
 
     def leading_triple(
@@ -130,7 +131,13 @@ def constrained(
 
 def _constrained(operator, v, u, norm, kernel, coeff):
     excess = tf.maximum(norm.of(operator, u, v, kernel), coeff) / coeff
-    return kernel * (1.0 / excess)
+    return kernel * _reciprocal(excess)
+
+
+@tf.custom_gradient
+def _reciprocal(x):
+    # Multiplied in this order, the derivative −1/x² does not underflow for a large x.
+    return 1.0 / x, lambda upstream: -(upstream * _reciprocal(x)) * _reciprocal(x)
 
 
 def vector_norm(v: tf.Tensor, reciprocal: float | tf.Tensor) -> tf.Tensor:
