@@ -14,7 +14,7 @@ def exact(tensor):
 
 
 def matrix_of_convolution(kernel, grid):
-    """Returns ``[h·w·in, h·w·out]``: output pixel q reads pixel ``q + t − ⌊(k − 1)/2⌋`` by tap t."""
+    """Returns ``[h·w·in, h·w·out]``; output q reads pixel ``q + t − ⌊(k − 1)/2⌋`` by tap t."""
     kh, kw, inputs, outputs = kernel.shape
     height, width = grid
     matrix = np.zeros((height, width, inputs, height, width, outputs), LONG)
@@ -114,7 +114,7 @@ def jacobians(g, x):
 
 
 def inverse(g, y, start, lipschitz):
-    """Solves ``x + g(x) = y`` by Newton's method; returns ``x`` and a bound on its error ``[batch]``.
+    """Solves ``x + g(x) = y`` by Newton's method; returns ``x`` and a bound on its error.
 
     The bound is ``‖x + g(x) − y‖₂ / (1 − L)``, in the 2-norm.
     """

@@ -11,6 +11,7 @@ import hypothesis
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from exact_maps import evaluate, exact, inverse, jacobians, matrix_of_operator
 from hypothesis import strategies
 
@@ -64,8 +65,14 @@ KINDS = {
     "image in the largest norm": lambda: Contraction.conv(2, (3, 3), "relu", p=np.inf),
     "concatenated image": concatenated_images,
 }
-QUICK = ["smooth", "nested", "concatenated", "conditional", "learned", "image"]
-"""The kinds that the short run inverts, because each is compiled once for that."""
+
+
+@pytest.fixture(autouse=True)
+def uncompiled():
+    """Runs functions eagerly: compiling all kinds takes longer than the test."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @functools.cache
@@ -90,10 +97,21 @@ def set_weights(block, random, size, steps):
         value = scale * random.standard_normal(weight.shape)
         weight.assign(value * random.choice([1.0, 1.0, 0.0], p=[0.5, 0.4, 0.1]))
     for layer in spectral:
-        if steps is None:
-            layer.refresh()
-        for _ in range(steps or 0):
+        if steps is None and layer.is_euclidean():
+            set_exact_vectors(layer)
+        for _ in range(4 if steps is None else steps):
             layer.update_vectors(layer.kernel)
+
+
+def set_exact_vectors(layer):
+    """Does what `refresh` does, in much less time for so small a kernel."""
+    kernel = layer.kernel.numpy().astype(float)
+    grid = layer.right_vector.shape[1:-1]
+    largest = np.abs(kernel).max() or 1.0
+    operator = layer.make_operator(tf.constant(kernel / largest))
+    u, _, v = np.linalg.svd(matrix_of_operator(operator, grid).T.astype(float))
+    layer.left_vector.assign(u[:, 0].reshape(layer.left_vector.shape))
+    layer.right_vector.assign(v[0].reshape(layer.right_vector.shape))
 
 
 def norm(x, reciprocal):
@@ -106,7 +124,7 @@ def norm(x, reciprocal):
 
 
 def norms_from_below(matrix, domain, codomain, random):
-    """Yields lower bounds of ``‖A‖_{p→q}`` of ``A`` ``[out, in]``, the norm itself if it is known."""
+    """Yields lower bounds of ``‖A‖_{p→q}``, ``A`` ``[out, in]``: the norm itself if it is known."""
     if domain == codomain == 0.5:
         largest = np.abs(matrix).max() or 1.0
         # The decomposition itself rounds to some ε; a truth that is too high would be no truth.
@@ -168,7 +186,7 @@ CASES = {
 }
 
 
-def check(kind, inverts, seed, dtype, size, steps, scale):
+def check(kind, seed, dtype, size, steps, scale):
     random, block = np.random.default_rng(seed), block_of(kind, dtype)
     set_weights(block, random, size, steps)
     shape = (POINTS, *block.event_shape)
@@ -180,14 +198,13 @@ def check(kind, inverts, seed, dtype, size, steps, scale):
     g = block._map(context.get("context"))
     check_layers(block, random)
     check_contraction(block, g, exact(x), random)
-    if inverts:
-        check_inverse(block, g, x, context)
+    check_inverse(block, g, x, context)
 
 
 @hypothesis.settings(max_examples=300, derandomize=True, deadline=None, database=None)
 @hypothesis.given(kind=strategies.sampled_from(sorted(KINDS)), **CASES)
 def test_no_certificate_lies_below_the_truth(kind, **case):
-    check(kind, kind in QUICK and case["dtype"] == "float32", **case)
+    check(kind, **case)
 
 
 @pytest.mark.slow
@@ -199,4 +216,4 @@ def test_no_certificate_lies_below_the_truth(kind, **case):
 )
 @hypothesis.given(kind=strategies.sampled_from(sorted(KINDS)), **CASES)
 def test_no_certificate_lies_below_the_truth_in_many_cases(kind, **case):
-    check(kind, True, **case)
+    check(kind, **case)
