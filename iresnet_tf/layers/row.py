@@ -84,7 +84,10 @@ class Row:
         product: float | tf.Tensor = 1.0
         for part in self.parts:
             product = product * part.lipschitz_bound()
-        return product
+        # An unknown constant times that of a zero kernel, ∞ · 0, is unknown.
+        if tf.is_tensor(product):
+            return tf.where(tf.math.is_nan(product), tf.cast(math.inf, product.dtype), product)
+        return math.inf if math.isnan(product) else product
 
     def rounding_growth(self) -> float | tf.Tensor:
         """Returns the product of the layers' growth: see `ContractiveLayer`."""

@@ -72,14 +72,19 @@ def test_induced_norms_do_not_depend_on_the_size_of_the_kernel(kind, p, size):
         assert bounds[0] == pytest.approx(bounds[1], rel=1e-4)
 
 
-def test_zero_kernels_keep_the_directions_of_their_vectors():
-    for kind in ("dense", "conv"):
-        layer = layer_of(kind)
-        layer.kernel.assign(tf.zeros_like(layer.kernel))
-        layer.refresh()
-        layer.update_vectors(layer.kernel)
-        assert float(tf.norm(layer.right_vector)) == pytest.approx(1.0, rel=1e-5)
+@pytest.mark.parametrize("p", [1, 1.5, 2, 3, np.inf])
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_zero_kernels_stay_zero_and_keep_a_direction(kind, p):
+    layer = layer_of(kind, p=p)
+    layer.kernel.assign(tf.zeros_like(layer.kernel))
+    for update in (layer.refresh, lambda: layer.update_vectors(layer.kernel)):
+        update()
+        assert float(tf.norm(layer.right_vector)) > 0.0
         assert float(layer.spectral_norm()) == layer.lipschitz_bound() == 0.0
+        with tf.GradientTape() as tape:
+            applied = layer.constrained_kernel()
+        np.testing.assert_array_equal(applied, 0.0)
+        np.testing.assert_array_equal(tape.gradient(applied, layer.kernel.value), 1.0)
 
 
 @pytest.mark.parametrize("size", [1e9, 1e30])
@@ -97,3 +102,12 @@ def test_the_gradient_of_a_large_kernel_is_that_of_a_small_one_over_its_size(siz
         gradients.append(each * tape.gradient(loss, layer.kernel.value).numpy())
     np.testing.assert_allclose(gradients[1], gradients[0], rtol=1e-3, atol=1e-5)
     assert abs(np.sum(gradients[0] * kernel_of(layer, 1.0))) < 1e-4
+
+
+def test_an_unknown_norm_times_that_of_a_zero_kernel_is_unknown():
+    """``‖A‖_{p→q}`` with ``q < p`` is not certified, and ``∞ · 0`` is no number."""
+    g = layers.Contraction.mlp((4,), "relu", p=[3, 1.5])
+    g.build((None, 3))
+    g.parts[0].kernel.assign(tf.zeros([3, 4]))
+    assert g.lipschitz_bound() == np.inf
+    assert float(tf.function(g.lipschitz_bound)()) == np.inf

@@ -57,10 +57,11 @@ class InducedNorm(Structure):
 
     def power_steps(self, operator: Operator, v: tf.Tensor) -> SingularTriple:
         """Takes an independent `power_step` for every row of ``v``; ``σ`` is ``[rows]``."""
-        u = dual(operator(v), self.codomain)
+        image = operator(v)
+        # Vectors of length zero would make the norm of a zero operator 0/0.
+        u = dual(_rows_unless_zero(image, tf.ones_like(image)), self.codomain)
         image = operator.adjoint(u)
-        is_zero = tf.reduce_all(image == 0.0, event_axes(v), keepdims=True)
-        v = dual(tf.where(is_zero, v, image), 1.0 - self.domain)
+        v = dual(_rows_unless_zero(image, v), 1.0 - self.domain)
         return SingularTriple(tf.reduce_sum(image * v, event_axes(v)), u, v)
 
     def leading_triple(
@@ -217,6 +218,11 @@ def _largest_norm(lines, reciprocal):
         return largest.max()
     relative = np.divide(size, largest, out=np.zeros_like(size), where=largest > 0.0)
     return (largest[:, 0] * (relative ** (1.0 / reciprocal)).sum(1) ** reciprocal).max()
+
+
+def _rows_unless_zero(rows, others):
+    is_zero = tf.reduce_all(rows == 0.0, event_axes(rows), keepdims=True)
+    return tf.where(is_zero, others, rows)
 
 
 def _columns(kernel):
