@@ -10,6 +10,7 @@ import tensorflow as tf
 from iresnet_tf.layers.contractive import as_contractive
 from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
 from iresnet_tf.numerics.maps import Composition
+from iresnet_tf.numerics.precision import as_float64
 
 
 class Row:
@@ -86,7 +87,7 @@ class Row:
             product = product * part.lipschitz_bound()
         # An unknown constant times that of a zero kernel, ∞ · 0, is unknown.
         if tf.is_tensor(product):
-            return tf.where(tf.math.is_nan(product), tf.cast(math.inf, product.dtype), product)
+            return tf.where(tf.math.is_nan(product), as_float64(math.inf), product)
         return math.inf if math.isnan(product) else product
 
     def rounding_growth(self) -> float | tf.Tensor:
