@@ -54,7 +54,7 @@ class TableSource(ArraySource):
         parts = {"test": order[:test], "train": order[test:last], "validation": order[last:]}
         # A column may be constant in one part only, for example an indicator of a rare property.
         for name, values in zip(table.columns, table.values[parts["train"]].T):
-            if values.std() == 0.0:
+            if values.min() == values.max():
                 raise ValueError(
                     f"{file}: column {name!r} is constant in the training rows, {values[0]:g}. "
                     "Leave it out, or draw another split: data.table.split_seed."

@@ -31,6 +31,9 @@ _MISSING = {"", "?", "-", ".", "na", "n/a", "#n/a", "<na>", "nan", "null", "none
 """What other programs write in place of a number that is missing."""
 
 
+FLOAT32 = np.finfo(np.float32)
+
+
 class Table(NamedTuple):
     """A table: the names of its columns, and its values, float32 ``[rows, columns]``."""
 
@@ -58,7 +61,7 @@ def load(path: str | os.PathLike[str]) -> Table:
         raise ValueError(f"{path} has {len(values)} rows of data; a density needs at least two.")
     for name, column in zip(columns, values.T):
         mean, stddev = column.mean(), column.std()
-        if not stddev > 0.0:
+        if column.min() == column.max():
             raise ValueError(
                 f"{path}: column {name!r} is constant, {column[0]:g} in every row, so it has no "
                 "density. Leave it out."
@@ -67,6 +70,11 @@ def load(path: str | os.PathLike[str]) -> Table:
             raise ValueError(
                 f"{path}: column {name!r} varies by {stddev:g} around {mean:g}, which float32 "
                 "does not resolve. Subtract a constant from it, or change its unit."
+            )
+        if not FLOAT32.tiny < stddev <= np.abs(column).max() <= FLOAT32.max:
+            raise ValueError(
+                f"{path}: column {name!r} varies by {stddev:g}, up to {np.abs(column).max():g}, "
+                "outside the range of float32. Give it in another unit."
             )
     return Table(columns, values.astype(np.float32))
 

@@ -1,11 +1,14 @@
 """Activation normalisation."""
 
+import functools
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.layers.invertible import ClosedForm
+from iresnet_tf.numerics.precision import as_float64
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -18,8 +21,13 @@ class ActNorm(ClosedForm):
     example padding, keeps its scale.  A saved weight records the initialisation, so that it does
     not happen again after loading.
 
+    The trained weight of the bias is in units of each channel's first standard deviation,
+    ``b = stddev · shift − mean``, so that a step of an optimizer does not depend on the unit of
+    the data.
+
     Args:
-        epsilon: largest standard deviation of a channel that counts as constant.
+        epsilon: largest standard deviation of a channel that counts as constant, relative to the
+            channel's largest absolute value; by default 8 roundings of the dtype.
 
     Raises:
         ValueError: for an ``epsilon`` that is not positive; when it is built, if the shape of a
@@ -28,8 +36,10 @@ class ActNorm(ClosedForm):
     Source: Kingma and Dhariwal 2018 (arXiv:1807.03039), §3.1.
     """
 
-    def __init__(self, epsilon: float = 1e-6, **kwargs) -> None:
+    def __init__(self, epsilon: float | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
+        if epsilon is None:
+            epsilon = 8.0 * np.finfo(self.compute_dtype).eps
         if not epsilon > 0.0:
             raise ValueError(f"epsilon is a positive number; received {epsilon!r}.")
         self.epsilon = float(epsilon)
@@ -41,21 +51,45 @@ class ActNorm(ClosedForm):
             )
         super().build(input_shape)
         channels = (input_shape[-1],)
-        self.bias = self.add_weight(name="bias", shape=channels, initializer="zeros")
+        self.shift = self.add_weight(name="bias", shape=channels, initializer="zeros")
         self.log_scale = self.add_weight(name="log_scale", shape=channels, initializer="zeros")
-        self.initialized = self.add_weight(
-            name="initialized", shape=(), dtype="bool", initializer="zeros", trainable=False
-        )
+        add = functools.partial(self.add_weight, trainable=False)
+        self.initialized = add(name="initialized", shape=(), dtype="bool", initializer="zeros")
+        self.mean = add(name="mean", shape=channels, initializer="zeros")
+        self.stddev = add(name="stddev", shape=channels, initializer="ones")
+
+    @property
+    def bias(self) -> tf.Tensor:
+        """``b``, in the units of ``x``: ``[channels]``."""
+        shift, mean = tf.convert_to_tensor(self.shift), tf.convert_to_tensor(self.mean)
+        return tf.convert_to_tensor(self.stddev) * shift - mean
 
     def initialize(self, x: Any, *, context: Any = None) -> None:
         """Sets ``b`` and ``s`` from a batch, even if they have been set before."""
         x = self._prepare(x)
-        mean, variance = tf.nn.moments(x, axes=list(range(x.shape.rank - 1)))
-        self.bias.assign(-mean)
-        stddev = tf.sqrt(variance)
-        varies = stddev > self.epsilon
-        self.log_scale.assign(-tf.math.log(tf.where(varies, stddev, tf.ones_like(stddev))))
+        values = tf.reshape(x, [-1, x.shape[-1]])
+        # Deviations from one value of a constant channel are exactly zero; divided by the largest,
+        # their squares neither under- nor overflow.
+        deviation = values - values[0]
+        largest = tf.reduce_max(tf.abs(deviation), 0)
+        mean, variance = tf.nn.moments(tf.math.divide_no_nan(deviation, largest), 0)
+        stddev = largest * tf.sqrt(variance)
+        varies = stddev > self.epsilon * tf.reduce_max(tf.abs(values), 0)
+        stddev = tf.where(varies, stddev, tf.ones_like(stddev))
+        self.mean.assign(values[0] + largest * mean)
+        self.stddev.assign(stddev)
+        self.shift.assign(tf.zeros_like(stddev))
+        self.log_scale.assign(-tf.math.log(stddev))
         self.initialized.assign(True)
+
+    def load_own_variables(self, store: Any) -> None:
+        weights = {key: store[key] for key in store.keys()}
+        last = len(self.variables) - 1
+        if len(weights) == last - 1:
+            # Files of older versions have the bias itself: its mean is 0 and its unit 1.
+            channels = self.mean.shape
+            weights |= {str(last - 1): np.zeros(channels), str(last): np.ones(channels)}
+        super().load_own_variables(weights)
 
     def is_initialized(self) -> bool:
         # bool() of a mirrored variable is always true.
@@ -71,7 +105,7 @@ class ActNorm(ClosedForm):
         return self._scaled(x)
 
     def _scaled(self, x):
-        return (x + tf.convert_to_tensor(self.bias)) * tf.exp(tf.convert_to_tensor(self.log_scale))
+        return (x + self.bias) * tf.exp(tf.convert_to_tensor(self.log_scale))
 
     def _forward_and_log_det(self, x, *, seed, context):
         elements = tf.TensorShape(self.event_shape).num_elements() // self.event_shape[-1]
@@ -80,11 +114,14 @@ class ActNorm(ClosedForm):
 
     def _closed_form(self, y, *, context):
         scale = tf.exp(-tf.convert_to_tensor(self.log_scale))
-        bias = tf.convert_to_tensor(self.bias)
+        bias = self.bias
         return y * scale - bias, y * scale, bias
 
+    def _unit(self):
+        return as_float64(tf.reduce_max(tf.convert_to_tensor(self.stddev)))
+
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
-        return tf.exp(-tf.reduce_min(tf.cast(tf.convert_to_tensor(self.log_scale), tf.float64)))
+        return tf.exp(-tf.reduce_min(as_float64(tf.convert_to_tensor(self.log_scale))))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}

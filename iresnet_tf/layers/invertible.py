@@ -72,6 +72,10 @@ class Invertible(keras.layers.Layer):
         """Returns an upper bound on ``Lip(F⁻¹)`` for the current weights."""
         raise NotImplementedError(f"{type(self).__name__} must implement inverse_lipschitz_bound.")
 
+    def _unit(self) -> float | tf.Tensor:
+        """Returns the unit of ``y`` in the units of ``x``, if the layer changes units: largest."""
+        return 1.0
+
     def _block_tolerance(self, tolerance: float | None) -> float | None:
         """Returns the share of each residual block in the layer's tolerance."""
         return tolerance

@@ -17,6 +17,9 @@ from iresnet_tf.numerics.execution import replicas
 class Preprocessing(ClosedForm):
     """Base of the fixed elementwise maps; a `Stack` scales a tolerance by their constants."""
 
+    def _unit(self):
+        return self.inverse_lipschitz_bound()
+
     def _constant_log_det(self, x, per_element):
         log_det = dimension_of(x) * per_element
         return tf.fill(tf.shape(x)[:1], tf.constant(log_det, x.dtype))

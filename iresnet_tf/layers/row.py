@@ -10,6 +10,7 @@ import tensorflow as tf
 from iresnet_tf.layers.contractive import as_contractive
 from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
 from iresnet_tf.numerics.maps import Composition
+from iresnet_tf.numerics.precision import as_float64
 
 
 class Row:
@@ -89,7 +90,10 @@ class Row:
         product: float | tf.Tensor = 1.0
         for part in self.parts:
             product = product * part.lipschitz_bound()
-        return product
+        # An unknown constant times that of a zero kernel, ∞ · 0, is unknown.
+        if tf.is_tensor(product):
+            return tf.where(tf.math.is_nan(product), as_float64(math.inf), product)
+        return math.inf if math.isnan(product) else product
 
     def rounding_growth(self) -> float | tf.Tensor:
         """Returns the product of the layers' growth: see `ContractiveLayer`."""

@@ -161,21 +161,29 @@ class Stack(Invertible):
         """Divides the tolerance equally among the residual blocks.
 
         The share is in the units of the data.  `_backwards` converts it to those of each block by
-        the Lipschitz constants of the preprocessing's inverses (n for n levels).  Other layers
-        count as 1, a typical value and no bound: the product of their bounds would demand more
-        than float32 can give.
+        the Lipschitz constants of the preprocessing's inverses (n for n levels), and by the first
+        standard deviations of an ActNorm before all blocks, which sees the units of the data.
+        Other layers count as 1, a typical value and no bound: the product of their bounds would
+        demand more than float32 can give.
         """
         return None if tolerance is None else tolerance / max(1, len(residual_blocks(self)))
 
     def _backwards(self, options: InverseOptions):
         """Returns the parts in reverse order, each with the options of its inverse."""
-        steps, tolerance = [], options.block_tolerance
+        steps, tolerance, in_data_units = [], options.block_tolerance, True
         for part in self.parts:
             context = options.context if part.is_conditional else None
             steps.append((part, InverseOptions(tolerance, context, options.path_steps)))
-            if tolerance is not None and isinstance(part, Preprocessing):
-                tolerance = tolerance / part.inverse_lipschitz_bound()
+            in_data_units = in_data_units and not residual_blocks(part)
+            if tolerance is not None and (in_data_units or isinstance(part, Preprocessing)):
+                tolerance = tolerance / part._unit()
         return reversed(steps)
+
+    def _unit(self):
+        unit = tf.ones([], tf.float64)
+        for part in self.parts:
+            unit *= as_float64(part._unit())
+        return unit
 
     def _inverse(self, y, options):
         result = InverseResult.exact(y)

@@ -15,7 +15,7 @@ from iresnet_tf.internals import all_layers
 from iresnet_tf.layers import Invertible, Stack, refresh, residual_blocks
 from iresnet_tf.layers.finiteness import layers_not_finite
 from iresnet_tf.layers.inputs import REMEDY, as_tensor
-from iresnet_tf.models import batches, inputs
+from iresnet_tf.models import batches, inputs, units
 from iresnet_tf.models.replicated import ReplicatedModel
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.execution import replicas
@@ -134,15 +134,21 @@ class FittedModel(ReplicatedModel):
         """Initialises the layers that depend on the first data (`ActNorm`), if that is still to do.
 
         Args:
-            x: a batch of data, ``[batch, …event]``.
+            x: a batch of data, ``[batch, …event]``.  A warning tells if the first residual block
+                receives numbers that are far from order 1.
             context: ``[batch, …context_shape]``, for a model that takes one.
+
+        Raises:
+            ValueError: if the data vary by little more than the rounding of the model's dtype.
         """
+        units.require_resolved(x, self.compute_dtype)
         x = as_tensor(x, self.compute_dtype)
         if not self.built:
             self.build(x.shape)
         if not self.flow.is_initialized():
             noisy = self.dequantized(x, random.fold_in(tf.constant([0, -1]), 0))
             self.flow.initialize(noisy, context=self.flow._condition(context, x))
+        units.warn_of_units(self.flow, x)
 
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
         """Fits like `keras.Model.fit`; starts with `initialize`, ends by refining the vectors.

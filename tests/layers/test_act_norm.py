@@ -82,3 +82,14 @@ def test_stack_initialises_each_layer_from_the_one_before():
     y = model(x).numpy()
     np.testing.assert_allclose(y.mean(0), 0.0, atol=1e-9)
     np.testing.assert_allclose(y.std(0), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-12, 1e12, 1e30])
+def test_the_unit_of_a_channel_does_not_matter(unit):
+    x = np.concatenate([1.0 + normal(64, 2), np.full((64, 1), 7.0)], 1).astype("float32")
+    layer, plain = layers.ActNorm(), layers.ActNorm()
+    plain.initialize(x)
+    layer.initialize(np.float32(unit) * x)
+    y = layer(np.float32(unit) * x)
+    np.testing.assert_allclose(y[:, :2], plain(x)[:, :2], atol=1e-5)
+    assert float(layer.log_scale[-1]) == 0.0

@@ -57,9 +57,11 @@ class InducedNorm(Structure):
 
     def power_steps(self, operator: Operator, v: tf.Tensor) -> SingularTriple:
         """Takes an independent `power_step` for every row of ``v``; ``σ`` is ``[rows]``."""
-        u = dual(operator(v), self.codomain)
+        image = operator(v)
+        # Vectors of length zero would make the norm of a zero operator 0/0.
+        u = dual(_rows_unless_zero(image, tf.ones_like(image)), self.codomain)
         image = operator.adjoint(u)
-        v = dual(image + 1e-12 * v, 1.0 - self.domain)
+        v = dual(_rows_unless_zero(image, v), 1.0 - self.domain)
         return SingularTriple(tf.reduce_sum(image * v, event_axes(v)), u, v)
 
     def leading_triple(
@@ -130,7 +132,13 @@ def constrained(
 
 def _constrained(operator, v, u, norm, kernel, coeff):
     excess = tf.maximum(norm.of(operator, u, v, kernel), coeff) / coeff
-    return kernel * (1.0 / excess)
+    return kernel * _reciprocal(excess)
+
+
+@tf.custom_gradient
+def _reciprocal(x):
+    # Multiplied in this order, the derivative −1/x² does not underflow for a large x.
+    return 1.0 / x, lambda upstream: -(upstream * _reciprocal(x)) * _reciprocal(x)
 
 
 def vector_norm(v: tf.Tensor, reciprocal: float | tf.Tensor) -> tf.Tensor:
@@ -210,6 +218,11 @@ def _largest_norm(lines, reciprocal):
         return largest.max()
     relative = np.divide(size, largest, out=np.zeros_like(size), where=largest > 0.0)
     return (largest[:, 0] * (relative ** (1.0 / reciprocal)).sum(1) ** reciprocal).max()
+
+
+def _rows_unless_zero(rows, others):
+    is_zero = tf.reduce_all(rows == 0.0, event_axes(rows), keepdims=True)
+    return tf.where(is_zero, others, rows)
 
 
 def _columns(kernel):

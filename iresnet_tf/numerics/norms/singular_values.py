@@ -1,5 +1,7 @@
 """The leading singular triple of an operator, by power steps or by Lanczos iteration."""
 
+import dataclasses
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +26,10 @@ def power_step(operator: Operator, v: tf.Tensor) -> SingularTriple:
     """
     u = _normalise(operator(v))
     image = operator.adjoint(u)
-    return SingularTriple(tf.norm(image), u, _normalise(image + _TINY * v))
+    # Relative to the largest element, squares neither under- nor overflow.
+    largest = tf.reduce_max(tf.abs(image))
+    sigma = largest * tf.norm(tf.math.divide_no_nan(image, largest))
+    return SingularTriple(sigma, u, _normalise(unless_zero(image, v)))
 
 
 def gram_step(operator: Operator, v: tf.Tensor) -> tf.Tensor:
@@ -33,11 +38,9 @@ def gram_step(operator: Operator, v: tf.Tensor) -> tf.Tensor:
     It has the direction of the new ``v`` of a `power_step` and takes fewer operations, so it
     replaces every step except the last.
     """
-    image = operator.adjoint(operator(v))
-    largest = tf.reduce_max(tf.abs(image))
-    return tf.where(
-        (largest > 0.0) & tf.math.is_finite(largest), tf.math.divide_no_nan(image, largest), v
-    )
+    # Scaled in between, the image overflows only if the operator does.
+    image = _scaled(operator.adjoint(_scaled(operator(v))))
+    return tf.where(tf.reduce_all(tf.math.is_finite(image)), unless_zero(image, v), v)
 
 
 def leading_triple(operator: Operator, v: tf.Tensor, tolerance: float = 1e-4) -> SingularTriple:
@@ -64,10 +67,11 @@ def leading_triple(operator: Operator, v: tf.Tensor, tolerance: float = 1e-4) ->
 
 _BASIS, _KEPT = 24, 6  # vectors of a full basis, and those of them that start the next one
 _MOST_APPLICATIONS = 2000  # of AᵀA, after which no new basis is started
-_TINY = 1e-12  # too small to change an image, but it keeps the direction of v if A is zero
 
 
 def _iterate(operator, v, tolerance):
+    # The Gram matrix has squares of the operator's values, and its residuals have fourth powers.
+    operator, unit = of_order_one(operator)
     image = operator(v)
     is_tall = image.shape.num_elements() < v.shape.num_elements()
     first, there, back = v, operator, operator.adjoint
@@ -118,11 +122,33 @@ def _iterate(operator, v, tolerance):
     _, basis, _ = tf.while_loop(unfinished, body, (tf.constant(0), *vectors))
     leading = tf.reshape(basis[0], shape)
     if is_tall:
-        leading = operator.adjoint(leading) + _TINY * _normalise(v)
-    return power_step(operator, leading)
+        leading = unless_zero(operator.adjoint(leading), v)
+    triple = power_step(operator, leading)
+    return triple._replace(sigma=unit * triple.sigma)
+
+
+def of_order_one(operator: Operator) -> tuple[Operator, tf.Tensor]:
+    """Returns ``A/s`` and ``s``, the power of two at or below the largest element of ``A``.
+
+    The division is exact, except for elements that become subnormal; ``s`` is 1 for a zero ``A``.
+    """
+    largest = tf.reduce_max(tf.abs(operator.kernel))
+    usable = (largest > 0.0) & tf.math.is_finite(largest)
+    largest = tf.where(usable, largest, tf.ones_like(largest))
+    unit = tf.pow(tf.constant(2.0, largest.dtype), tf.floor(tf.math.log(largest) / math.log(2.0)))
+    return dataclasses.replace(operator, kernel=operator.kernel / unit), unit
+
+
+def unless_zero(image: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
+    """Returns the image, or ``v`` in its place if all of it is zero, to keep a direction."""
+    return tf.where(tf.reduce_any(image != 0.0), image, v)
+
+
+def _scaled(v):
+    return tf.math.divide_no_nan(v, tf.reduce_max(tf.abs(v)))
 
 
 def _normalise(v):
     # The first division keeps squares from under- and overflow.
-    scaled = tf.math.divide_no_nan(v, tf.reduce_max(tf.abs(v)))
+    scaled = _scaled(v)
     return tf.math.divide_no_nan(scaled, tf.norm(scaled))
