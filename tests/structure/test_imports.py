@@ -14,7 +14,7 @@ TESTS = sorted(pathlib.Path(__file__).parents[1].rglob("*.py"))
 BENCHMARKS = sorted((pathlib.Path(__file__).parents[2] / "benchmarks").glob("*.py"))
 
 ORDER = [
-    ("internals", "files", "version"),
+    ("internals", "files", "version", "pretrained"),
     ("numerics.structure", "numerics.axes", "numerics.configured", "numerics.precision"),
     ("numerics.orders",),
     ("numerics.random",),
