@@ -82,12 +82,14 @@ class FittedModel(ReplicatedModel):
         # The optimizer clips the gradients of each replica, and then adds them up, so only the
         # first replica passes the sum on.
         on_first = replicas.keep_on_first(gradients)
-        self.optimizer.apply_gradients(zip(on_first, self.trainable_variables))
+        # Otherwise the step that finds the data used up would count as one.
+        arrived = [g for g in on_first if g is not None][-1:] if self.replicas == 1 else []
+        with tf.control_dependencies(arrived):
+            self.optimizer.apply_gradients(zip(on_first, self.trainable_variables))
         largest = [tf.reduce_max(tf.abs(g)) for g in gradients if g is not None]
         # The gradients are those of the scaled loss.
         scale = tf.cast(self.optimizer.scale_loss(tf.ones([])), largest[0].dtype)
         step = tf.reduce_max(largest) / scale
-        # Otherwise the step that finds the data used up would count as well.
         with tf.control_dependencies([step]):
             self.max_gradient.update_state(step)
 
