@@ -176,7 +176,7 @@ class FittedModel(ReplicatedModel):
         inputs.require_equal_lengths(x, y, kwargs.get("sample_weight"))
         held_out = kwargs.get("validation_split") or 0.0
         examples, context = self._first_examples(x, y, 1024, held_out)
-        self._build_for(x)
+        self._build_for(x, examples)
         self._require_trainable()
         targets = inputs.targets_or_zeros(y, kwargs.get("sample_weight"))
         with self._undone_unless_begun(), self._named_failures():
@@ -211,7 +211,7 @@ class FittedModel(ReplicatedModel):
             return step()
         inputs.require_equal_lengths(x, y, sample_weight)
         examples, context = self._first_examples(x, y, len(x))
-        self._build_for(x)
+        self._build_for(x, examples)
         self._require_trainable()
         with self._undone_unless_begun():
             self.initialize(examples, context=context)
@@ -254,10 +254,11 @@ class FittedModel(ReplicatedModel):
         self._build_for(x)
         return super().predict(batches.for_keras(x), **kwargs)
 
-    def _build_for(self, x) -> None:
+    def _build_for(self, x, examples: np.ndarray | None = None) -> None:
         if not self.built:
+            examples = inputs.first_examples(x) if examples is None else examples
             with self.distribute_strategy.scope():
-                self.build(inputs.first_examples(x).shape)
+                self.build(examples.shape)
         self._require_event_shape(x)
 
     def _require_event_shape(self, x) -> None:
