@@ -82,12 +82,14 @@ class FittedModel(ReplicatedModel):
         # The optimizer clips the gradients of each replica, and then adds them up, so only the
         # first replica passes the sum on.
         on_first = replicas.keep_on_first(gradients)
-        self.optimizer.apply_gradients(zip(on_first, self.trainable_variables))
+        # Otherwise the step that finds the data used up would count as one.
+        arrived = [g for g in on_first if g is not None][-1:] if self.replicas == 1 else []
+        with tf.control_dependencies(arrived):
+            self.optimizer.apply_gradients(zip(on_first, self.trainable_variables))
         largest = [tf.reduce_max(tf.abs(g)) for g in gradients if g is not None]
         # The gradients are those of the scaled loss.
         scale = tf.cast(self.optimizer.scale_loss(tf.ones([])), largest[0].dtype)
         step = tf.reduce_max(largest) / scale
-        # Otherwise the step that finds the data used up would count as well.
         with tf.control_dependencies([step]):
             self.max_gradient.update_state(step)
 
@@ -180,7 +182,7 @@ class FittedModel(ReplicatedModel):
         inputs.require_equal_lengths(x, y, kwargs.get("sample_weight"))
         held_out = kwargs.get("validation_split") or 0.0
         examples, context = self._first_examples(x, y, 1024, held_out)
-        self._build_for(x)
+        self._build_for(x, examples)
         self._require_trainable()
         targets = inputs.targets_or_zeros(y, kwargs.get("sample_weight"))
         with self._undone_unless_begun(), self._named_failures():
@@ -215,7 +217,7 @@ class FittedModel(ReplicatedModel):
             return step()
         inputs.require_equal_lengths(x, y, sample_weight)
         examples, context = self._first_examples(x, y, len(x))
-        self._build_for(x)
+        self._build_for(x, examples)
         self._require_trainable()
         with self._undone_unless_begun():
             self.initialize(examples, context=context)
@@ -258,10 +260,11 @@ class FittedModel(ReplicatedModel):
         self._build_for(x)
         return super().predict(batches.for_keras(x), **kwargs)
 
-    def _build_for(self, x) -> None:
+    def _build_for(self, x, examples: np.ndarray | None = None) -> None:
         if not self.built:
+            examples = inputs.first_examples(x) if examples is None else examples
             with self.distribute_strategy.scope():
-                self.build(inputs.first_examples(x).shape)
+                self.build(examples.shape)
         self._require_event_shape(x)
 
     def _require_event_shape(self, x) -> None:
