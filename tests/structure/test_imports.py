@@ -64,7 +64,7 @@ MODULES = {module_name(path): path for path in FILES}
 
 
 def test_every_module_has_a_row_and_imports_by_full_names():
-    above_all = {"", "__main__"}
+    above_all = {"", "__main__", "numerics"}
     assert {name for name in MODULES if room_of(name) == len(ORDER)} == above_all
     for path in FILES:
         nodes = ast.walk(ast.parse(path.read_text()))

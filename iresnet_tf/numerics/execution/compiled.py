@@ -49,7 +49,7 @@ def call_on_batch(
     if tf.executing_eagerly():
         return compiled(tensors_of(g), *batch, *others)
     # A loop of the caller needs results and gradients of its own shapes, not of any batch.
-    tensors, batch = map(_as_itself, tensors_of(g)), tuple(map(_as_itself, batch))
+    tensors, batch = [_as_itself(each) for each in tensors_of(g)], tuple(map(_as_itself, batch))
     size = -1 if examples is None else examples
     results = compiled(tensors, *batch, *others)
     return tf.nest.map_structure(lambda rows: tf.reshape(rows, [size, *rows.shape[1:]]), results)
