@@ -24,7 +24,12 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     path = pathlib.Path(path)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as folder:
         partial = pathlib.Path(folder) / path.name
-        yield partial
+        try:
+            yield partial
+        except OSError as error:
+            if error.errno is not None and error.filename is None:  # A full disk names no file.
+                error.filename = os.fspath(path)
+            raise
         os.replace(partial, path)
 
 

@@ -67,6 +67,7 @@ _FILE_ERRORS = (
     tf.errors.PermissionDeniedError,
     tf.errors.DataLossError,
     tf.errors.FailedPreconditionError,
+    tf.errors.OutOfRangeError,  # The system limits the size of a file.
 )
 
 

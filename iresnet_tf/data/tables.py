@@ -167,7 +167,7 @@ def _lines(path):
         ) from None
     except csv.Error as error:
         raise ValueError(
-            f"{path}, line {reader.line_num + 1}: no row of a CSV file can be read ({error}). "
+            f"{path}, line {reader.line_num}: no row of a CSV file can be read ({error}). "
             "Check its quotation marks and its encoding."
         ) from None
     if lines and any("\0" in cell for cell in lines[0][1]):

@@ -1,5 +1,7 @@
 """Files are written whole or not at all."""
 
+import errno
+
 import pytest
 
 from iresnet_tf.files import write_json, written_whole
@@ -34,3 +36,11 @@ def test_json_that_cannot_be_written_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
     write_json(tmp_path / "numbers.json", {"n": 1})
     assert (tmp_path / "numbers.json").read_text() == '{\n  "n": 1\n}\n'
+
+
+def test_an_error_of_a_full_disk_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space") as raised:
+        with written_whole(tmp_path / "numbers"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert raised.value.filename == str(tmp_path / "numbers")
+    assert not any(tmp_path.iterdir())
