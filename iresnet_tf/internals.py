@@ -56,10 +56,11 @@ def _call_with_all_rows(convert: Callable, pfor_input: Any) -> list:
     function uses a seed, with which every element draws as the first rows of a batch.
     """
     graph = pfor_input.op.graph._get_function(pfor_input.get_attr("f").name).graph
-    called, signature, rows = getattr(graph, "_iresnet_tf_rows", (lambda: None, None, ()))
+    reference, signature, rows = getattr(graph, "_iresnet_tf_rows", (lambda: None, None, ()))
+    called: Any = reference()
     inputs = pfor_input.inputs
     if (
-        called() is None
+        called is None
         or len(pfor_input.outputs) != len(tf.nest.flatten(graph.structured_outputs))
         or any(each.is_stacked and not is_rows for is_rows, each in zip(rows, inputs))
         or any(each.dtype.is_integer and each.consumers() for each in graph.inputs)
@@ -76,7 +77,7 @@ def _call_with_all_rows(convert: Callable, pfor_input: Any) -> list:
         return tf.reshape(whole, tf.concat([[count * batch], event], 0))
 
     flat = [all_rows(each) if is_rows else each.t for is_rows, each in zip(rows, inputs)]
-    results = called()(*tf.nest.pack_sequence_as(signature, flat))
+    results = called(*tf.nest.pack_sequence_as(signature, flat))
     return [
         pfor.wrap(tf.reshape(each, tf.concat([[count, batch], tf.shape(each)[1:]], 0)), True)
         for each in tf.nest.flatten(results)

@@ -178,7 +178,10 @@ def test_second_derivatives_under_xla_are_those_of_finite_differences(kind, name
 @pytest.mark.parametrize(
     "compiled", [False, pytest.param(True, marks=slow)], ids=["function", "xla"]
 )
-@pytest.mark.parametrize("name", ["forward", "log_det", "inverse"])
+@pytest.mark.parametrize(
+    "name",
+    ["forward", pytest.param("log_det", marks=slow), pytest.param("inverse", marks=slow)],
+)
 def test_a_loop_may_carry_points_and_gradients(name, compiled):
     block, x = block_of("dense", dtype="float32", solver=solvers.Picard(tolerance=1e-7)), None
     function = {
