@@ -12,11 +12,16 @@ import tensorflow as tf
 
 from iresnet_tf.training.rendezvous import host_and_port, meet
 from iresnet_tf.training.run_folder import RunFolder, ScratchFolder
+from iresnet_tf.training.termination import before_termination
 
 NAMES = ("auto", "one", "mirrored", "multi-worker")
 
 START_TIMEOUT = 600
 """Seconds that a worker waits for the others when the run starts."""
+
+
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+"""What TensorFlow raises for a lost worker."""
 
 
 class WorkerLostError(RuntimeError):
@@ -159,7 +164,11 @@ def folder(strategy: tf.distribute.Strategy, run: RunFolder) -> RunFolder:
 
     So all workers run the same code, including the operations that need all of them.
     """
-    return run if strategy.extended.should_checkpoint else ScratchFolder()
+    if strategy.extended.should_checkpoint:
+        return run
+    scratch = ScratchFolder()
+    before_termination(scratch.remove)
+    return scratch
 
 
 def require_agreement(strategy: tf.distribute.Strategy, subject: str, number: int) -> None:
@@ -172,8 +181,12 @@ def require_agreement(strategy: tf.distribute.Strategy, subject: str, number: in
 
 
 def wait(strategy: tf.distribute.Strategy) -> None:
-    """Waits until all workers have called this function."""
-    _mean(strategy, 0)
+    """Waits until all workers have called this function; the chief needs no lost worker."""
+    try:
+        _mean(strategy, 0)
+    except _LOST:
+        if not strategy.extended.should_checkpoint:
+            raise
 
 
 def _mean(strategy, number):
@@ -186,7 +199,7 @@ def lost_workers_explained(strategy: tf.distribute.Strategy, run: RunFolder) -> 
     """Replaces the error that TensorFlow raises for a lost worker by a `WorkerLostError`."""
     try:
         yield
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+    except _LOST as error:
         resolver = strategy.cluster_resolver
         if resolver is None:
             raise
