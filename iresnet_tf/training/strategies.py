@@ -1,9 +1,11 @@
 """Chooses the devices and machines of a run: strategies of `tf.distribute`."""
 
 import contextlib
+import faulthandler
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -152,7 +154,12 @@ def _multi_worker(cluster, timeout):
         num_accelerators={"GPU": gpus} if gpus else {},
         rpc_layer="grpc",
     )
-    strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    # If a worker is lost now, TensorFlow waits for it and lets no Python run, for an hour.
+    faulthandler.dump_traceback_later(timeout, exit=True, file=sys.__stderr__)
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     if threading.current_thread() is threading.main_thread():
         # TensorFlow would treat the signal as a notice of preemption and continue.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
