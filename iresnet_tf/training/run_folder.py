@@ -227,8 +227,14 @@ class ScratchFolder(RunFolder):
     is_kept = False
 
     def __init__(self) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="iresnet_tf-")
+        self._temporary = tempfile.TemporaryDirectory(
+            prefix="iresnet_tf-", ignore_cleanup_errors=True
+        )
         super().__init__(self._temporary.name)
+
+    def remove(self) -> None:
+        """Removes the folder before the process exits."""
+        self._temporary.cleanup()
 
 
 _CHECKPOINT = re.compile(r"step-[0-9]{8,18}\.keras")

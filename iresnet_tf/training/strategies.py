@@ -1,9 +1,11 @@
 """Chooses the devices and machines of a run: strategies of `tf.distribute`."""
 
 import contextlib
+import faulthandler
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -12,11 +14,16 @@ import tensorflow as tf
 
 from iresnet_tf.training.rendezvous import host_and_port, meet
 from iresnet_tf.training.run_folder import RunFolder, ScratchFolder
+from iresnet_tf.training.termination import before_termination
 
 NAMES = ("auto", "one", "mirrored", "multi-worker")
 
 START_TIMEOUT = 600
 """Seconds that a worker waits for the others when the run starts."""
+
+
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+"""What TensorFlow raises for a lost worker."""
 
 
 class WorkerLostError(RuntimeError):
@@ -147,7 +154,12 @@ def _multi_worker(cluster, timeout):
         num_accelerators={"GPU": gpus} if gpus else {},
         rpc_layer="grpc",
     )
-    strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    # If a worker is lost now, TensorFlow waits for it and lets no Python run, for an hour.
+    faulthandler.dump_traceback_later(timeout, exit=True, file=sys.__stderr__)
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     if threading.current_thread() is threading.main_thread():
         # TensorFlow would treat the signal as a notice of preemption and continue.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -159,7 +171,11 @@ def folder(strategy: tf.distribute.Strategy, run: RunFolder) -> RunFolder:
 
     So all workers run the same code, including the operations that need all of them.
     """
-    return run if strategy.extended.should_checkpoint else ScratchFolder()
+    if strategy.extended.should_checkpoint:
+        return run
+    scratch = ScratchFolder()
+    before_termination(scratch.remove)
+    return scratch
 
 
 def require_agreement(strategy: tf.distribute.Strategy, subject: str, number: int) -> None:
@@ -172,8 +188,12 @@ def require_agreement(strategy: tf.distribute.Strategy, subject: str, number: in
 
 
 def wait(strategy: tf.distribute.Strategy) -> None:
-    """Waits until all workers have called this function."""
-    _mean(strategy, 0)
+    """Waits until all workers have called this function; the chief needs no lost worker."""
+    try:
+        _mean(strategy, 0)
+    except _LOST:
+        if not strategy.extended.should_checkpoint:
+            raise
 
 
 def _mean(strategy, number):
@@ -186,7 +206,7 @@ def lost_workers_explained(strategy: tf.distribute.Strategy, run: RunFolder) -> 
     """Replaces the error that TensorFlow raises for a lost worker by a `WorkerLostError`."""
     try:
         yield
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+    except _LOST as error:
         resolver = strategy.cluster_resolver
         if resolver is None:
             raise
