@@ -155,7 +155,7 @@ def _multi_worker(cluster, timeout):
         rpc_layer="grpc",
     )
     # If a worker is lost now, TensorFlow waits for it and lets no Python run, for an hour.
-    faulthandler.dump_traceback_later(timeout, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(timeout, exit=True, file=sys.__stderr__ or sys.stderr)
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
     finally:
