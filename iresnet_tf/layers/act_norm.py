@@ -21,9 +21,9 @@ class ActNorm(ClosedForm):
     example padding, keeps its scale.  A saved weight records the initialisation, so that it does
     not happen again after loading.
 
-    The trained weight of the bias is in units of each channel's first standard deviation,
-    ``b = stddev · shift − mean``, so that a step of an optimizer does not depend on the unit of
-    the data.
+    ``b = bias + stddev · shift``: the first data set ``bias`` to minus their mean, and ``stddev``.
+    The trained ``shift`` has no unit, so that a step of an optimizer does not depend on that of the
+    data.
 
     Args:
         epsilon: largest standard deviation of a channel that counts as constant, relative to the
@@ -51,18 +51,12 @@ class ActNorm(ClosedForm):
             )
         super().build(input_shape)
         channels = (input_shape[-1],)
-        self.shift = self.add_weight(name="bias", shape=channels, initializer="zeros")
+        self.shift = self.add_weight(name="shift", shape=channels, initializer="zeros")
         self.log_scale = self.add_weight(name="log_scale", shape=channels, initializer="zeros")
         add = functools.partial(self.add_weight, trainable=False)
         self.initialized = add(name="initialized", shape=(), dtype="bool", initializer="zeros")
-        self.mean = add(name="mean", shape=channels, initializer="zeros")
+        self.bias = add(name="bias", shape=channels, initializer="zeros")
         self.stddev = add(name="stddev", shape=channels, initializer="ones")
-
-    @property
-    def bias(self) -> tf.Tensor:
-        """``b``, in the units of ``x``: ``[channels]``."""
-        shift, mean = tf.convert_to_tensor(self.shift), tf.convert_to_tensor(self.mean)
-        return tf.convert_to_tensor(self.stddev) * shift - mean
 
     def initialize(self, x: Any, *, context: Any = None) -> None:
         """Sets ``b`` and ``s`` from a batch, even if they have been set before."""
@@ -76,7 +70,7 @@ class ActNorm(ClosedForm):
         stddev = largest * tf.sqrt(variance)
         varies = stddev > self.epsilon * tf.reduce_max(tf.abs(values), 0)
         stddev = tf.where(varies, stddev, tf.ones_like(stddev))
-        self.mean.assign(values[0] + largest * mean)
+        self.bias.assign(-(values[0] + largest * mean))
         self.stddev.assign(stddev)
         self.shift.assign(tf.zeros_like(stddev))
         self.log_scale.assign(-tf.math.log(stddev))
@@ -86,9 +80,9 @@ class ActNorm(ClosedForm):
         weights = {key: store[key] for key in store.keys()}
         last = len(self.variables) - 1
         if len(weights) == last - 1:
-            # Files of older versions have the bias itself: its mean is 0 and its unit 1.
-            channels = self.mean.shape
-            weights |= {str(last - 1): np.zeros(channels), str(last): np.ones(channels)}
+            # In files of older versions the bias was the trained weight.
+            zeros, ones = np.zeros(self.bias.shape), np.ones(self.bias.shape)
+            weights |= {"0": zeros, str(last - 1): weights["0"], str(last): ones}
         super().load_own_variables(weights)
 
     def is_initialized(self) -> bool:
@@ -105,7 +99,11 @@ class ActNorm(ClosedForm):
         return self._scaled(x)
 
     def _scaled(self, x):
-        return (x + self.bias) * tf.exp(tf.convert_to_tensor(self.log_scale))
+        return (x + self._offset()) * tf.exp(tf.convert_to_tensor(self.log_scale))
+
+    def _offset(self):
+        shift = tf.convert_to_tensor(self.stddev) * tf.convert_to_tensor(self.shift)
+        return tf.convert_to_tensor(self.bias) + shift
 
     def _forward_and_log_det(self, x, *, seed, context):
         elements = tf.TensorShape(self.event_shape).num_elements() // self.event_shape[-1]
@@ -114,8 +112,8 @@ class ActNorm(ClosedForm):
 
     def _closed_form(self, y, *, context):
         scale = tf.exp(-tf.convert_to_tensor(self.log_scale))
-        bias = self.bias
-        return y * scale - bias, y * scale, bias
+        offset = self._offset()
+        return y * scale - offset, y * scale, offset
 
     def _unit(self):
         return as_float64(tf.reduce_max(tf.convert_to_tensor(self.stddev)))

@@ -89,7 +89,7 @@ def test_columns_of_different_units_are_fitted_alike():
 
 
 def test_an_act_norm_that_was_saved_without_a_deviation_keeps_its_bias():
-    """Files of older versions have no mean and deviation beside the bias of an ActNorm."""
+    """In files of older versions the bias of an ActNorm is its first weight."""
     layer = layers.ActNorm()
     layer.build((None, 2))
     store = {"0": np.float32([3.0, -4.0]), "1": np.float32([0.5, 1.0])}
