@@ -106,9 +106,11 @@ def _check(words):
     if words[:3] == ["python", "-m", "iresnet_tf"]:
         words = ["iresnet", *words[3:]]
     if words[0] == "iresnet":
-        name, *arguments = words[1:]
+        has_plugin = words[1] == "--plugin"
+        name, *arguments = words[3:] if has_plugin else words[1:]
         context = main.commands[name].make_context(name, arguments)
-        if name == "train" and not context.params["resume"]:
+        # The presets of a plugin are known only where it is imported.
+        if name == "train" and not context.params["resume"] and not has_plugin:
             presets.get(context.params["preset"], context.params["overrides"])
 
 
