@@ -145,6 +145,21 @@ def test_a_run_loses_nothing_when_a_worker_is_killed(tmp_path):
     assert not list(scratch.glob("iresnet_tf-*"))
 
 
+@pytest.mark.slow
+def test_the_chief_of_a_finished_training_needs_no_other_worker(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    chief, other = start_workers(
+        run.path, tmp_path / "tfds", tmp_path / "scratch", *RUN, "--steps", "3"
+    )
+    while chief.poll() is None and not run.model.exists():
+        time.sleep(0.01)
+    other.send_signal(signal.SIGKILL)
+    other.communicate()
+    printed, errors = chief.communicate(timeout=300)
+    assert chief.returncode == 0, errors[-3000:]
+    assert json.loads(printed) == json.loads(run.result.read_text())
+
+
 def test_one_device_is_the_default_where_there_are_no_gpus():
     assert strategies.get() is tf.distribute.get_strategy()
     assert strategies.get("auto").num_replicas_in_sync == 1
