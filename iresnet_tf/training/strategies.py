@@ -1,11 +1,9 @@
 """Chooses the devices and machines of a run: strategies of `tf.distribute`."""
 
 import contextlib
-import faulthandler
 import json
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -15,6 +13,7 @@ import tensorflow as tf
 from iresnet_tf.training.rendezvous import host_and_port, meet
 from iresnet_tf.training.run_folder import RunFolder, ScratchFolder
 from iresnet_tf.training.termination import before_termination
+from iresnet_tf.training.watchdog import watched
 
 NAMES = ("auto", "one", "mirrored", "multi-worker")
 
@@ -145,7 +144,8 @@ def _checked(cluster, origin):
 
 def _multi_worker(cluster, timeout):
     before = len(cluster.jobs.get("chief", [])) if cluster.job == "worker" else 0
-    meet(cluster.addresses(), before + cluster.place, timeout)
+    addresses, index = cluster.addresses(), before + cluster.place
+    meet(addresses, index, timeout)
     gpus = len(tf.config.list_physical_devices("GPU"))
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec(cluster.jobs),
@@ -154,12 +154,8 @@ def _multi_worker(cluster, timeout):
         num_accelerators={"GPU": gpus} if gpus else {},
         rpc_layer="grpc",
     )
-    # If a worker is lost now, TensorFlow waits for it and lets no Python run, for an hour.
-    faulthandler.dump_traceback_later(timeout, exit=True, file=sys.__stderr__ or sys.stderr)
-    try:
+    with watched([host_and_port(each) for each in addresses], index, timeout):
         strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
-    finally:
-        faulthandler.cancel_dump_traceback_later()
     if threading.current_thread() is threading.main_thread():
         # TensorFlow would treat the signal as a notice of preemption and continue.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

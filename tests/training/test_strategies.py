@@ -230,6 +230,23 @@ def test_workers_meet_by_ipv4_and_by_ipv6(family, host):
         assert [each.result() for each in waiting] == [None, None]
 
 
+STARTED = """
+import sys
+from iresnet_tf.training import strategies
+
+strategies.get("multi-worker", sys.argv[1:], 0, timeout=20.0)
+"""
+
+
+def test_a_worker_that_is_lost_while_tensorflow_starts_is_named():
+    addresses = two_addresses()
+    chief = start("-c", STARTED, *addresses)
+    rendezvous.meet(addresses, 1, timeout=100.0)  # the partner meets the chief, and then is gone
+    _, errors = chief.communicate(timeout=100)
+    assert chief.returncode != 0
+    assert f"lost since they met: worker 1 ({addresses[1]})" in errors
+
+
 def test_a_port_in_use_is_refused():
     with socket.create_server(("", 0)) as taken:
         address = f"localhost:{taken.getsockname()[1]}"
