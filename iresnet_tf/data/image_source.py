@@ -91,7 +91,9 @@ class ImageSource(StoredSource):
         return cls(name, load, digits.SHAPE, levels=digits.LEVELS, classes=10, **options)
 
     def stored(self, split: str) -> Examples:
-        x, y = self._kept("test" if split == "test" else "train")
+        if split == "test":
+            return Examples(*self._kept("test"))
+        x, y = self._kept("train")
         if split == "validation" and not self._validation_examples:
             raise ValueError("No examples are held out for validation: see validation_examples.")
         if self._validation_examples >= len(x):
@@ -99,8 +101,6 @@ class ImageSource(StoredSource):
                 f"{self.name} has {len(x)} examples; received "
                 f"validation_examples={self._validation_examples}."
             )
-        if split == "test":
-            return Examples(x, y)
         last = len(x) - self._validation_examples
         part = slice(last) if split == "train" else slice(last, None)
         return Examples(x[part], None if y is None else y[part])

@@ -77,6 +77,11 @@ class Classifier(ClassifyingModel):
         require_called_layers(self.flow)
         super().make_train_function(force)
 
+    @property
+    def losses(self) -> list[tf.Tensor]:
+        """The regularizers of the weights, in the dtype to which Keras casts a loss."""
+        return [tf.cast(loss, keras.config.floatx()) for loss in super().losses]
+
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.head(self.flow._last_latent(self.flow(x, training=training)), training=training)
 

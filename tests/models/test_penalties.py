@@ -89,7 +89,8 @@ def test_an_evaluation_counts_regularizers_and_a_frozen_weight_has_none():
     model.flow.trainable = False
     model.compile("sgd")
     figures = model.evaluate(X, verbose=0, return_dict=True)
-    np.testing.assert_allclose(figures["loss"], nats, rtol=1e-12)
+    # Keras's metrics are means in float32.
+    np.testing.assert_allclose(figures["loss"], nats, rtol=1e-6)
 
 
 class AddsLoss(keras.layers.Layer):

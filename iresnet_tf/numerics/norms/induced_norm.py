@@ -137,8 +137,13 @@ def _constrained(operator, v, u, norm, kernel, coeff):
 
 @tf.custom_gradient
 def _reciprocal(x):
-    # Multiplied in this order, the derivative −1/x² does not underflow for a large x.
-    return 1.0 / x, lambda upstream: -(upstream * _reciprocal(x)) * _reciprocal(x)
+    def gradient(upstream):
+        # A gradient is traced in a graph of its own, where a nested one needs its tensors.
+        inner = _reciprocal(tf.identity(x))
+        # Multiplied in this order, the derivative −1/x² does not underflow for a large x.
+        return -(upstream * inner) * inner
+
+    return 1.0 / x, gradient
 
 
 def vector_norm(v: tf.Tensor, reciprocal: float | tf.Tensor) -> tf.Tensor:
