@@ -40,7 +40,8 @@ def test_bits_per_dim_equal_the_change_of_variables_written_out(jacobian_of):
     latent = patches.reshape(5, 2, 2, 4)
     # ActNorm has one bias and one scale for the 4 pixels of a channel.
     act_norm, block = model.flow.parts[-2:]
-    bias, log_scale = act_norm.bias.numpy(), act_norm.log_scale.numpy()
+    bias = act_norm.bias.numpy() + act_norm.stddev.numpy() * act_norm.shift.numpy()
+    log_scale = act_norm.log_scale.numpy()
     latent = (latent + bias) * np.exp(log_scale)
     log_det += 4 * np.sum(log_scale)
     # The block uses its whole Jacobian; then comes the learned prior.
