@@ -199,7 +199,12 @@ class LayerBijector(tfp.bijectors.Bijector):
         """Returns the shape of a latent sample for a data sample; ``None`` if not known yet."""
         if self.layer.built:
             return self.layer.latent_shape
-        return self.layer.compute_output_shape((None, *event))[1:] if None not in event else None
+        if None in event:
+            return None
+        try:
+            return self.layer.compute_output_shape((None, *event))[1:]
+        except ValueError:
+            return None  # the layer does not take this shape
 
     def _data_of(self, event):
         if self.layer.built:

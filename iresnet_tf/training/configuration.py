@@ -258,7 +258,7 @@ class Extension(_Config):
 class Run(BaseModel):
     """The content of ``config.json``: what a run was begun with, and how it was extended."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     preset: Preset
     seed: int = Field(ge=0, lt=2**31)

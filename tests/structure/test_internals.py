@@ -110,7 +110,9 @@ def test_several_replicas_build_a_model_for_the_part_of_one():
     class Iterator:
         _distributed_dataset = Dataset()
 
-    Recorded()._maybe_symbolic_build(iterator=Iterator())
+    recorded = Recorded()
+    recorded._distribute_strategy = TwoReplicas()
+    recorded._maybe_symbolic_build(iterator=Iterator())
     assert seen == [(parts[0], tf.TensorSpec((1,), tf.int32))]
     own = TFEpochIterator(x=np.zeros((4, 3)), distribute_strategy=tf.distribute.get_strategy())
     spec = tf.nest.flatten(own._distributed_dataset.element_spec)[0]
