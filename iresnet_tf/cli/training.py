@@ -80,6 +80,7 @@ def train(
             stored.preset, preset, overrides, epochs=epochs, steps=steps
         )
     else:
+        run.require_free()
         run.require_new()
         require_writable(out)
         config = training.presets.get(preset, overrides).with_length(epochs, steps)

@@ -16,8 +16,8 @@ from iresnet_tf.files import written_whole
 RESOLUTION = 1e-4
 """Smallest standard deviation of a column, relative to its mean, that float32 resolves."""
 
-LARGEST = float(np.finfo(np.float32).max)
-"""Largest magnitude of a value, that of float32."""
+SMALLEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+"""Smallest standard deviation and largest magnitude, those of float32."""
 
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -28,10 +28,7 @@ _MARKS = (
 """The bytes at the start of a text in another encoding than UTF-8; the longer marks come first."""
 
 _MISSING = {"", "?", "-", ".", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "missing"}
-"""What other programs write in place of a number that is missing."""
-
-
-FLOAT32 = np.finfo(np.float32)
+"""The marks that other programs write in place of a missing number."""
 
 
 class Table(NamedTuple):
@@ -66,15 +63,10 @@ def load(path: str | os.PathLike[str]) -> Table:
                 f"{path}: column {name!r} is constant, {column[0]:g} in every row, so it has no "
                 "density. Leave it out."
             )
-        if stddev < max(RESOLUTION * abs(mean), np.finfo(np.float32).tiny):
+        if stddev < max(RESOLUTION * abs(mean), SMALLEST):
             raise ValueError(
                 f"{path}: column {name!r} varies by {stddev:g} around {mean:g}, which float32 "
                 "does not resolve. Subtract a constant from it, or change its unit."
-            )
-        if not FLOAT32.tiny < stddev <= np.abs(column).max() <= FLOAT32.max:
-            raise ValueError(
-                f"{path}: column {name!r} varies by {stddev:g}, up to {np.abs(column).max():g}, "
-                "outside the range of float32. Give it in another unit."
             )
     return Table(columns, values.astype(np.float32))
 

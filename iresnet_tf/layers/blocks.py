@@ -1,4 +1,4 @@
-"""Search for the residual blocks and activation normalisations inside a model."""
+"""Finds the layers of a kind inside a model; reads the bounds of its blocks, lends an estimator."""
 
 import collections
 import contextlib

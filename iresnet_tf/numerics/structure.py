@@ -7,6 +7,9 @@ from typing import Any, ClassVar, Protocol
 import tensorflow as tf
 from typing_extensions import Self, dataclass_transform
 
+# Much quicker than `tf.is_tensor`, which examines protocols.
+_TENSORS = (tf.Tensor, tf.Variable)
+
 
 @dataclass_transform(frozen_default=True, eq_default=False)
 class Structure:
@@ -97,10 +100,6 @@ class Signature:
 def tensors_of(nest: Any) -> list[tf.Tensor]:
     """Returns the tensors of a nest of structures and tuples, in the order of their fields."""
     return [node for node in _nodes(nest) if isinstance(node, _TENSORS)]
-
-
-# Much quicker than `tf.is_tensor`, which examines protocols.
-_TENSORS = (tf.Tensor, tf.Variable)
 
 
 def _parts(nest):

@@ -2,13 +2,18 @@
 
 import contextlib
 import datetime
-import fcntl
+import errno
 import json
 import os
 import pathlib
 import socket
 import warnings
 from collections.abc import Iterator
+
+try:
+    import fcntl
+except ImportError:  # Windows has other locks.
+    fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
 """Name of the file in a run folder that its owner has locked."""
@@ -29,7 +34,7 @@ def owned(folder: pathlib.Path) -> Iterator[None]:
         RunInUseError: if another process owns the folder, or another part of this one.
     """
     with (folder / LOCK).open("a+") as file:
-        _lock(file, fcntl.LOCK_EX)
+        _lock(file)
         now = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
         file.truncate(0)
         file.write(json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": now}))
@@ -41,12 +46,14 @@ def require_free(folder: pathlib.Path) -> None:
     """Raises `RunInUseError` if a process owns the folder."""
     if (folder / LOCK).is_file():
         with (folder / LOCK).open() as file:
-            _lock(file, fcntl.LOCK_SH)
+            _lock(file, shared=True)
 
 
-def _lock(file, kind):
+def _lock(file, shared=False):
     try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        if fcntl is None:
+            raise OSError(errno.ENOLCK, "this system has no flock")
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RunInUseError(
             f"{os.path.dirname(file.name)} is in use by {_owner(file)}; nothing was changed. Wait "

@@ -22,7 +22,7 @@ START_TIMEOUT = 600
 
 
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
-"""What TensorFlow raises for a lost worker."""
+"""The errors that TensorFlow raises for a lost worker."""
 
 
 class WorkerLostError(RuntimeError):
@@ -154,7 +154,7 @@ def _multi_worker(cluster, timeout):
         num_accelerators={"GPU": gpus} if gpus else {},
         rpc_layer="grpc",
     )
-    with watched([host_and_port(each) for each in addresses], index, timeout):
+    with watched(addresses, index, timeout):
         strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
     if threading.current_thread() is threading.main_thread():
         # TensorFlow would treat the signal as a notice of preemption and continue.

@@ -15,17 +15,16 @@ from collections.abc import Iterator, Sequence
 
 
 @contextlib.contextmanager
-def watched(hosts: Sequence[tuple[str, int]], index: int, timeout: float) -> Iterator[None]:
+def watched(addresses: Sequence[str], index: int, timeout: float) -> Iterator[None]:
     """Ends this process if the ``with`` statement takes longer than ``timeout`` seconds.
 
     The message names the workers whose ports are closed.
 
     Args:
-        hosts: host and port of every worker.
+        addresses: ``"host:port"`` of every worker, for IPv6 ``"[host]:port"``.
         index: index of this process.
         timeout: seconds.
     """
-    addresses = [f"{host} {port}" for host, port in hosts]
     command = [sys.executable, __file__, str(os.getpid()), str(index), str(timeout), *addresses]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as watcher:
         # The watcher ends when its input is closed, which also happens if this process dies.
@@ -36,9 +35,9 @@ def watched(hosts: Sequence[tuple[str, int]], index: int, timeout: float) -> Ite
 
 
 def _is_open(address):
-    host, port = address.split()
+    host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host, int(port)), timeout=5.0):
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=5.0):
             return True
     except OSError:
         return False
@@ -47,12 +46,12 @@ def _is_open(address):
 def _main(process, own, timeout, *addresses):
     if select.select([sys.stdin], [], [], float(timeout))[0]:
         return
-    names = {str(index): address.replace(" ", ":") for index, address in enumerate(addresses)}
-    lost = [i for i, address in enumerate(addresses) if str(i) != own and not _is_open(address)]
-    which = ", ".join(f"worker {i} ({names[str(i)]})" for i in lost) or "another worker"
+    others = ((i, address) for i, address in enumerate(addresses) if str(i) != own)
+    lost = [f"worker {i} ({address})" for i, address in others if not _is_open(address)]
     print(
         f"Worker {own} has waited {float(timeout):g} s for TensorFlow to start on all workers; "
-        f"lost since they met: {which}. Start the same command on every worker again.",
+        f"lost since they met: {', '.join(lost) or 'another worker'}. Start the same command on "
+        "every worker again.",
         file=sys.stderr,
         flush=True,
     )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+from derivatives import by_differences, score
 
 from iresnet_tf import layers, log_det, solvers
 from iresnet_tf.bijectors import Residual
@@ -33,28 +34,11 @@ def points(kind):
     return tf.constant(np.random.default_rng(0).normal(size=(2, *SHAPES[kind])))
 
 
-def score(function, x):
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        total = tf.reduce_sum(function(x))
-    return tape.gradient(total, x)
-
-
 def hessian(function, x):
     with tf.GradientTape() as tape:
         tape.watch(x)
         first = score(function, x)
     return tape.batch_jacobian(first, x).numpy().reshape(2, x[0].shape.num_elements(), -1)
-
-
-def by_differences(function, x, step=1e-5):
-    size = x[0].shape.num_elements()
-    columns = []
-    for unit in step * np.eye(size):
-        move = unit.reshape(x.shape[1:])
-        change = score(function, x + move) - score(function, x - move)
-        columns.append(change.numpy().reshape(2, -1) / (2.0 * step))
-    return np.stack(columns, -1)
 
 
 def functions(kind):

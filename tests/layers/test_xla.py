@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+from derivatives import by_differences, score
 
 from iresnet_tf import layers, log_det, solvers
 from iresnet_tf.bijectors import Residual
@@ -41,18 +42,11 @@ def xla(function):
     return tf.function(function, autograph=False, jit_compile=True)
 
 
-def gradient(function, x):
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        total = tf.reduce_sum(function(x))
-    return tape.gradient(total, x)
-
-
 def assert_same(function, x):
     """Compares the values and the gradient of a function with those outside XLA."""
 
     def both(x):
-        return [*function(x), gradient(lambda x: sum(map(_total, function(x))), x)]
+        return [*function(x), score(lambda x: sum(map(_total, function(x))), x)]
 
     for found, expected in zip(xla(both)(x), both(x), strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[x.dtype.name])
@@ -133,20 +127,11 @@ def test_xla_draws_the_same_numbers(seed):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def by_differences(function, x, step=1e-5):
-    columns = []
-    for unit in step * np.eye(x[0].shape.num_elements()):
-        move = unit.reshape(x.shape[1:])
-        change = gradient(function, x + move) - gradient(function, x - move)
-        columns.append(change.numpy().reshape(len(x), -1) / (2.0 * step))
-    return np.stack(columns, -1)
-
-
 def hessian(function, x):
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
-        score = tf.reshape(gradient(function, x), [x.shape[0], -1])
-        rows = tf.unstack(tf.reduce_sum(score, 0))
+        first = tf.reshape(score(function, x), [x.shape[0], -1])
+        rows = tf.unstack(tf.reduce_sum(first, 0))
     rows = [tf.reshape(tape.gradient(row, x), [x.shape[0], -1]) for row in rows]
     return tf.stack(rows, 1)
 
@@ -192,7 +177,7 @@ def test_a_loop_may_carry_points_and_gradients(name, compiled):
     x = points("dense", "float32")
 
     def body(i, x, slope):
-        return i + 1, 0.5 * function(x), gradient(lambda x: tf.sin(function(x)), x + slope)
+        return i + 1, 0.5 * function(x), score(lambda x: tf.sin(function(x)), x + slope)
 
     def looped(x):
         start = 0, x, tf.zeros_like(x)
@@ -205,7 +190,7 @@ def test_a_loop_may_carry_points_and_gradients(name, compiled):
         if compiled and name == "log_det":
             # XLA does not differentiate a loop whose body differentiates transposed matrices.
             return loop
-        return lambda x: [*loop(x), gradient(lambda x: tf.sin(loop(x)[0]), x)]
+        return lambda x: [*loop(x), score(lambda x: tf.sin(loop(x)[0]), x)]
 
     traced = tf.function(outside(looped), autograph=False, jit_compile=compiled)
     for found, expected in zip(traced(x), outside(unrolled)(x), strict=True):

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from small_runs import CONSTANT, FIELDS, NAME, content, copied, cut_off, leaving_out_pictures, train
+from small_runs import CONSTANT, FIELDS, NAME, content, copied, cut_off, train
 
 import iresnet_tf as irn
 from iresnet_tf import training
@@ -19,19 +19,8 @@ from iresnet_tf.training.run_folder import RunFolder
 
 BEGIN = [*FIELDS, CONSTANT, "--steps", 4]
 
-
-@pytest.fixture(autouse=True)
-def without_pictures():
-    """The runs of the fixtures draw pictures, which must not change their weights."""
-    with leaving_out_pictures():
-        yield
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    run = RunFolder(tmp_path_factory.mktemp("runs") / "finished")
-    assert train(run.path, *BEGIN).exit_code == 0
-    return run
+# Pictures take longer than the steps of small runs, and must not change their weights.
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from small_runs import CONSTANT, FIELDS, content, copied, leaving_out_pictures, train
+from small_runs import FIELDS, content, copied, train
 
 from iresnet_tf import training
 from iresnet_tf.cli import main
@@ -25,18 +25,8 @@ with runpy.run_path(sys.argv[1])["owned"](pathlib.Path(sys.argv[2])):
     time.sleep(600)
 """
 
-
-@pytest.fixture(scope="module", autouse=True)
-def without_pictures():
-    with leaving_out_pictures():
-        yield
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    run = RunFolder(tmp_path_factory.mktemp("runs") / "finished")
-    assert train(run.path, *FIELDS, CONSTANT, "--steps", 2).exit_code == 0
-    return run
+# Pictures take longer than the steps of small runs, and must not change their weights.
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 @pytest.fixture
@@ -51,7 +41,7 @@ def owner(finished, tmp_path):
     process.wait()
 
 
-@pytest.mark.parametrize("arguments", [[], ["--resume"], ["--resume", "--steps", 4]])
+@pytest.mark.parametrize("arguments", [[], ["--resume"], ["--resume", "--steps", 6]])
 def test_the_second_process_is_told_who_owns_the_run(arguments, owner):
     run, process = owner
     before = content(run)
@@ -121,3 +111,10 @@ def test_a_disk_without_locks_is_named(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="cannot be locked .No locks available.*Start only one"):
         with ownership.owned(tmp_path):
             pass
+
+
+def test_a_system_without_such_locks_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(ownership, "fcntl", None)
+    with pytest.warns(UserWarning, match="cannot be locked .this system has no flock"):
+        with ownership.owned(tmp_path):
+            ownership.require_free(tmp_path)

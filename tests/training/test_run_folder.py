@@ -8,27 +8,16 @@ import shutil
 import keras
 import pytest
 from click.testing import CliRunner
-from small_runs import CONSTANT, FIELDS, NAME, content, copied, cut_off, leaving_out_pictures, train
+from small_runs import CONSTANT, FIELDS, NAME, content, copied, cut_off, train
 
 import iresnet_tf as irn
 from iresnet_tf import training
 from iresnet_tf.cli import main
 from iresnet_tf.training import continuation, presets
 from iresnet_tf.training.model_files import load_model
-from iresnet_tf.training.run_folder import RunFolder
 
-
-@pytest.fixture(scope="module", autouse=True)
-def without_pictures():
-    with leaving_out_pictures():
-        yield
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    run = RunFolder(tmp_path_factory.mktemp("runs") / "finished")
-    assert train(run.path, *FIELDS, CONSTANT, "--steps", 4).exit_code == 0
-    return run
+# Pictures take longer than the steps of small runs, and must not change their weights.
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 def assert_one_line(result, *parts):
