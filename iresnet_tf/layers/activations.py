@@ -85,8 +85,7 @@ class _Swish(LipschitzActivation):
     def _slope(self):
         if not self.built:
             self.build(())
-        # The largest slope keeps b x finite; φ is a ReLU long before.
-        return tf.minimum(tf.math.softplus(tf.convert_to_tensor(self.beta)), 1e18)
+        return tf.math.softplus(tf.convert_to_tensor(self.beta))
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")

@@ -185,7 +185,7 @@ class SpectralLayer(ContractiveLayer):
 
     def _spectral_norm_of(self, kernel):
         u, v = self._vectors()
-        return self.norm().of(self.make_operator(kernel), u, v, kernel)
+        return self.norm().of(self.make_operator(kernel), u, v)
 
     def _vectors(self):
         """Returns ``u`` and ``v``."""

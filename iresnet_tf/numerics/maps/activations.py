@@ -154,6 +154,8 @@ def swish(x: tf.Tensor, slope: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     ``q = s (1 − s)`` and ``e = q (2 + t (1 − 2s))``, ``∂f/∂b = x² q``, ``∂²f/∂x² = b e`` and
     ``∂²f/∂x∂b = x e``.
     """
+    # The largest slope keeps b x finite; f is a ReLU long before.
+    slope = tf.minimum(slope, 1e18)
     t = slope * x
     # TensorFlow evaluates tanh in half the time of σ.
     s = 0.5 + 0.5 * tf.tanh(0.5 * t)

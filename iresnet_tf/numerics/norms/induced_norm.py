@@ -31,7 +31,7 @@ class EuclideanNorm(Structure):
     power_step = staticmethod(power_step)
     leading_triple = staticmethod(leading_triple)
 
-    def of(self, operator: Operator, u: tf.Tensor, v: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    def of(self, operator: Operator, u: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
         """Returns ``⟨u, A v⟩`` for unit ``u`` and ``v``: differentiable, never above the norm."""
         return tf.reduce_sum(u * operator(v))
 
@@ -75,16 +75,16 @@ class InducedNorm(Structure):
         tolerance = tf.constant(tolerance, v.dtype)
         return compiled.call(_leading_triple, operator, v, self, tolerance)
 
-    def of(self, operator: Operator, u: tf.Tensor, v: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    def of(self, operator: Operator, u: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
         """Returns ``⟨u, A v⟩ / (‖u‖_{q*} ‖v‖_p)``, never above the norm.
 
         It is differentiable in ``A``, ``p`` and ``q``.  For ``p = 1`` or ``q = ∞`` it returns the
         norm of the largest column or row of the kernel, exact if the kernel fits into the grid.
         """
         if _is(self.domain, 1.0):
-            return tf.reduce_max(vector_norm(_columns(kernel), self.codomain))
+            return tf.reduce_max(vector_norm(_columns(operator.kernel), self.codomain))
         if _is(self.codomain, 0.0):
-            return tf.reduce_max(vector_norm(_rows(kernel), 1.0 - self.domain))
+            return tf.reduce_max(vector_norm(_rows(operator.kernel), 1.0 - self.domain))
         lengths = vector_norm(u, 1.0 - self.codomain) * vector_norm(v, self.domain)
         return tf.reduce_sum(u * operator(v)) / lengths[0]
 
@@ -126,13 +126,11 @@ def constrained(
     norm: Norm, operator: Operator, u: tf.Tensor, v: tf.Tensor, kernel: tf.Tensor, coeff: float
 ) -> tf.Tensor:
     """Returns ``K / max(1, σ/c)``, where ``σ`` is `InducedNorm.of` the vectors ``u`` and ``v``."""
-    coeff = tf.constant(coeff, kernel.dtype)
-    return compiled.call(_constrained, operator, v, u, norm, kernel, coeff)
+    return kernel * compiled.call(_scale, operator, v, u, norm, float(coeff))
 
 
-def _constrained(operator, v, u, norm, kernel, coeff):
-    excess = tf.maximum(norm.of(operator, u, v, kernel), coeff) / coeff
-    return kernel * _reciprocal(excess)
+def _scale(operator, v, u, norm, coeff):
+    return _reciprocal(tf.maximum(norm.of(operator, u, v), coeff) / coeff)
 
 
 @tf.custom_gradient
