@@ -3,12 +3,18 @@
     y = x + g(x),   Lip(g) < 1
 
 One network that classifies, estimates densities and generates.
+
+Importing the package switches TensorFloat-32 off in the process, because its inverses and
+certificates need products of ``float32`` precision.
 """
 
 from iresnet_tf import analysis, bijectors, data, layers, models, training
 from iresnet_tf.numerics import log_det, solvers
+from iresnet_tf.numerics.execution import tensor_float_32
 from iresnet_tf.training import callbacks, load, presets
 from iresnet_tf.version import __version__
+
+tensor_float_32.switch_off()
 
 __all__ = [
     "__version__",

@@ -56,6 +56,8 @@ class Refusal(fastapi.HTTPException):
 
 def application(folder, limits=Limits()):  # noqa: B008
     """Returns the web application of an exported model."""
+    # An inverse or a log-determinant from products in TF32 would be off by 1e-3.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     model = tf.saved_model.load(str(folder))
     facts = json.loads((pathlib.Path(folder) / "signatures.json").read_text())
     app = fastapi.FastAPI(title=facts["model"])

@@ -19,6 +19,7 @@ import tensorflow as tf
 from iresnet_tf.internals import constrain_bare_variable, is_traced_for_xla, stored_value
 from iresnet_tf.layers.contractive import ContractiveLayer, UnknownLipschitzError
 from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
+from iresnet_tf.numerics.execution import tensor_float_32
 from iresnet_tf.numerics.maps import Affine, Map, Operator
 from iresnet_tf.numerics.norms import induced_norm
 from iresnet_tf.numerics.precision import as_float64
@@ -170,6 +171,7 @@ class SpectralLayer(ContractiveLayer):
 
     def _refined(self, tolerance):
         kernel = stored_value(self.kernel)
+        tensor_float_32.require_off("The norm of a layer", kernel.dtype)
         start = stored_value(self.right_vector)
         triple = self.norm().leading_triple(self.make_operator(kernel), start, tolerance)
         stored = float(self._spectral_norm_of(kernel))
@@ -214,7 +216,9 @@ class SpectralLayer(ContractiveLayer):
         Raises:
             ValueError: if the layer is not built yet.
             UnknownLipschitzError: in a function that XLA compiles.
+            TensorFloat32Error: if a GPU would multiply ``float32`` numbers in TF32.
         """
+        tensor_float_32.require_off("A certificate", self.compute_dtype)
         if not self.built:
             raise ValueError(
                 f"{self.name} has no kernel yet, so no bound. Call it on a batch or build it first."

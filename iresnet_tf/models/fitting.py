@@ -18,7 +18,7 @@ from iresnet_tf.layers.inputs import REMEDY, as_tensor
 from iresnet_tf.models import batches, inputs, units
 from iresnet_tf.models.replicated import ReplicatedModel
 from iresnet_tf.numerics import random
-from iresnet_tf.numerics.execution import replicas
+from iresnet_tf.numerics.execution import replicas, tensor_float_32
 
 
 class FittedModel(ReplicatedModel):
@@ -55,9 +55,10 @@ class FittedModel(ReplicatedModel):
 
     def _counted(self, function: Callable) -> Callable:
         """Returns a function that also counts its calls that succeed."""
-        steps = self._steps
+        steps, dtype = self._steps, self.compute_dtype
 
         def step(iterator):
+            tensor_float_32.require_off_unless_measured("Training", dtype)
             results = function(iterator)
             steps.taken += 1
             return results
@@ -65,10 +66,26 @@ class FittedModel(ReplicatedModel):
         return step
 
     def make_test_function(self, force: bool = False) -> None:
+        before = self.test_function
         super().make_test_function(self._is_outdated("test") or force)
+        if self.test_function is not None and self.test_function is not before:
+            self.test_function = self._in_float32("An evaluation", self.test_function)
 
     def make_predict_function(self, force: bool = False) -> None:
+        before = self.predict_function
         super().make_predict_function(self._is_outdated("predict") or force)
+        if self.predict_function is not None and self.predict_function is not before:
+            self.predict_function = self._in_float32("A prediction", self.predict_function)
+
+    def _in_float32(self, what: str, function: Callable) -> Callable:
+        """Returns a function that refuses TF32 at every call, also if it was traced without."""
+        dtype = self.compute_dtype
+
+        def step(iterator):
+            tensor_float_32.require_off(what, dtype)
+            return function(iterator)
+
+        return step
 
     def _is_outdated(self, step: str) -> bool:
         """Returns whether a step was made for other estimators or solvers; records the new ones."""

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from iresnet_tf.internals import is_traced_for_xla
 from iresnet_tf.numerics.axes import event_norm
-from iresnet_tf.numerics.execution import compiled
+from iresnet_tf.numerics.execution import compiled, tensor_float_32
 from iresnet_tf.numerics.execution.threads import Whole
 from iresnet_tf.numerics.log_det import LogDet
 from iresnet_tf.numerics.maps import Map
@@ -15,6 +15,7 @@ from iresnet_tf.numerics.structure import Signature, tensors_of
 
 def add(g: Map, x: tf.Tensor, *, recompute: bool = False) -> tf.Tensor:
     """Returns ``x + g(x)``; see `transform` for ``recompute``."""
+    tensor_float_32.require_off_unless_measured("A residual block", x.dtype)
     return compiled.call_on_batch(_add_recomputed if recompute else _add, (), g, (x,))
 
 
@@ -39,6 +40,7 @@ def transform(
     Raises:
         ValueError: for ``recompute`` with an opaque map.
     """
+    tensor_float_32.require_off_unless_measured("A residual block", x.dtype)
     function = _transform_recomputed if recompute else _transform
     return compiled.call_on_batch(function, (estimator, lipschitz), g, (x,), seed)
 
@@ -149,6 +151,7 @@ def invert_point(
 
 
 def _solved(function, g, y, solver, tolerance, path_steps, initial):
+    tensor_float_32.require_off("An inverse", y.dtype)
     tolerance = tf.cast(solver.tolerance if tolerance is None else tolerance, y.dtype)
 
     def solve(y, initial, rows):

@@ -104,7 +104,7 @@ class Anderson(Solver):
         best = select_rows(improved, correction, last.correction)
         failed = (state.step > 1) & ~improved
         failures = last.failures + tf.cast(failed, tf.int32)
-        pause = 2 ** tf.minimum(failures, 8) - 1
+        pause = tf.bitwise.left_shift(1, tf.minimum(failures, 8)) - 1
         waiting = tf.where(failed, pause, tf.maximum(last.waiting - 1, 0))
         row = state.step % self.memory
         history_x = _written(last.history_x, row, state.x - last.x, improved)
