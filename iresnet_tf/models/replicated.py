@@ -57,6 +57,11 @@ class ReplicatedModel(BuiltFromPart):
                 f"Several replicas take one step at a time; received steps_per_execution="
                 f"{self.steps_per_execution}. Leave it out of compile."
             )
+        if self.jit_compile:
+            raise ValueError(
+                "XLA cannot compile the step of several replicas; received jit_compile=True and "
+                f"{self.replicas} replicas. Leave jit_compile out of compile."
+            )
 
         def on_batch(batch):
             names = strategy.run(step, args=(batch,))
@@ -65,8 +70,7 @@ class ReplicatedModel(BuiltFromPart):
             return {name: results[name] for name in names}
 
         if not self.run_eagerly:
-            options = {"reduce_retracing": True, "jit_compile": self.jit_compile}
-            on_batch = tf.function(on_batch, autograph=False, **options)
+            on_batch = tf.function(on_batch, autograph=False, reduce_retracing=True)
 
         def on_next(iterator):
             return on_batch(next(iterator))

@@ -145,8 +145,7 @@ def without_kernel(graph):
 slow = pytest.mark.slow
 CASES = [
     ("hybrid", "dense", "series", "float32"),
-    ("conditional", "dense", "exact", "float64"),
-    ("density", "conv", "series", "float32"),
+    ("density", "conv", "exact", "float32"),
 ]
 CASES += [
     pytest.param(kind, shape, method, dtype, marks=slow)
