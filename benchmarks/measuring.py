@@ -39,16 +39,23 @@ def alternating(calls, rounds):
     }
 
 
-def matrix_products(size=1024, count=20):
-    """Returns a call that multiplies float32 matrices on all threads, and its operations."""
+def matrix_products(size=1024, count=20, dtype="float32"):
+    """Returns a call that multiplies matrices on all threads or a GPU, and its operations."""
     import tensorflow as tf
 
     from iresnet_tf.numerics.execution.threads import number_of_parts
 
     beside = number_of_parts()
-    pairs = [tf.random.normal([2, size, size]) for _ in range(beside)]
+    pairs = [tf.cast(tf.random.normal([2, size, size]), dtype) for _ in range(beside)]
     product = tf.function(lambda: [tf.matmul(*tf.unstack(pair)) for pair in pairs])
-    return lambda: [product() for _ in range(count)], count * beside * 2 * size**3
+
+    def products():
+        for _ in range(count):
+            product()
+        # A GPU may still be multiplying.
+        tf.test.experimental.sync_devices()
+
+    return products, count * beside * 2 * size**3
 
 
 def product_rate():

@@ -46,19 +46,20 @@ WORKLOADS = {
 }
 
 
-def make(name, estimator, batch_size=None):
+def make(name, estimator, batch_size=None, **options):
     """Returns the compiled model of a workload and a batch; ActNorm is not initialised.
 
     Args:
         name: a key of `WORKLOADS`.
         estimator: of every block's log-determinant.
         batch_size: by default the preset's.
+        **options: of ``compile``.
     """
     preset_name, overrides, data = WORKLOADS[name]
     preset = presets.get(preset_name, overrides)
     keras.utils.set_random_seed(0)
     model = build_model(preset, data, seed=0)
-    model.compile(build_optimizer(preset))
+    model.compile(build_optimizer(preset), **options)
     # `fit` does so too. If the first step made the variables, it would be traced twice.
     model.optimizer.build(model.trainable_variables)
     for block in residual_blocks(model.flow):
