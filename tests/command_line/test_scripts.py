@@ -33,3 +33,23 @@ def test_a_script_given_again_continues_its_runs(name, tmp_path):
     trained = [words[2:] for words in calls if words[:2] == ["iresnet", "train"]]
     assert [words[0] for words in trained] == PRESETS[name]
     assert all("--resume" in words and "--out" in words for words in trained)
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_the_check_on_a_gpu_measures_even_if_a_test_fails(failing, tmp_path):
+    (tmp_path / "bin").mkdir()
+    for extras in ("[test]", "[test,cuda]"):
+        (tmp_path / f".installed{extras}").touch()
+    program = tmp_path / "bin" / "python"
+    program.write_text(f'#!/bin/sh\necho python "$@"\n[ "$1" != -m ] || exit {int(failing)}\n')
+    program.chmod(0o755)
+    report = tmp_path / "report.md"
+    command = ["bash", SCRIPTS / "gpu_check.sh", report, "--terms", "2"]
+    environment = {**os.environ, "VENV": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert bool(done.returncode) is failing
+    assert report.read_text() == done.stdout
+    tests, measured = (line for line in done.stdout.splitlines() if line.startswith("python"))
+    assert measured == "python benchmarks/gpu.py --terms 2"
+    files = [word for word in tests.split() if word.startswith("tests/")]
+    assert len(files) > 10 and all((SCRIPTS.parent / name).is_file() for name in files)
