@@ -33,6 +33,7 @@ class FittedModel(ReplicatedModel):
     """
 
     flow: Stack
+    predict_function: Callable | None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
