@@ -144,8 +144,8 @@ def without_kernel(graph):
 
 slow = pytest.mark.slow
 CASES = [
-    ("hybrid", "dense", "series", "float32"),
-    ("density", "conv", "exact", "float32"),
+    ("hybrid", "conv", "series", "float32"),
+    ("density", "dense", "exact", "float32"),
 ]
 CASES += [
     pytest.param(kind, shape, method, dtype, marks=slow)
