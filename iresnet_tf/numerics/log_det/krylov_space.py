@@ -1,0 +1,217 @@
+"""Krylov spaces of a Jacobian, and the numbers that they know about ``(I + t Jᵀ)⁻¹ v``.
+
+    Jᵀ Vₙ = Vₙ₊₁ H̄ₙ,   v = β Vₙ e₁,   VₙᵀVₙ = I,   Hₙ: the first n rows of the Hessenberg H̄ₙ
+
+The Galerkin solution of ``(I + t Jᵀ) w = v`` is ``β Vₙ (I + t Hₙ)⁻¹ e₁``, and its residual is
+``β ρₙ(t) vₙ₊₁``.  Two ratios of determinants are carried from step to step, for many ``t`` at once:
+
+    ρₙ(t) = Π_{k≤n} (−t h_{k+1,k}) / det(I + t Hₙ),   γₙ(t) = e₁ᵀ (I + t Hₙ)⁻¹ e₁
+
+``γ`` gives the quadrature of the logarithm, as ``log(I + H) = ∫₀¹ (I − (I + t H)⁻¹) / t dt``, and
+``ρ`` bounds its error.
+
+Sources: Arnoldi 1951 for the process; Saad 2003, "Iterative Methods for Sparse Linear Systems",
+§6.4, for the residual; the minors of a Hessenberg matrix by Hyman's recurrence.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from typing_extensions import Self
+
+from iresnet_tf.numerics.axes import dimension_of
+
+_POINTS = 24
+
+
+class _State(NamedTuple):
+    """What grows with the dimension ``n`` of the spaces.
+
+    Attributes:
+        basis: ``Vₙ₊₁`` transposed, ``[rows, n + 1, D]``; zero from ``vₖ`` on if the space of the
+            vectors before is invariant.
+        hessenberg: ``H̄ₙ``, ``[rows, n + 1, n]``, float64.
+        residuals, corners: the terms of the recurrences, ``[nodes, rows, n + 1]``, float64; the
+            first of ``residuals`` is ``ρₙ``, the last of ``corners`` is ``γₙ``.
+    """
+
+    basis: tf.Tensor
+    hessenberg: tf.Tensor
+    residuals: tf.Tensor
+    corners: tf.Tensor
+
+
+class KrylovSpace:
+    """The Krylov spaces of probes ``v``; each probe of each sample is a row.
+
+    Args:
+        vjp: ``w ↦ Jᵀ w`` for vectors of the dtype ``dtype``.
+        dtype: of the products.
+        v: probes ``[probes, batch, …event]``.
+        image: ``J v``.
+        lipschitz: ``L < 1``, a bound on ``‖J‖₂``, or ``None`` if there is none.
+
+    Attributes:
+        dimension: ``D``, the largest dimension of a space.
+    """
+
+    def __init__(
+        self,
+        vjp: Callable[[tf.Tensor], tf.Tensor],
+        dtype: tf.DType,
+        v: tf.Tensor,
+        image: tf.Tensor,
+        lipschitz: float | None,
+    ) -> None:
+        self.dimension = dimension_of(v[0])
+        self._vjp, self._dtype, self._like = vjp, dtype, v
+        rows = tf.reshape(v, [-1, self.dimension])
+        self._length = tf.cast(tf.norm(rows, axis=-1), tf.float64)
+        image = tf.reshape(image, [-1, self.dimension])
+        self._growth = tf.cast(tf.norm(image, axis=-1), tf.float64)
+        self._lipschitz = lipschitz
+        nodes, self._weights = _quadrature(0.99 if lipschitz is None else max(lipschitz, 1e-3))
+        self._nodes = nodes[:, np.newaxis]
+        basis = tf.math.divide_no_nan(rows, tf.norm(rows, axis=-1, keepdims=True))
+        one = tf.ones([len(nodes), tf.shape(rows)[0], 1], tf.float64)
+        empty = tf.zeros([tf.shape(rows)[0], 1, 0], tf.float64)
+        state = _State(basis[:, tf.newaxis], empty, one, tf.zeros_like(one))
+        # The minor that belongs to the corner of a 1×1 matrix is empty, and its determinant 1.
+        self._state = self._step(state, minor=1.0)
+
+    def extended(self, dimension: int) -> Self:
+        """Returns the spaces extended to ``dimension``."""
+        state = self._state
+        for _ in range(1, dimension):
+            state = self._step(state)
+        return self._with(state)
+
+    def extended_while(self, unfinished: Callable[[Self], tf.Tensor], dimension: int) -> Self:
+        """Returns the spaces extended, at most to ``dimension``, while ``unfinished`` holds.
+
+        Args:
+            unfinished: takes spaces and returns a number of truth values, of which one suffices.
+            dimension: the largest one.
+        """
+
+        def condition(*state):
+            return tf.reduce_any(unfinished(self._with(_State(*state))))
+
+        def body(*state):
+            return tuple(self._step(_State(*state)))
+
+        shapes = [tf.TensorShape([None] * each.shape.rank) for each in self._state]
+        shapes[0] = tf.TensorShape([None, None, self.dimension])
+        final = tf.while_loop(
+            condition, body, tuple(self._state), shapes, maximum_iterations=dimension - 1
+        )
+        return self._with(_State(*final))
+
+    def values(self) -> tf.Tensor:
+        """Returns ``‖v‖² e₁ᵀ log(I + Hₙ) e₁``, ``[probes, batch]``."""
+        corner = self._state.corners[..., -1]
+        return self._of_probes(self._integral((1.0 - corner) / self._nodes))
+
+    def bounds(self) -> tf.Tensor:
+        """Returns ``‖v‖ ‖J v‖ ∫₀¹ |ρₙ(t)| / (1 − t L) dt``, ``[probes, batch]``."""
+        return self._of_probes(self.relative_bounds())
+
+    def relative_bounds(self) -> tf.Tensor:
+        """Returns `bounds` divided by ``‖v‖²``, ``[rows]``."""
+        if self._lipschitz is None:
+            raise ValueError("Nothing bounds the error without a constant L < 1.")
+        residual = tf.abs(self._state.residuals[..., 0])
+        integral = self._integral(residual / (1.0 - self._lipschitz * self._nodes))
+        # The margin exceeds the error of the quadrature.
+        return 1.001 * integral * tf.math.divide_no_nan(self._growth, self._length)
+
+    def residuals(self) -> tf.Tensor:
+        """Returns ``|ρₙ(1)|``, ``[rows]``, not less than ``‖v − (I + Jᵀ) w‖ / ‖v‖`` of `solutions`."""
+        return tf.abs(self._state.residuals[-1, :, 0])
+
+    def solutions(self) -> tf.Tensor:
+        """Returns the ``w`` of the spaces with the least ``‖v − (I + Jᵀ) w‖``, shaped like ``v``.
+
+        Source: Saad and Schultz 1986 (doi:10.1137/0907058), GMRES.
+        """
+        basis, hessenberg, *_ = self._state
+        shape = tf.shape(hessenberg)
+        shifted = hessenberg + tf.eye(shape[1], shape[2], dtype=tf.float64)
+        right = tf.concat([self._length[:, tf.newaxis], tf.zeros_like(hessenberg[:, 0])], 1)
+        factors = tf.linalg.lstsq(shifted, right[..., tf.newaxis], fast=True)[..., 0]
+        factors = tf.cast(factors, basis.dtype)
+        return self._as_vectors(tf.linalg.matvec(basis[:, :-1], factors, transpose_a=True))
+
+    def _step(self, state, minor=None):
+        basis, column, length = self._orthogonalized(state.basis)
+        pivot = 1.0 + self._nodes * tf.einsum("ri,tri->tr", column, state.residuals)
+        if minor is None:
+            sums = tf.einsum("ri,tri->tr", column, state.corners)
+            minor = state.corners[..., -1] + self._nodes * sums
+        factor = (-self._nodes * length / pivot)[..., tf.newaxis]
+        corner = (minor / pivot)[..., tf.newaxis]
+        return _State(
+            basis,
+            _bordered(state.hessenberg, column, length),
+            tf.concat([factor * state.residuals, tf.ones_like(corner)], -1),
+            tf.concat([factor * state.corners, corner], -1),
+        )
+
+    def _orthogonalized(self, basis):
+        """Returns the basis with one vector more, and the new column of the Hessenberg matrix."""
+        image = tf.reshape(self._product(basis[:, -1]), [-1, self.dimension])
+        # Twice, because the first projection may leave rounding errors as large as the rest.
+        first = tf.linalg.matvec(basis, image)
+        image -= tf.linalg.matvec(basis, first, transpose_a=True)
+        second = tf.linalg.matvec(basis, image)
+        image -= tf.linalg.matvec(basis, second, transpose_a=True)
+        column, length = first + second, tf.norm(image, axis=-1)
+        # A rest of the size of rounding errors is none: the space is invariant.
+        rounding = 16.0 * np.finfo(image.dtype.as_numpy_dtype).eps
+        length = tf.where(length > rounding * tf.norm(column, axis=-1), length, 0.0)
+        following = tf.math.divide_no_nan(image, length[:, tf.newaxis])
+        basis = tf.concat([basis, following[:, tf.newaxis]], 1)
+        return basis, tf.cast(column, tf.float64), tf.cast(length, tf.float64)
+
+    def _product(self, rows):
+        return tf.cast(self._vjp(tf.cast(self._as_vectors(rows), self._dtype)), rows.dtype)
+
+    def _as_vectors(self, rows):
+        return tf.ensure_shape(tf.reshape(rows, tf.shape(self._like)), self._like.shape)
+
+    def _of_probes(self, relative):
+        """Returns ``‖v‖²`` times the numbers ``[rows]``, as ``[probes, batch]``."""
+        numbers = tf.cast(tf.square(self._length) * relative, self._like.dtype)
+        return tf.reshape(numbers, tf.shape(self._like)[:2])
+
+    def _integral(self, values):
+        """Returns ``∫₀¹ f(t) dt``, ``[rows]``, of the values at the nodes, ``[nodes, rows]``."""
+        return tf.linalg.matvec(values, self._weights, transpose_a=True)
+
+    def _with(self, state):
+        other = copy.copy(self)
+        other._state = state
+        return other
+
+
+def _bordered(hessenberg, column, length):
+    """Returns the Hessenberg matrix with another column, which ends with the length."""
+    below = tf.pad(hessenberg, [[0, 0], [0, 1], [0, 0]])
+    column = tf.concat([column, length[:, tf.newaxis]], -1)
+    return tf.concat([below, column[..., tf.newaxis]], -1)
+
+
+def _quadrature(lipschitz):
+    """Returns nodes and weights of ``∫₀¹ f(t) dt`` for functions of ``1 / (1 + t J)``, ``‖J‖ ≤ L``.
+
+    Gauss's rule in ``u`` with ``1 − t L = (1 − L)ᵘ``, which makes the worst of these functions a
+    constant.  A last node at ``t = 1`` has no weight.
+    """
+    points, weights = np.polynomial.legendre.leggauss(_POINTS)
+    u, rate = 0.5 * (points + 1.0), np.log1p(-lipschitz)
+    slope = -rate * np.exp(rate * u) / lipschitz
+    nodes = -np.expm1(rate * u) / lipschitz
+    return np.append(nodes, 1.0), np.append(0.5 * weights * slope, 0.0)
