@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from iresnet_tf.internals import is_traced_for_xla
 from iresnet_tf.numerics import random
-from iresnet_tf.numerics.log_det.estimator import Lipschitz, LogDet, truncation_bound
+from iresnet_tf.numerics.log_det.estimator import MARGIN, Lipschitz, LogDet, truncation_bound
 from iresnet_tf.numerics.log_det.krylov_space import KrylovSpace
 from iresnet_tf.numerics.log_det.series import Series, require_positive_integer
 from iresnet_tf.numerics.maps import Linearization
@@ -44,10 +44,7 @@ class Krylov(Series):
     (doi:10.1137/0907058) for ``w``; the application to residual flows is this package's.
     """
 
-    MARGIN = 1.004
-    """Factor by which ``Lip(g)`` may exceed its target: see `PowerSeries.MARGIN`."""
-
-    bounds_any_norm = False
+    takes_spectral_bound = True
 
     def __init__(
         self,
@@ -119,11 +116,11 @@ class Krylov(Series):
 
     def _constant(self, lipschitz):
         """Returns a bound on ``‖J‖₂``, with the margin, or ``None`` if none below 1 is known."""
-        constant = math.inf if lipschitz is None else self.MARGIN * float(lipschitz)
+        constant = math.inf if lipschitz is None else MARGIN * float(lipschitz)
         if self.products == "auto" and not constant < 1.0:
             raise ValueError(
                 'products="auto" follows a constant that bounds ‖J‖₂, which must be known and '
-                f"below 1 with a margin of {self.MARGIN}; received {lipschitz!r}. Give a number of "
+                f"below 1 with a margin of {MARGIN}; received {lipschitz!r}. Give a number of "
                 "products."
             )
         return constant if constant < 1.0 else None
@@ -164,8 +161,9 @@ class Krylov(Series):
         if self.products == "auto" and self._largest is not None:
             # 1 / (1 − t L) grows by at most this factor if L exceeds what was expected.
             return self.truncation * max(1.0, (1.0 - self._largest) / (1.0 - lipschitz))
-        is_fixed = not isinstance(self.products, str) and self.tolerance is None
-        return 2.0 * truncation_bound(lipschitz, self.products if is_fixed else 1)
+        if isinstance(self.products, str) or self.tolerance is not None:
+            return 2.0 * truncation_bound(lipschitz, 1)
+        return 2.0 * truncation_bound(lipschitz, self.products)
 
     def get_config(self) -> dict[str, Any]:
         options: dict[str, Any] = {"products": self.products}

@@ -103,8 +103,8 @@ class KrylovSpace:
         def body(*state):
             return tuple(self._step(_State(*state)))
 
-        shapes = [tf.TensorShape([None] * each.shape.rank) for each in self._state]
-        shapes[0] = tf.TensorShape([None, None, self.dimension])
+        first, *others = (tf.TensorShape([None] * each.shape.rank) for each in self._state)
+        shapes = (first.merge_with([None, None, self.dimension]), *others)
         final = tf.while_loop(
             condition, body, tuple(self._state), shapes, maximum_iterations=dimension - 1
         )
@@ -129,7 +129,7 @@ class KrylovSpace:
         return 1.001 * integral * tf.math.divide_no_nan(self._growth, self._length)
 
     def residuals(self) -> tf.Tensor:
-        """Returns ``|ρₙ(1)|``, ``[rows]``, not less than ``‖v − (I + Jᵀ) w‖ / ‖v‖`` of `solutions`."""
+        """Returns ``|ρₙ(1)| ≥ ‖v − (I + Jᵀ) w‖ / ‖v‖`` for the ``w`` of `solutions`, ``[rows]``."""
         return tf.abs(self._state.residuals[-1, :, 0])
 
     def solutions(self) -> tf.Tensor:
