@@ -15,6 +15,7 @@ Sources: Arnoldi 1951 for the process; Saad 2003, "Iterative Methods for Sparse 
 """
 
 import copy
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -24,7 +25,8 @@ from typing_extensions import Self
 
 from iresnet_tf.numerics.axes import dimension_of
 
-_POINTS = 24
+_FIRST = 4
+"""Number of vectors of a basis that are orthogonalised once; the further ones are, twice."""
 
 
 class _State(NamedTuple):
@@ -34,14 +36,13 @@ class _State(NamedTuple):
         basis: ``Vₙ₊₁`` transposed, ``[rows, n + 1, D]``; zero from ``vₖ`` on if the space of the
             vectors before is invariant.
         hessenberg: ``H̄ₙ``, ``[rows, n + 1, n]``, float64.
-        residuals, corners: the terms of the recurrences, ``[nodes, rows, n + 1]``, float64; the
-            first of ``residuals`` is ``ρₙ``, the last of ``corners`` is ``γₙ``.
+        minors: the terms of both recurrences, ``[n + 1, 2, nodes, rows]``, float64; the first of
+            the one is ``ρₙ``, and the last of the other ``γₙ``.
     """
 
     basis: tf.Tensor
     hessenberg: tf.Tensor
-    residuals: tf.Tensor
-    corners: tf.Tensor
+    minors: tf.Tensor
 
 
 class KrylovSpace:
@@ -73,14 +74,12 @@ class KrylovSpace:
         image = tf.reshape(image, [-1, self.dimension])
         self._growth = tf.cast(tf.norm(image, axis=-1), tf.float64)
         self._lipschitz = lipschitz
-        nodes, self._weights = _quadrature(0.99 if lipschitz is None else max(lipschitz, 1e-3))
-        self._nodes = nodes[:, np.newaxis]
+        self._nodes, self._weights = _quadrature(0.99 if lipschitz is None else lipschitz, v.dtype)
         basis = tf.math.divide_no_nan(rows, tf.norm(rows, axis=-1, keepdims=True))
-        one = tf.ones([len(nodes), tf.shape(rows)[0], 1], tf.float64)
+        one = tf.ones([1, 1, len(self._nodes), tf.shape(rows)[0]], tf.float64)
         empty = tf.zeros([tf.shape(rows)[0], 1, 0], tf.float64)
-        state = _State(basis[:, tf.newaxis], empty, one, tf.zeros_like(one))
-        # The minor that belongs to the corner of a 1×1 matrix is empty, and its determinant 1.
-        self._state = self._step(state, minor=1.0)
+        minors = tf.concat([one, tf.zeros_like(one)], 1)
+        self._state = self._step(_State(basis[:, tf.newaxis], empty, minors), is_first=True)
 
     def extended(self, dimension: int) -> Self:
         """Returns the spaces extended to ``dimension``."""
@@ -103,16 +102,19 @@ class KrylovSpace:
         def body(*state):
             return tuple(self._step(_State(*state)))
 
-        first, *others = (tf.TensorShape([None] * each.shape.rank) for each in self._state)
-        shapes = (first.merge_with([None, None, self.dimension]), *others)
+        shapes = ([None, None, self.dimension], [None] * 3, [None, 2, len(self._nodes), None])
         final = tf.while_loop(
-            condition, body, tuple(self._state), shapes, maximum_iterations=dimension - 1
+            condition,
+            body,
+            tuple(self._state),
+            tuple(map(tf.TensorShape, shapes)),
+            maximum_iterations=dimension - 1,
         )
         return self._with(_State(*final))
 
     def values(self) -> tf.Tensor:
         """Returns ``‖v‖² e₁ᵀ log(I + Hₙ) e₁``, ``[probes, batch]``."""
-        corner = self._state.corners[..., -1]
+        corner = self._state.minors[-1, 1]
         return self._of_probes(self._integral((1.0 - corner) / self._nodes))
 
     def bounds(self) -> tf.Tensor:
@@ -123,14 +125,14 @@ class KrylovSpace:
         """Returns `bounds` divided by ``‖v‖²``, ``[rows]``."""
         if self._lipschitz is None:
             raise ValueError("Nothing bounds the error without a constant L < 1.")
-        residual = tf.abs(self._state.residuals[..., 0])
+        residual = tf.abs(self._state.minors[0, 0])
         integral = self._integral(residual / (1.0 - self._lipschitz * self._nodes))
         # The margin exceeds the error of the quadrature.
         return 1.001 * integral * tf.math.divide_no_nan(self._growth, self._length)
 
     def residuals(self) -> tf.Tensor:
         """Returns ``|ρₙ(1)| ≥ ‖v − (I + Jᵀ) w‖ / ‖v‖`` for the ``w`` of `solutions`, ``[rows]``."""
-        return tf.abs(self._state.residuals[-1, :, 0])
+        return tf.abs(self._state.minors[0, 0, -1])
 
     def solutions(self) -> tf.Tensor:
         """Returns the ``w`` of the spaces with the least ``‖v − (I + Jᵀ) w‖``, shaped like ``v``.
@@ -145,30 +147,26 @@ class KrylovSpace:
         factors = tf.cast(factors, basis.dtype)
         return self._as_vectors(tf.linalg.matvec(basis[:, :-1], factors, transpose_a=True))
 
-    def _step(self, state, minor=None):
+    def _step(self, state, is_first=False):
         basis, column, length = self._orthogonalized(state.basis)
-        pivot = 1.0 + self._nodes * tf.einsum("ri,tri->tr", column, state.residuals)
-        if minor is None:
-            sums = tf.einsum("ri,tri->tr", column, state.corners)
-            minor = state.corners[..., -1] + self._nodes * sums
-        factor = (-self._nodes * length / pivot)[..., tf.newaxis]
-        corner = (minor / pivot)[..., tf.newaxis]
-        return _State(
-            basis,
-            _bordered(state.hessenberg, column, length),
-            tf.concat([factor * state.residuals, tf.ones_like(corner)], -1),
-            tf.concat([factor * state.corners, corner], -1),
-        )
+        across = tf.transpose(column)[:, tf.newaxis, tf.newaxis]
+        sums = state.minors[-1] + self._nodes * tf.reduce_sum(across * state.minors, 0)
+        pivot, minor = tf.unstack(sums)
+        # The minor that belongs to the corner of a 1×1 matrix is empty, and its determinant 1.
+        corner = (1.0 if is_first else minor) / pivot
+        factor, one = -self._nodes * length / pivot, tf.ones_like(pivot)
+        minors = tf.concat([factor * state.minors, tf.stack([one, corner])[tf.newaxis]], 0)
+        return _State(basis, _bordered(state.hessenberg, column, length), minors)
 
     def _orthogonalized(self, basis):
         """Returns the basis with one vector more, and the new column of the Hessenberg matrix."""
         image = tf.reshape(self._product(basis[:, -1]), [-1, self.dimension])
-        # Twice, because the first projection may leave rounding errors as large as the rest.
-        first = tf.linalg.matvec(basis, image)
-        image -= tf.linalg.matvec(basis, first, transpose_a=True)
-        second = tf.linalg.matvec(basis, image)
-        image -= tf.linalg.matvec(basis, second, transpose_a=True)
-        column, length = first + second, tf.norm(image, axis=-1)
+        column, image = _projected(basis, image)
+        if (basis.shape[1] or math.inf) > _FIRST:
+            # The projection may have left rounding errors that grow in further steps.
+            rest, image = _projected(basis, image)
+            column += rest
+        length = tf.norm(image, axis=-1)
         # A rest of the size of rounding errors is none: the space is invariant.
         rounding = 16.0 * np.finfo(image.dtype.as_numpy_dtype).eps
         length = tf.where(length > rounding * tf.norm(column, axis=-1), length, 0.0)
@@ -197,6 +195,12 @@ class KrylovSpace:
         return other
 
 
+def _projected(basis, image):
+    """Returns the components of an image along the basis, and what is left of it."""
+    components = tf.linalg.matvec(basis, image)
+    return components, image - tf.linalg.matvec(basis, components, transpose_a=True)
+
+
 def _bordered(hessenberg, column, length):
     """Returns the Hessenberg matrix with another column, which ends with the length."""
     below = tf.pad(hessenberg, [[0, 0], [0, 1], [0, 0]])
@@ -204,14 +208,24 @@ def _bordered(hessenberg, column, length):
     return tf.concat([below, column[..., tf.newaxis]], -1)
 
 
-def _quadrature(lipschitz):
-    """Returns nodes and weights of ``∫₀¹ f(t) dt`` for functions of ``1 / (1 + t J)``, ``‖J‖ ≤ L``.
+def _quadrature(lipschitz, dtype):
+    """Returns nodes ``[nodes, 1]`` and weights of ``∫₀¹ f(t) dt`` for functions of ``(I + t J)⁻¹``.
 
-    Gauss's rule in ``u`` with ``1 − t L = (1 − L)ᵘ``, which makes the worst of these functions a
-    constant.  A last node at ``t = 1`` has no weight.
+    Gauss's rule in ``u`` with ``1 − t L = (1 − L)ᵘ``, which makes the worst of these functions,
+    ``1 / (1 − t L)``, a constant.  A last node at ``t = 1`` has no weight.  The error falls by
+    the square of the sum ``r`` of the half axes of the largest ellipse around the interval that
+    holds no pole: with ``c = −ln(1 − L)``, the poles are at ``−ln 2 / c`` or beyond, or at least
+    ``π / (2 c)`` beside the interval.
     """
-    points, weights = np.polynomial.legendre.leggauss(_POINTS)
-    u, rate = 0.5 * (points + 1.0), np.log1p(-lipschitz)
-    slope = -rate * np.exp(rate * u) / lipschitz
-    nodes = -np.expm1(rate * u) / lipschitz
-    return np.append(nodes, 1.0), np.append(0.5 * weights * slope, 0.0)
+    lipschitz = max(lipschitz, 1e-3)
+    rate = -np.log1p(-lipschitz)
+    left, beside = 1.0 + 2.0 * np.log(2.0) / rate, np.pi / rate
+    growth = min(left + np.sqrt(left**2 - 1.0), beside + np.sqrt(beside**2 + 1.0))
+    error = 1e-2 * np.finfo(dtype.as_numpy_dtype).eps
+    points, weights = np.polynomial.legendre.leggauss(
+        min(64, int(np.ceil(-np.log(error) / (2.0 * np.log(growth)))))
+    )
+    u = 0.5 * (points + 1.0)
+    nodes = -np.expm1(-rate * u) / lipschitz
+    weights = 0.5 * weights * rate * np.exp(-rate * u) / lipschitz
+    return np.append(nodes, 1.0)[:, np.newaxis], np.append(weights, 0.0)
