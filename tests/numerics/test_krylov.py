@@ -178,6 +178,7 @@ def test_four_products_are_closer_than_a_series_of_ten(contraction, batch_for, j
         (lambda: Krylov(2.5), "products.*2.5"),
         (lambda: Krylov(4, tolerance=0.0), "tolerance is a positive.*0.0"),
         (lambda: Krylov("auto", truncation=-1.0), "truncation is a positive.*-1.0"),
+        (lambda: Krylov("auto", lipschitz=1.0), "between 0 and 1.*1.0"),
         (lambda: Krylov("auto", tolerance=0.1), "follows truncation.*0.1"),
         (lambda: Krylov(3).value_and_bound(linearized(np.eye(2)), 0, 1.0), "below 1.*1.0"),
         (lambda: Krylov("auto")(linearized(np.eye(2)), 0, None), "Give a number of products"),

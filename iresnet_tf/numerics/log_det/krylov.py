@@ -1,6 +1,5 @@
 """The log-determinant by quadrature in a Krylov space."""
 
-import copy
 import math
 from typing import Any
 
@@ -32,6 +31,8 @@ class Krylov(Series):
             ``‖v − (I + Jᵀ) w‖ / ‖v‖`` to it for every sample of a batch.
         truncation: with ``products="auto"``, the largest accepted error of a block, in nats per
             dimension.
+        lipschitz: the bound on ``‖J‖₂`` that automatic products reckon with; by default 1.004
+            times the constant that ``g`` is held to.
         probes, distribution, series_dtype: see `PowerSeries`.
 
     Raises:
@@ -51,6 +52,7 @@ class Krylov(Series):
         products: int | str = 4,
         tolerance: float | None = None,
         truncation: float = 0.01,
+        lipschitz: float | None = None,
         probes: int = 1,
         distribution: str | ArrayLike = "rademacher",
         series_dtype: str | None = None,
@@ -64,13 +66,15 @@ class Krylov(Series):
             )
         if tolerance is not None and not tolerance > 0.0:
             raise ValueError(f"tolerance is a positive relative residual; received {tolerance!r}.")
+        if lipschitz is not None and not 0.0 < lipschitz < 1.0:
+            raise ValueError(f"lipschitz is a constant between 0 and 1; received {lipschitz!r}.")
         if not truncation > 0.0:
             raise ValueError(f"truncation is a positive number of nats; received {truncation!r}.")
         super().__init__(probes=probes, distribution=distribution, series_dtype=series_dtype)
         self.products: int | str = products if products == "auto" else int(products)
         self.tolerance = None if tolerance is None else float(tolerance)
         self.truncation = float(truncation)
-        self._largest: float | None = None
+        self.lipschitz = None if lipschitz is None else float(lipschitz)
 
     def sums(
         self,
@@ -117,6 +121,7 @@ class Krylov(Series):
     def _constant(self, lipschitz):
         """Returns a bound on ``‖J‖₂``, with the margin, or ``None`` if none below 1 is known."""
         constant = math.inf if lipschitz is None else MARGIN * float(lipschitz)
+        constant = constant if self.lipschitz is None else self.lipschitz
         if self.products == "auto" and not constant < 1.0:
             raise ValueError(
                 'products="auto" follows a constant that bounds ‖J‖₂, which must be known and '
@@ -128,7 +133,7 @@ class Krylov(Series):
     def _space(self, linearization, v, image, constant):
         """Returns the Krylov spaces of the probes ``v``, as large as the options demand."""
         low = v.dtype if self.series_dtype is None else tf.as_dtype(self.series_dtype)
-        space = KrylovSpace(linearization.vjp_in(low), low, v, image, constant)
+        space = KrylovSpace.of_probes(linearization.vjp_in(low), low, v, image, constant)
         largest = space.dimension
         if not isinstance(self.products, str):
             largest = min(self.products, largest)
@@ -144,23 +149,24 @@ class Krylov(Series):
         return space.extended_while(lambda s: s.relative_bounds() > self.truncation, largest)
 
     def for_target(self, target: float | None) -> LogDet:
-        block = copy.copy(self)
-        block._largest = self._constant(target)
-        return block
+        if self.products != "auto":
+            return self
+        options = {"truncation": self.truncation, "lipschitz": self._constant(target)}
+        return Krylov("auto", **options, **self.series_config())
 
     def truncation_bound(self, lipschitz: float) -> float:
         """Bounds the truncation error if ``‖J‖₂ ≤ lipschitz``, in nats per dimension.
 
         ``n`` products are exact for polynomials of degree ``n``, so the error is at most twice the
         largest rest of the series on the disc of that radius.  Automatic products hold it at
-        ``truncation``, for the block that `for_target` knows.  If the number depends on the data,
-        the bound is otherwise that of a single product.
+        ``truncation`` for the constant that they reckon with: see `for_target`.  Otherwise, if the
+        number depends on the data, the bound is that of a single product.
         """
         if not lipschitz < 1.0:
             return math.inf
-        if self.products == "auto" and self._largest is not None:
-            # 1 / (1 − t L) grows by at most this factor if L exceeds what was expected.
-            return self.truncation * max(1.0, (1.0 - self._largest) / (1.0 - lipschitz))
+        if self.products == "auto" and self.lipschitz is not None:
+            # 1 / (1 − t L) grows by at most this factor if L exceeds what was reckoned with.
+            return self.truncation * max(1.0, (1.0 - self.lipschitz) / (1.0 - lipschitz))
         if isinstance(self.products, str) or self.tolerance is not None:
             return 2.0 * truncation_bound(lipschitz, 1)
         return 2.0 * truncation_bound(lipschitz, self.products)
@@ -171,4 +177,6 @@ class Krylov(Series):
             options["tolerance"] = self.tolerance
         if self.products == "auto":
             options["truncation"] = self.truncation
+        if self.lipschitz is not None:
+            options["lipschitz"] = self.lipschitz
         return {**options, **self.series_config()}

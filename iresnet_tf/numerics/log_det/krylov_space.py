@@ -14,7 +14,7 @@ Sources: Arnoldi 1951 for the process; Saad 2003, "Iterative Methods for Sparse 
 §6.4, for the residual; the minors of a Hessenberg matrix by Hyman's recurrence.
 """
 
-import copy
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -45,45 +45,62 @@ class _State(NamedTuple):
     minors: tf.Tensor
 
 
+@dataclasses.dataclass(frozen=True)
 class KrylovSpace:
     """The Krylov spaces of probes ``v``; each probe of each sample is a row.
 
-    Args:
+    `of_probes` makes those of dimension 1.
+
+    Attributes:
         vjp: ``w ↦ Jᵀ w`` for vectors of the dtype ``dtype``.
         dtype: of the products.
         v: probes ``[probes, batch, …event]``.
-        image: ``J v``.
+        length, growth: ``‖v‖`` and ``‖J v‖``, ``[rows]``, float64.
         lipschitz: ``L < 1``, a bound on ``‖J‖₂``, or ``None`` if there is none.
-
-    Attributes:
-        dimension: ``D``, the largest dimension of a space.
+        nodes, weights: of the integrals over ``t``, see `_quadrature`.
+        state: what grows with the dimension.
     """
 
-    def __init__(
-        self,
+    vjp: Callable[[tf.Tensor], tf.Tensor]
+    dtype: tf.DType
+    v: tf.Tensor
+    length: tf.Tensor
+    growth: tf.Tensor
+    lipschitz: float | None
+    nodes: np.ndarray
+    weights: np.ndarray
+    state: _State
+
+    @classmethod
+    def of_probes(
+        cls,
         vjp: Callable[[tf.Tensor], tf.Tensor],
         dtype: tf.DType,
         v: tf.Tensor,
         image: tf.Tensor,
         lipschitz: float | None,
-    ) -> None:
-        self.dimension = dimension_of(v[0])
-        self._vjp, self._dtype, self._like = vjp, dtype, v
-        rows = tf.reshape(v, [-1, self.dimension])
-        self._length = tf.cast(tf.norm(rows, axis=-1), tf.float64)
-        image = tf.reshape(image, [-1, self.dimension])
-        self._growth = tf.cast(tf.norm(image, axis=-1), tf.float64)
-        self._lipschitz = lipschitz
-        self._nodes, self._weights = _quadrature(0.99 if lipschitz is None else lipschitz, v.dtype)
+    ) -> Self:
+        """Returns the spaces of dimension 1; ``image`` is ``J v``, see the class for the others."""
+        rows, images = (tf.reshape(each, [-1, dimension_of(v[0])]) for each in (v, image))
+        length, growth = (
+            tf.cast(tf.norm(each, axis=-1), tf.float64) for each in (rows, images)
+        )
+        nodes, weights = _quadrature(0.99 if lipschitz is None else lipschitz, v.dtype)
         basis = tf.math.divide_no_nan(rows, tf.norm(rows, axis=-1, keepdims=True))
-        one = tf.ones([1, 1, len(self._nodes), tf.shape(rows)[0]], tf.float64)
+        one = tf.ones([1, 1, len(nodes), tf.shape(rows)[0]], tf.float64)
         empty = tf.zeros([tf.shape(rows)[0], 1, 0], tf.float64)
-        minors = tf.concat([one, tf.zeros_like(one)], 1)
-        self._state = self._step(_State(basis[:, tf.newaxis], empty, minors), is_first=True)
+        state = _State(basis[:, tf.newaxis], empty, tf.concat([one, tf.zeros_like(one)], 1))
+        space = cls(vjp, dtype, v, length, growth, lipschitz, nodes, weights, state)
+        return space._with(space._step(state, is_first=True))
+
+    @property
+    def dimension(self) -> int:
+        """``D``, the dimension of a sample, which no space exceeds."""
+        return dimension_of(self.v[0])
 
     def extended(self, dimension: int) -> Self:
         """Returns the spaces extended to ``dimension``."""
-        state = self._state
+        state = self.state
         for _ in range(1, dimension):
             state = self._step(state)
         return self._with(state)
@@ -102,20 +119,16 @@ class KrylovSpace:
         def body(*state):
             return tuple(self._step(_State(*state)))
 
-        shapes = ([None, None, self.dimension], [None] * 3, [None, 2, len(self._nodes), None])
-        final = tf.while_loop(
-            condition,
-            body,
-            tuple(self._state),
-            tuple(map(tf.TensorShape, shapes)),
-            maximum_iterations=dimension - 1,
-        )
+        shapes = ([None, None, self.dimension], [None] * 3, [None, 2, len(self.nodes), None])
+        shapes = tuple(map(tf.TensorShape, shapes))
+        start, steps = tuple(self.state), dimension - 1
+        final = tf.while_loop(condition, body, start, shapes, maximum_iterations=steps)
         return self._with(_State(*final))
 
     def values(self) -> tf.Tensor:
         """Returns ``‖v‖² e₁ᵀ log(I + Hₙ) e₁``, ``[probes, batch]``."""
-        corner = self._state.minors[-1, 1]
-        return self._of_probes(self._integral((1.0 - corner) / self._nodes))
+        corner = self.state.minors[-1, 1]
+        return self._of_probes(self._integral((1.0 - corner) / self.nodes))
 
     def bounds(self) -> tf.Tensor:
         """Returns ``‖v‖ ‖J v‖ ∫₀¹ |ρₙ(t)| / (1 − t L) dt``, ``[probes, batch]``."""
@@ -123,26 +136,26 @@ class KrylovSpace:
 
     def relative_bounds(self) -> tf.Tensor:
         """Returns `bounds` divided by ``‖v‖²``, ``[rows]``."""
-        if self._lipschitz is None:
+        if self.lipschitz is None:
             raise ValueError("Nothing bounds the error without a constant L < 1.")
-        residual = tf.abs(self._state.minors[0, 0])
-        integral = self._integral(residual / (1.0 - self._lipschitz * self._nodes))
+        residual = tf.abs(self.state.minors[0, 0])
+        integral = self._integral(residual / (1.0 - self.lipschitz * self.nodes))
         # The margin exceeds the error of the quadrature.
-        return 1.001 * integral * tf.math.divide_no_nan(self._growth, self._length)
+        return 1.001 * integral * tf.math.divide_no_nan(self.growth, self.length)
 
     def residuals(self) -> tf.Tensor:
         """Returns ``|ρₙ(1)| ≥ ‖v − (I + Jᵀ) w‖ / ‖v‖`` for the ``w`` of `solutions`, ``[rows]``."""
-        return tf.abs(self._state.minors[0, 0, -1])
+        return tf.abs(self.state.minors[0, 0, -1])
 
     def solutions(self) -> tf.Tensor:
         """Returns the ``w`` of the spaces with the least ``‖v − (I + Jᵀ) w‖``, shaped like ``v``.
 
         Source: Saad and Schultz 1986 (doi:10.1137/0907058), GMRES.
         """
-        basis, hessenberg, *_ = self._state
+        basis, hessenberg, *_ = self.state
         shape = tf.shape(hessenberg)
         shifted = hessenberg + tf.eye(shape[1], shape[2], dtype=tf.float64)
-        right = tf.concat([self._length[:, tf.newaxis], tf.zeros_like(hessenberg[:, 0])], 1)
+        right = tf.concat([self.length[:, tf.newaxis], tf.zeros_like(hessenberg[:, 0])], 1)
         factors = tf.linalg.lstsq(shifted, right[..., tf.newaxis], fast=True)[..., 0]
         factors = tf.cast(factors, basis.dtype)
         return self._as_vectors(tf.linalg.matvec(basis[:, :-1], factors, transpose_a=True))
@@ -150,11 +163,11 @@ class KrylovSpace:
     def _step(self, state, is_first=False):
         basis, column, length = self._orthogonalized(state.basis)
         across = tf.transpose(column)[:, tf.newaxis, tf.newaxis]
-        sums = state.minors[-1] + self._nodes * tf.reduce_sum(across * state.minors, 0)
+        sums = state.minors[-1] + self.nodes * tf.reduce_sum(across * state.minors, 0)
         pivot, minor = tf.unstack(sums)
         # The minor that belongs to the corner of a 1×1 matrix is empty, and its determinant 1.
         corner = (1.0 if is_first else minor) / pivot
-        factor, one = -self._nodes * length / pivot, tf.ones_like(pivot)
+        factor, one = -self.nodes * length / pivot, tf.ones_like(pivot)
         minors = tf.concat([factor * state.minors, tf.stack([one, corner])[tf.newaxis]], 0)
         return _State(basis, _bordered(state.hessenberg, column, length), minors)
 
@@ -175,24 +188,22 @@ class KrylovSpace:
         return basis, tf.cast(column, tf.float64), tf.cast(length, tf.float64)
 
     def _product(self, rows):
-        return tf.cast(self._vjp(tf.cast(self._as_vectors(rows), self._dtype)), rows.dtype)
+        return tf.cast(self.vjp(tf.cast(self._as_vectors(rows), self.dtype)), rows.dtype)
 
     def _as_vectors(self, rows):
-        return tf.ensure_shape(tf.reshape(rows, tf.shape(self._like)), self._like.shape)
+        return tf.ensure_shape(tf.reshape(rows, tf.shape(self.v)), self.v.shape)
 
     def _of_probes(self, relative):
         """Returns ``‖v‖²`` times the numbers ``[rows]``, as ``[probes, batch]``."""
-        numbers = tf.cast(tf.square(self._length) * relative, self._like.dtype)
-        return tf.reshape(numbers, tf.shape(self._like)[:2])
+        numbers = tf.cast(tf.square(self.length) * relative, self.v.dtype)
+        return tf.reshape(numbers, tf.shape(self.v)[:2])
 
     def _integral(self, values):
         """Returns ``∫₀¹ f(t) dt``, ``[rows]``, of the values at the nodes, ``[nodes, rows]``."""
-        return tf.linalg.matvec(values, self._weights, transpose_a=True)
+        return tf.linalg.matvec(values, self.weights, transpose_a=True)
 
     def _with(self, state):
-        other = copy.copy(self)
-        other._state = state
-        return other
+        return dataclasses.replace(self, state=state)
 
 
 def _projected(basis, image):
