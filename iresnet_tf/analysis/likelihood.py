@@ -13,8 +13,9 @@ from scipy import stats
 from iresnet_tf.analysis.results import Result
 from iresnet_tf.layers import Invertible, residual_blocks, vouched_blocks
 from iresnet_tf.layers.blocks import estimator_replaced
-from iresnet_tf.models import DensityModel, FlowModel, bits_per_dim
+from iresnet_tf.models import DensityModel, FlowModel
 from iresnet_tf.numerics import log_det, random
+from iresnet_tf.numerics.log_det import MARGIN
 
 EXACT_DIMENSION = 256
 """Largest dimension in which evaluation uses the exact log-determinant by default."""
@@ -141,11 +142,24 @@ class BlockConstants(NamedTuple):
         dimension: ``D``.
         lipschitz: ``L``, certified or infinite.
         target: the constant that training holds ``g`` to, or ``None``.
+        is_euclidean: whether both bound the change of ``g`` in the 2-norm.
     """
 
     dimension: int
     lipschitz: float
     target: float | None
+    is_euclidean: bool
+
+    def spectral_target(self) -> float:
+        """Returns the target if it bounds ``‖J‖₂``, else infinity."""
+        return self.target if self.is_euclidean and self.target is not None else math.inf
+
+    def truncation_bound(self, estimator: log_det.LogDet) -> float:
+        """Bounds the truncation error of the block's log-determinant, in nats."""
+        if estimator.takes_spectral_bound and not self.is_euclidean:
+            return math.inf
+        own = estimator.for_target(self.target)
+        return self.dimension * own.truncation_bound(self.lipschitz)
 
 
 def block_constants(flow: Invertible) -> list[BlockConstants]:
@@ -155,26 +169,30 @@ def block_constants(flow: Invertible) -> list[BlockConstants]:
             math.prod(block.event_shape),
             float(block.lipschitz_bound_or_inf()),
             block.lipschitz_target_or_none(),
+            block.is_euclidean(),
         )
         for block in residual_blocks(flow)
     ]
 
 
 def truncation_bound(constants: Iterable[BlockConstants], estimator: log_det.LogDet) -> float:
-    """``Σ_blocks −D_block (ln(1 − L) + Σ_{k≤n} Lᵏ/k)`` bounds the truncation, nats a sample.
+    """``Σ_blocks D_block b_block`` bounds the truncation error, in nats a sample.
+
+    ``b`` is the estimator's `LogDet.truncation_bound` for the block, in nats per dimension.
 
     Args:
         constants: of every block, from `block_constants`.
-        estimator: of the log-determinant; one that adapts takes the ``n`` of each block's target.
+        estimator: of the log-determinant; one that adapts follows the target of each block.
     """
-    return math.fsum(
-        block.dimension * estimator.for_target(block.target).truncation_bound(block.lipschitz)
-        for block in constants
-    )
+    return math.fsum(block.truncation_bound(estimator) for block in constants)
 
 
 def choose_estimator(model: FlowModel) -> log_det.LogDet:
-    """Returns `Exact` up to 256 dimensions, else the shortest series within 0.005 bits/dim.
+    """Returns `Exact` up to 256 dimensions, else an estimator within 0.005 bits/dim.
+
+    That is `Krylov` with as few products as the bound allows, an equal share of it for every
+    dimension of every block; or, if a block is bounded in another norm than the 2-norm, the
+    shortest `PowerSeries`.
 
     If a block is not certified as a contraction, no number of terms bounds the truncation: then
     this warns, and returns a series of `UNCERTIFIED_TERMS` terms.
@@ -194,10 +212,16 @@ def choose_estimator(model: FlowModel) -> log_det.LogDet:
         )
         return log_det.PowerSeries(UNCERTIFIED_TERMS)
     constants = block_constants(model.flow)
+    target = TARGET_BOUND * model.dimension * math.log(2.0)
+    if all(MARGIN * block.spectral_target() < 1.0 for block in constants):
+        share = target / max(1, sum(block.dimension for block in constants))
+        estimator = log_det.Krylov("auto", truncation=share)
+        # Where constants exceed their targets, the bound exceeds the share.
+        excess = truncation_bound(constants, estimator) / target
+        return log_det.Krylov("auto", truncation=share / max(1.0, excess))
     for terms in range(1, _MAX_TERMS + 1):
-        series = log_det.PowerSeries(terms)
-        if bits_per_dim(truncation_bound(constants, series), model.dimension) <= TARGET_BOUND:
-            return series
+        if truncation_bound(constants, log_det.PowerSeries(terms)) <= target:
+            return log_det.PowerSeries(terms)
     raise ValueError(
         f"A truncation bound of {TARGET_BOUND} bits/dim would need more than {_MAX_TERMS} terms: "
         f"the largest certified Lipschitz constant is {max(lipschitz.values()):.6g}. Choose an "

@@ -17,8 +17,9 @@ from iresnet_tf.files import write_json
 @click.option(
     "--log-det",
     "log_det",
-    help="exact, a number of series terms, or russian-roulette; by default exact up to 256 "
-    "dimensions, else the shortest series with a truncation bound of 0.005 bits/dim.",
+    help="exact, krylov, a number of series terms, or russian-roulette; by default exact up to 256 "
+    "dimensions, else the estimator with the fewest products whose truncation bound is 0.005 "
+    "bits/dim.",
 )
 @click.option("--passes", type=click.IntRange(1), help="Repetitions with other noise and probes.")
 @click.option("--examples", type=click.IntRange(1), help="Number of examples; default all.")

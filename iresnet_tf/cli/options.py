@@ -99,9 +99,14 @@ def parse_estimator(text: str | None) -> log_det.LogDet | None:
         return None
     if text.isdecimal() and int(text) > 0:
         return log_det.PowerSeries(int(text))
-    named = {"exact": log_det.Exact, "russian-roulette": log_det.RussianRoulette}
+    named = {
+        "exact": log_det.Exact,
+        "krylov": lambda: log_det.Krylov("auto", truncation=1e-4),
+        "russian-roulette": log_det.RussianRoulette,
+    }
     if text not in named:
         raise ValueError(
-            f"--log-det is exact, russian-roulette or a number of terms above 0; received {text!r}."
+            f"--log-det is exact, krylov, russian-roulette or a number of terms above 0; received "
+            f"{text!r}."
         )
     return named[text]()

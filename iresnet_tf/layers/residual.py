@@ -119,12 +119,21 @@ class ResidualBlock(Invertible):
             x,
             self.log_det,
             seed,
-            lipschitz=self.lipschitz_target_or_none(),
+            lipschitz=self._constant_for(self.log_det),
             recompute=self.recompute,
         )
 
     def _map(self, context: tf.Tensor | None) -> Map:
         return self._branch.bind(context) if self.is_conditional else self._branch.bind()
+
+    def _constant_for(self, estimator):
+        if estimator.takes_spectral_bound and not self.is_euclidean():
+            return None
+        return self.lipschitz_target_or_none()
+
+    def is_euclidean(self) -> bool:
+        """Returns whether the constants of ``g`` bound its change in the 2-norm."""
+        return self._branch.output_exponent in (None, EUCLIDEAN)
 
     def lipschitz_target_or_none(self):
         """Returns the constant that training holds ``g`` to, or ``None`` if it is not known."""

@@ -96,10 +96,10 @@ def test_the_score_has_a_gradient_in_the_weights(through):
     np.testing.assert_allclose(found, (values[0] - values[1]) / 2e-5, rtol=1e-4, atol=1e-6)
 
 
-ESTIMATORS = [log_det.PowerSeries(4), log_det.RussianRoulette()]
+ESTIMATORS = [log_det.PowerSeries(4), log_det.RussianRoulette(), log_det.Krylov(2)]
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=["series", "roulette"])
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=["series", "roulette", "krylov"])
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("traced", [False, True], ids=["eager", "function"])
 def test_a_series_has_no_second_derivative_and_says_what_has(estimator, recompute, traced):

@@ -59,6 +59,7 @@ def _total(tensor):
 ESTIMATORS = {
     "exact": log_det.Exact(),
     "series": log_det.PowerSeries(4, distribution="gaussian"),
+    "krylov": log_det.Krylov(3),
     "roulette": log_det.RussianRoulette(),
 }
 

@@ -11,6 +11,7 @@ from log_det_examples import ACTIVATIONS, DRAWS, KINDS, basis, by_power_series, 
 from iresnet_tf import layers
 from iresnet_tf.numerics.log_det import (
     Exact,
+    Krylov,
     PowerSeries,
     RussianRoulette,
     truncation_bound,
@@ -105,7 +106,7 @@ def test_variance_falls_with_the_number_of_probes(contraction, batch_for, distri
     assert one / eight == pytest.approx(8.0, rel=0.2)
 
 
-@pytest.mark.parametrize("estimator", [PowerSeries(3), PowerSeries(3, 2, "gaussian")])
+@pytest.mark.parametrize("estimator", [PowerSeries(3), PowerSeries(3, 2, "gaussian"), Krylov(2)])
 def test_an_example_gets_the_same_probes_in_any_batch(contraction, batch_for, estimator):
     g, x = contraction("conv"), batch_for("conv", 17)
     whole = estimator(g.bind().linearize(x), 7)
@@ -114,7 +115,9 @@ def test_an_example_gets_the_same_probes_in_any_batch(contraction, batch_for, es
 
 
 @pytest.mark.parametrize(
-    "estimator", [Exact(), PowerSeries(3), RussianRoulette()], ids=lambda each: type(each).__name__
+    "estimator",
+    [Exact(), Krylov(3), PowerSeries(3), RussianRoulette()],
+    ids=lambda each: type(each).__name__,
 )
 def test_float32_agrees_with_float64(contraction, batch_for, estimator):
     wide = contraction("conv")

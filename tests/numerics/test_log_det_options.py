@@ -9,6 +9,7 @@ from log_det_examples import same
 
 from iresnet_tf.numerics.log_det import (
     Exact,
+    Krylov,
     LogDet,
     PowerSeries,
     RussianRoulette,
@@ -38,6 +39,8 @@ def test_survival_below_the_square_of_the_constant_warns(contraction, batch_for)
         Exact(),
         PowerSeries(7, 3, "gaussian"),
         PowerSeries(2, distribution=np.eye(3)),
+        Krylov(6, 1e-3, probes=2),
+        Krylov("auto", truncation=1e-3),
         RussianRoulette(parameter=0.3, exact_terms=4, probes=2),
         RussianRoulette("poisson", 3.0),
     ],

@@ -9,6 +9,7 @@ import tensorflow as tf
 from log_det_examples import KINDS
 
 from iresnet_tf.numerics.log_det import (
+    MARGIN,
     PowerSeries,
     RussianRoulette,
     get,
@@ -20,7 +21,7 @@ from iresnet_tf.numerics.log_det import (
 def test_automatic_terms_are_the_fewest_within_the_bound(lipschitz, truncation):
     series = PowerSeries("auto", truncation=truncation)
     terms = series.number_of_terms(lipschitz)
-    at_most = PowerSeries.MARGIN * lipschitz
+    at_most = MARGIN * lipschitz
     tail = -math.log1p(-at_most) - sum(at_most**k / k for k in range(1, terms + 1))
     assert tail <= truncation
     if terms > 1:

@@ -59,11 +59,21 @@ def truncation_bound(lipschitz: float, terms: int) -> float:
     return total
 
 
+MARGIN = 1.004
+"""Factor by which ``Lip(g)`` may exceed its target: a thousandth for each of four layers."""
+
+
 class LogDet(Configured, abc.ABC):
     """Base of the estimators of ``log |det(I + J)|``.
 
     A subclass defines ``__call__``, `truncation_bound` and `get_config`.  It is registered with
     ``keras.saving.register_keras_serializable``, so that models with it can be loaded.
+    """
+
+    takes_spectral_bound: bool = False
+    """Whether ``lipschitz`` has to bound ``‖J‖₂``: a constant in another p-norm does not count.
+
+    The trace of a power is bounded by a constant in any norm, a form ``vᵀ f(J) v`` is not.
     """
 
     @abc.abstractmethod

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from iresnet_tf.numerics.log_det.estimator import LogDet, truncation_bound
+from iresnet_tf.numerics.log_det.estimator import MARGIN, LogDet, truncation_bound
 from iresnet_tf.numerics.log_det.series import Series, require_positive_integer
 from iresnet_tf.numerics.maps import Linearization
 
@@ -39,9 +39,6 @@ class PowerSeries(Series):
 
     Source: Behrmann et al. 2019 (arXiv:1811.00995), algorithm 2.
     """
-
-    MARGIN = 1.004
-    """Factor by which ``Lip(g)`` may exceed its target: a thousandth for each of four layers."""
 
     def __init__(
         self,
@@ -79,11 +76,11 @@ class PowerSeries(Series):
         """
         if not isinstance(self.terms, str):
             return self.terms
-        lipschitz = None if lipschitz is None else self.MARGIN * lipschitz
+        lipschitz = None if lipschitz is None else MARGIN * lipschitz
         if lipschitz is None or not lipschitz < 1.0:
             raise ValueError(
                 'terms="auto" follows the Lipschitz constant of g, which must be known and below '
-                f"1 with a margin of {self.MARGIN}; received {lipschitz!r}. Give a number of terms."
+                f"1 with a margin of {MARGIN}; received {lipschitz!r}. Give a number of terms."
             )
         terms = 1
         while truncation_bound(lipschitz, terms) > self.truncation:

@@ -1,0 +1,182 @@
+"""The log-determinant by quadrature in a Krylov space."""
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from iresnet_tf.internals import is_traced_for_xla
+from iresnet_tf.numerics import random
+from iresnet_tf.numerics.log_det.estimator import MARGIN, Lipschitz, LogDet, truncation_bound
+from iresnet_tf.numerics.log_det.krylov_space import KrylovSpace
+from iresnet_tf.numerics.log_det.series import Series, require_positive_integer
+from iresnet_tf.numerics.maps import Linearization
+
+
+@keras.saving.register_keras_serializable("iresnet_tf")
+class Krylov(Series):
+    """``log |det(I + J)| ≈ ‖v‖² e₁ᵀ log(I + Hₙ) e₁``, averaged over probes ``v``.
+
+    ``Hₙ`` is the projection of ``Jᵀ`` on the space of ``v, Jᵀv, …, (Jᵀ)ⁿ⁻¹v``.  From the same
+    ``n`` products as a power series it makes a far better value, and the gradient
+    ``tr((I + J)⁻¹ ∇J) ≈ wᵀ (∇J) v`` with the ``w`` of the space that has the least residual
+    ``‖v − (I + Jᵀ) w‖``.  With as many products as dimensions both are exact for each probe.
+
+    Args:
+        products: ``n ≥ 1``, the number of Jacobian products; or ``"auto"`` for as few as bring the
+            certified error of every sample of a batch to ``truncation``: see `value_and_bound`.
+        tolerance: if it is given, no more products are taken than bring
+            ``‖v − (I + Jᵀ) w‖ / ‖v‖`` to it for every sample of a batch.
+        truncation: with ``products="auto"``, the largest accepted error of a block, in nats per
+            dimension.
+        lipschitz: the bound on ``‖J‖₂`` that automatic products reckon with; by default 1.004
+            times the constant that ``g`` is held to.
+        probes, distribution, series_dtype: see `PowerSeries`.
+
+    Raises:
+        ValueError: if ``products`` or ``probes`` is no positive integer, ``tolerance`` or
+            ``truncation`` is not positive, or both are to decide; for an unknown distribution; in
+            a call, for automatic products if no constant below 1 bounds ``‖J‖₂``, and for a number
+            of products that depends on the data in a function that XLA compiles.
+
+    Sources: Golub and Meurant 2010, "Matrices, Moments and Quadrature"; Saad and Schultz 1986
+    (doi:10.1137/0907058) for ``w``; the application to residual flows is this package's.
+    """
+
+    takes_spectral_bound = True
+
+    def __init__(
+        self,
+        products: int | str = 4,
+        tolerance: float | None = None,
+        truncation: float = 0.01,
+        lipschitz: float | None = None,
+        probes: int = 1,
+        distribution: str | ArrayLike = "rademacher",
+        series_dtype: str | None = None,
+    ) -> None:
+        if products != "auto":
+            require_positive_integer("products", products)
+        elif tolerance is not None:
+            raise ValueError(
+                f'products="auto" follows truncation; received tolerance={tolerance!r} as well. '
+                "Leave one of them out, or give the largest number of products."
+            )
+        if tolerance is not None and not tolerance > 0.0:
+            raise ValueError(f"tolerance is a positive relative residual; received {tolerance!r}.")
+        if lipschitz is not None and not 0.0 < lipschitz < 1.0:
+            raise ValueError(f"lipschitz is a constant between 0 and 1; received {lipschitz!r}.")
+        if not truncation > 0.0:
+            raise ValueError(f"truncation is a positive number of nats; received {truncation!r}.")
+        super().__init__(probes=probes, distribution=distribution, series_dtype=series_dtype)
+        self.products: int | str = products if products == "auto" else int(products)
+        self.tolerance = None if tolerance is None else float(tolerance)
+        self.truncation = float(truncation)
+        self.lipschitz = None if lipschitz is None else float(lipschitz)
+
+    def sums(
+        self,
+        linearization: Linearization,
+        v: tf.Tensor,
+        image: tf.Tensor,
+        *,
+        seed: tf.Tensor,
+        lipschitz: Lipschitz,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        space = self._space(linearization, v, image, self._constant(lipschitz))
+        return space.values(), space.solutions()
+
+    def value_and_bound(
+        self, linearization: Linearization, seed: tf.Tensor, lipschitz: float
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the estimate and a bound on its truncation error, both in nats.
+
+            |vᵀ log(I + J) v − ‖v‖² e₁ᵀ log(I + Hₙ) e₁| ≤ ‖v‖ ‖J v‖ ∫₀¹ |ρₙ(t)| / (1 − t L) dt
+
+        ``‖v‖ ρₙ(t)`` is the length of the residual of ``(I + t Jᵀ) w = v`` in the space, which is
+        known.  The bound does not cover the rounding of the products.
+
+        Args:
+            linearization, seed: see `LogDet.__call__`.
+            lipschitz: ``L < 1``, a bound on ``‖J‖₂``.
+
+        Returns:
+            ``[batch]`` and ``[batch]``, without gradients.
+
+        Raises:
+            ValueError: if ``L`` is not below 1.
+        """
+        if not lipschitz < 1.0:
+            raise ValueError(
+                f"The bound needs a constant below 1 that bounds ‖J‖₂; received {lipschitz!r}."
+            )
+        v, weight = self.draw(linearization.value, self.probe_seed(random.as_seed(seed)))
+        space = self._space(linearization, v, linearization.jvp(v), float(lipschitz))
+        sums = (tf.reduce_sum(each, 0) for each in (space.values(), space.bounds()))
+        value, bound = (tf.stop_gradient(weight * each) for each in sums)
+        return value, bound
+
+    def _constant(self, lipschitz):
+        """Returns a bound on ``‖J‖₂``, with the margin, or ``None`` if none below 1 is known."""
+        constant = math.inf if lipschitz is None else MARGIN * float(lipschitz)
+        constant = constant if self.lipschitz is None else self.lipschitz
+        if self.products == "auto" and not constant < 1.0:
+            raise ValueError(
+                'products="auto" follows a constant that bounds ‖J‖₂, which must be known and '
+                f"below 1 with a margin of {MARGIN}; received {lipschitz!r}. Give a number of "
+                "products."
+            )
+        return constant if constant < 1.0 else None
+
+    def _space(self, linearization, v, image, constant):
+        """Returns the Krylov spaces of the probes ``v``, as large as the options demand."""
+        low = v.dtype if self.series_dtype is None else tf.as_dtype(self.series_dtype)
+        space = KrylovSpace.of_probes(linearization.vjp_in(low), low, v, image, constant)
+        largest = space.dimension
+        if not isinstance(self.products, str):
+            largest = min(self.products, largest)
+            if self.tolerance is None:
+                return space.extended(largest)
+        if is_traced_for_xla():
+            raise ValueError(
+                f"XLA cannot compile {self!r}, whose number of products depends on the data. Give "
+                "a number of products and no tolerance, or leave out jit_compile=True."
+            )
+        if self.tolerance is not None:
+            return space.extended_while(lambda s: s.residuals() > self.tolerance, largest)
+        return space.extended_while(lambda s: s.relative_bounds() > self.truncation, largest)
+
+    def for_target(self, target: float | None) -> LogDet:
+        if self.products != "auto":
+            return self
+        options = {"truncation": self.truncation, "lipschitz": self._constant(target)}
+        return Krylov("auto", **options, **self.series_config())
+
+    def truncation_bound(self, lipschitz: float) -> float:
+        """Bounds the truncation error if ``‖J‖₂ ≤ lipschitz``, in nats per dimension.
+
+        ``n`` products are exact for polynomials of degree ``n``, so the error is at most twice the
+        largest rest of the series on the disc of that radius.  Automatic products hold it at
+        ``truncation`` for the constant that they reckon with: see `for_target`.  Otherwise, if the
+        number depends on the data, the bound is that of a single product.
+        """
+        if not lipschitz < 1.0:
+            return math.inf
+        if self.products == "auto" and self.lipschitz is not None:
+            # 1 / (1 − t L) grows by at most this factor if L exceeds what was reckoned with.
+            return self.truncation * max(1.0, (1.0 - self.lipschitz) / (1.0 - lipschitz))
+        if isinstance(self.products, str) or self.tolerance is not None:
+            return 2.0 * truncation_bound(lipschitz, 1)
+        return 2.0 * truncation_bound(lipschitz, self.products)
+
+    def get_config(self) -> dict[str, Any]:
+        options: dict[str, Any] = {"products": self.products}
+        if self.tolerance is not None:
+            options["tolerance"] = self.tolerance
+        if self.products == "auto":
+            options["truncation"] = self.truncation
+        if self.lipschitz is not None:
+            options["lipschitz"] = self.lipschitz
+        return {**options, **self.series_config()}
