@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up its environment and runs every check: lint, format, types, documentation, wheel, tests.
-#   bash scripts/test.sh [pytest's arguments]      for example -m "not slow"
+# Sets up its environment and runs the checks: lint, format, types, documentation, wheel, tests.
+#   bash scripts/test.sh [--all] [pytest's arguments]      --all: the slow tests too
 set -euo pipefail
 EXTRAS="[test]"
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
@@ -12,4 +12,9 @@ NO_MKDOCS_2_WARNING=true mkdocs build --quiet --strict --config-file docs/mkdocs
   --site-dir "$(mktemp -d)"
 bash scripts/check_wheel.sh
 # One thread of linear algebra for each process: the matrices are small, and two processes run.
-OPENBLAS_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile "$@"
+selection=(-m "not slow")
+if [ "${1-}" = --all ]; then
+  selection=(-m "")
+  shift
+fi
+OPENBLAS_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile "${selection[@]}" "$@"

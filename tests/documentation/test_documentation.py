@@ -53,6 +53,7 @@ def test_the_pictures_of_a_page_are_made_by_the_code_it_shows(page):
         assert made_by == TOOL["digest"](page), f"python scripts/docs_pictures.py {page.stem}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda source: source.stem)
 def test_the_code_of_a_notebook_runs(source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -35,8 +35,8 @@ def small(name, *overrides, steps=6, per_epoch=2):
         ("digits-density", {"bits_per_dim"}),
         ("digits-classifier", {"accuracy", "classification"}),
         ("digits-hybrid", {"bits_per_dim", "accuracy", "classification"}),
-        ("i-densenet-cifar10", {"bits_per_dim"}),
-        ("residual-flow-mnist", {"bits_per_dim"}),
+        pytest.param("i-densenet-cifar10", {"bits_per_dim"}, marks=pytest.mark.slow),
+        pytest.param("residual-flow-mnist", {"bits_per_dim"}, marks=pytest.mark.slow),
     ],
 )
 def test_every_task_leaves_its_figures(name, keys, tmp_path, data_dir):
@@ -54,7 +54,9 @@ def test_every_task_leaves_its_figures(name, keys, tmp_path, data_dir):
     assert pictures == {"data", "reconstructions"} | samples
 
 
-@pytest.mark.parametrize("name", ["digits-density", "digits-classifier"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("digits-density", marks=pytest.mark.slow), "digits-classifier"]
+)
 def test_the_best_checkpoint_is_that_of_the_best_validation(name, tmp_path, data_dir):
     preset = small(name, "optimizer.learning_rate=0.5", steps=8)
     training.train(preset, tmp_path / "run", data_dir=data_dir)
@@ -91,7 +93,9 @@ def test_averaged_weights_are_there_inside_only(data_dir):
     np.testing.assert_allclose(inside, average, atol=0.05 * np.abs(history[-1] - history[0]).max())
 
 
-@pytest.mark.parametrize("p, certified", [("inf", True), ("learned", None)])
+@pytest.mark.parametrize(
+    "p, certified", [("inf", True), pytest.param("learned", None, marks=pytest.mark.slow)]
+)
 def test_a_run_in_another_norm(p, certified, tmp_path, data_dir):
     run = tmp_path / "run"
     result = training.train(
