@@ -1,5 +1,7 @@
 """Tests the likelihood and the accuracy of test data."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from iresnet_tf.analysis import (
     evaluation,
     likelihood,
 )
+from iresnet_tf.numerics.log_det import Krylov, PowerSeries
 
 
 def test_without_a_certificate_the_truncation_is_not_bounded():
@@ -38,3 +41,38 @@ def test_levels_are_classified_with_their_noise():
     assert figures["accuracy"] > 0.9
     assert accuracy == pytest.approx(figures["accuracy"], abs=0.05)
     assert found.cross_entropy == pytest.approx(figures["cross_entropy"], abs=0.1)
+
+
+def wide_model(p=2):
+    """Returns a model of 300 dimensions, whose evaluation does not take the exact estimator."""
+    keras.utils.set_random_seed(0)
+    dense = [layers.SpectralDense(width, coeff=0.95, p=p) for width in (40, 300)]
+    blocks = [layers.ResidualBlock(layers.Contraction([dense[0], layers.LipSwish(), dense[1]]))]
+    model = models.DensityModel(blocks)
+    model.build((None, 300))
+    return model
+
+
+def test_the_truncation_is_within_its_certified_bound():
+    """With the same probes, the error of a log-density is that of the truncation."""
+    model, x = wide_model(), np.random.default_rng(0).normal(size=(20, 300)).astype(np.float32)
+    estimator = likelihood.choose_estimator(model)
+    bound = likelihood.truncation_bound(likelihood.block_constants(model.flow), estimator)
+    assert bound == pytest.approx(0.005 * 300 * math.log(2.0))
+    options = {"passes": 2, "seed": 3}
+    found = likelihood.negative_log_likelihoods(model, x, estimator=estimator, **options)
+    whole = likelihood.negative_log_likelihoods(model, x, estimator=PowerSeries(400), **options)
+    assert np.abs(found - whole).max() <= bound + 1e-3
+    assert np.abs(found - whole).max() > 1e-6
+
+
+def test_blocks_that_are_bounded_in_another_norm_are_evaluated_by_a_series():
+    model = wide_model(p=np.inf)
+    estimator = likelihood.choose_estimator(model)
+    assert isinstance(estimator, PowerSeries)
+    constants = likelihood.block_constants(model.flow)
+    assert likelihood.truncation_bound(constants, estimator) <= 0.005 * 300 * math.log(2.0)
+    assert likelihood.truncation_bound(constants, Krylov(5)) == math.inf
+    model.flow.parts[0].log_det = Krylov("auto")
+    with pytest.raises(ValueError, match="Give a number of products"):
+        model.log_prob(np.zeros((2, 300), np.float32))
