@@ -1,0 +1,73 @@
+"""What makes a training step cheaper, and at most a little noisier.
+
+A model's ``train_step`` sets it for the calls inside it.  Blocks read it where they compute
+``F(x)`` and its log-determinant, and nowhere else.  So no evaluation, inverse or certificate
+depends on it.
+"""
+
+import contextlib
+import contextvars
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Economy:
+    """The options of `compile` that make a training step cheaper.
+
+    Attributes:
+        log_det_share: share of the samples of a batch whose log-determinants a block estimates,
+            in (0, 1]; see `residual_map.transform`.
+        product_dtype: dtype of the products with the kernels of ``g``, ``"bfloat16"``, or
+            ``None`` for the dtype of the model; see `maps.with_products_in`.
+
+    Raises:
+        ValueError: for other options.
+    """
+
+    log_det_share: float = 1.0
+    product_dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        share = self.log_det_share
+        if isinstance(share, bool) or not 0.0 < share <= 1.0:
+            raise ValueError(
+                "log_det_share is a share of each batch, above 0 and at most 1; received "
+                f"{share!r}."
+            )
+        if self.product_dtype not in (None, "bfloat16"):
+            raise ValueError(
+                "product_dtype is 'bfloat16', or None for the dtype of the model; received "
+                f"{self.product_dtype!r}."
+            )
+
+    def require_fitting(self, dtype: str) -> None:
+        """Raises `ValueError` for products in a lower dtype in a model of another than float32."""
+        if self.product_dtype is not None and dtype != "float32":
+            raise ValueError(
+                f"product_dtype={self.product_dtype!r} is for models in float32; this one computes "
+                f"in {dtype}. Leave product_dtype out, or make the model in float32."
+            )
+
+    def changed(self) -> dict[str, Any]:
+        """Returns the options that are not the defaults, as plain data."""
+        given, usual = dataclasses.asdict(self), dataclasses.asdict(NO_ECONOMY)
+        return {name: value for name, value in given.items() if value != usual[name]}
+
+
+NO_ECONOMY = Economy()
+"""The defaults, by which a training step computes what an evaluation does."""
+
+ECONOMY = contextvars.ContextVar("ECONOMY", default=NO_ECONOMY)
+"""What the present thread saves: see `economical`."""
+
+
+@contextlib.contextmanager
+def economical(economy: Economy) -> Iterator[None]:
+    """Makes blocks save so within a ``with`` statement, also where they are traced in it."""
+    token = ECONOMY.set(economy)
+    try:
+        yield
+    finally:
+        ECONOMY.reset(token)
