@@ -8,8 +8,13 @@ depends on it.
 import contextlib
 import contextvars
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Any
+
+import tensorflow as tf
+
+from iresnet_tf.numerics import random
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +25,8 @@ class Economy:
         log_det_share: share of the samples of a batch whose log-determinants a block estimates,
             in (0, 1]; see `residual_map.transform`.
         product_dtype: dtype of the products with the kernels of ``g``, ``"bfloat16"``, or
-            ``None`` for the dtype of the model; see `maps.with_products_in`.
+            ``None`` for the dtype of the model; see
+            `maps.with_products_in_bfloat16`.
 
     Raises:
         ValueError: for other options.
@@ -59,15 +65,42 @@ class Economy:
 NO_ECONOMY = Economy()
 """The defaults, by which a training step computes what an evaluation does."""
 
-ECONOMY = contextvars.ContextVar("ECONOMY", default=NO_ECONOMY)
-"""What the present thread saves: see `economical`."""
+
+class Step:
+    """A training step in which blocks save.
+
+    Args:
+        economy: its options.
+        seed: stateless seed of the rounding of kernels.
+    """
+
+    def __init__(self, economy: Economy = NO_ECONOMY, seed: tf.Tensor | None = None) -> None:
+        self.economy = economy
+        self._seed = seed
+        self._numbers = itertools.count()
+
+    def next_seed(self) -> tf.Tensor:
+        """Returns another seed at each call; the calls of every trace have the same ones."""
+        return random.fold_in(random.unplaced(self._seed), next(self._numbers))
+
+
+NO_STEP = Step()
+"""No training step: nothing is saved."""
+
+STEP = contextvars.ContextVar("STEP", default=NO_STEP)
+"""The step that the present thread takes or traces: see `economical`."""
 
 
 @contextlib.contextmanager
-def economical(economy: Economy) -> Iterator[None]:
-    """Makes blocks save so within a ``with`` statement, also where they are traced in it."""
-    token = ECONOMY.set(economy)
+def economical(economy: Economy, seed: tf.Tensor) -> Iterator[None]:
+    """Makes blocks save within a ``with`` statement, also where they are traced in it.
+
+    Args:
+        economy: the options.
+        seed: stateless seed of the step.
+    """
+    token = STEP.set(Step(economy, seed))
     try:
         yield
     finally:
-        ECONOMY.reset(token)
+        STEP.reset(token)

@@ -13,13 +13,13 @@ import tensorflow as tf
 from typing_extensions import Self
 
 from iresnet_tf.layers.contractive import UnknownLipschitzError, as_contractive
-from iresnet_tf.layers.economy import ECONOMY
+from iresnet_tf.layers.economy import STEP
 from iresnet_tf.layers.exponents import EUCLIDEAN
 from iresnet_tf.layers.inversion import InverseOptions, InverseResult
 from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.numerics import log_det as estimators
 from iresnet_tf.numerics import residual_map, solvers
-from iresnet_tf.numerics.maps import Map, with_products_in
+from iresnet_tf.numerics.maps import Map, with_products_in_bfloat16
 from iresnet_tf.numerics.precision import as_float64, rounded_up
 
 _BLOCKS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -123,13 +123,15 @@ class ResidualBlock(Invertible):
             seed,
             lipschitz=self.lipschitz_target_or_none(),
             recompute=self.recompute,
-            share=ECONOMY.get().log_det_share,
+            share=STEP.get().economy.log_det_share,
         )
 
     def _forward_map(self, context: tf.Tensor | None) -> Map:
-        """Returns ``g`` with the products of the present `Economy`."""
-        g, dtype = self._map(context), ECONOMY.get().product_dtype
-        return g if dtype is None else with_products_in(tf.as_dtype(dtype), g)
+        """Returns ``g`` with the products of the present training step, if there is one."""
+        g, step = self._map(context), STEP.get()
+        if step.economy.product_dtype is None:
+            return g
+        return with_products_in_bfloat16(g, step.next_seed())
 
     def _map(self, context: tf.Tensor | None) -> Map:
         return self._branch.bind(context) if self.is_conditional else self._branch.bind()

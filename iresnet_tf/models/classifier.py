@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from iresnet_tf.internals import micro_steps
 from iresnet_tf.layers.economy import Economy, economical
 from iresnet_tf.models.classifying import ClassifyingModel
 from iresnet_tf.models.head import require_whole_batches
@@ -96,9 +97,10 @@ class Classifier(ClassifyingModel):
 
     def train_step(self, data: tuple) -> dict[str, tf.Tensor]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        seed = tf.stack([self.noise_seed, micro_steps(self.optimizer)])
         share = replicas.global_weight_share(tf.cast(tf.shape(x)[0], self.compute_dtype))
         with tf.GradientTape() as tape:
-            with economical(self.economy):
+            with economical(self.economy, seed):
                 y_pred = self(x, training=True)
             # Keras divides the loss by the number of replicas, as if their batches were equal.
             loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)

@@ -161,7 +161,8 @@ class LikelihoodModel(FlowModel):
         def differentiate(part, part_seed):
             x, y, sample_weight = part
             weight = tf.math.divide_no_nan(self._weight(x, sample_weight), total)
-            with economical(self.economy), tf.GradientTape() as tape:
+            rounding = random.fold_in(part_seed, 2)
+            with economical(self.economy, rounding), tf.GradientTape() as tape:
                 loss, figures = self._penalized(x, y, sample_weight, part_seed, training=True)
                 loss *= weight
                 scaled = self.optimizer.scale_loss(loss * share)

@@ -8,7 +8,7 @@ from density_examples import KnownNoise, image_model, images
 from economy_examples import data, gradients, made
 
 from iresnet_tf import layers, models
-from iresnet_tf.layers.economy import ECONOMY, NO_ECONOMY
+from iresnet_tf.layers.economy import NO_ECONOMY, STEP
 from iresnet_tf.numerics.log_det import Exact, PowerSeries
 
 BOTH = {"log_det_share": 0.3, "product_dtype": "bfloat16"}
@@ -70,7 +70,7 @@ def test_an_option_lasts_for_the_step_alone():
 
     class Watching(layers.ResidualBlock):
         def _forward_map(self, context):
-            seen.append(ECONOMY.get())
+            seen.append(STEP.get().economy)
             return super()._forward_map(context)
 
     model = models.DensityModel([Watching(layers.Contraction.mlp((4,)), Exact())], seed=0)

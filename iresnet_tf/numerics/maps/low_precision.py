@@ -1,32 +1,53 @@
 """Maps whose products with kernels are computed in a lower precision."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.numerics import random
 from iresnet_tf.numerics.maps.base import Map
 from iresnet_tf.numerics.maps.operators import Operator
 from iresnet_tf.numerics.structure import replaced
 
 
-def with_products_in(dtype: tf.DType, g: Map) -> Map:
-    """Returns the map with the products of its operators in a lower dtype.
+def with_products_in_bfloat16(g: Map, seed: tf.Tensor) -> Map:
+    """Returns a float32 map with the products of its operators in bfloat16.
 
-    Each kernel is cast here, once for all products.  Vectors are cast before each product and its
-    result after it, so everything else, and every sum over a kernel's gradients in float32, keeps
-    its dtype.  Functions that are differentiated automatically do not change.
+    Each kernel is cast here, once for all products, and rounded up or down at random, so that its
+    expectation is the kernel.  To nearest, all steps would have the gradient of the same other
+    kernel.  Vectors are cast before each product and its result after it, so everything else
+    keeps its dtype.  Functions that are differentiated automatically do not change.
 
     Args:
-        dtype: for example bfloat16.
-        g: a map of float32 tensors.
+        g: the map.
+        seed: stateless seed of the rounding, the same for all parts of a batch.
+
+    Source: Gupta et al. 2015 (arXiv:1502.02551), §2, for stochastic rounding.
     """
+    numbers = itertools.count()
 
     def lowered(operator):
-        kernel = tf.cast(operator.kernel, dtype)
+        kernel = rounded_at_random(operator.kernel, random.fold_in(seed, next(numbers)))
         return LowPrecision(kernel, dataclasses.replace(operator, kernel=None))
 
     return replaced(g, Operator, lowered)
+
+
+def rounded_at_random(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Returns float32 numbers in bfloat16, each rounded to a neighbour with the expectation ``x``.
+
+    The gradient is that of a cast.
+    """
+    # A bfloat16 has the upper 16 bits of a float32; the lower ones are the probability of the
+    # neighbour that is farther from zero.
+    draws = random.uniform(x.shape, random.unplaced(seed), tf.float32)
+    noise = tf.cast(tf.cast(draws * 2.0**16, tf.int32), tf.uint32)
+    upper = tf.bitwise.bitwise_and(tf.bitcast(x, tf.uint32) + noise, np.uint32(0xFFFF0000))
+    change = tf.bitcast(upper, tf.float32) - x
+    return tf.cast(x + tf.stop_gradient(change), tf.bfloat16)
 
 
 class LowPrecision(Operator):
