@@ -43,9 +43,9 @@ def rounded_at_random(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """
     # A bfloat16 has the upper 16 bits of a float32; the lower ones are the probability of the
     # neighbour that is farther from zero.
-    draws = random.uniform(x.shape, random.unplaced(seed), tf.float32)
-    noise = tf.cast(tf.cast(draws * 2.0**16, tf.int32), tf.uint32)
-    upper = tf.bitwise.bitwise_and(tf.bitcast(x, tf.uint32) + noise, np.uint32(0xFFFF0000))
+    draws = tf.reshape(random.short_integers(x.shape.num_elements(), seed), x.shape)
+    sums = tf.bitcast(x, tf.uint32) + tf.cast(draws, tf.uint32)
+    upper = tf.bitwise.bitwise_and(sums, np.uint32(0xFFFF0000))
     change = tf.bitcast(upper, tf.float32) - x
     return tf.cast(x + tf.stop_gradient(change), tf.bfloat16)
 
