@@ -13,12 +13,13 @@ import tensorflow as tf
 from typing_extensions import Self
 
 from iresnet_tf.layers.contractive import UnknownLipschitzError, as_contractive
+from iresnet_tf.layers.economy import STEP
 from iresnet_tf.layers.exponents import EUCLIDEAN
 from iresnet_tf.layers.inversion import InverseOptions, InverseResult
 from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.numerics import log_det as estimators
 from iresnet_tf.numerics import residual_map, solvers
-from iresnet_tf.numerics.maps import Map
+from iresnet_tf.numerics.maps import Map, with_products_in_bfloat16
 from iresnet_tf.numerics.precision import as_float64, rounded_up
 
 _BLOCKS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -111,17 +112,26 @@ class ResidualBlock(Invertible):
         super().build(input_shape)
 
     def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
-        return residual_map.add(self._map(self._condition(context, x)), x, recompute=self.recompute)
+        g = self._forward_map(self._condition(context, x))
+        return residual_map.add(g, x, recompute=self.recompute)
 
     def _forward_and_log_det(self, x, *, seed, context):
         return residual_map.transform(
-            self._map(context),
+            self._forward_map(context),
             x,
             self.log_det,
             seed,
             lipschitz=self._constant_for(self.log_det),
             recompute=self.recompute,
+            share=STEP.get().economy.log_det_share,
         )
+
+    def _forward_map(self, context: tf.Tensor | None) -> Map:
+        """Returns ``g`` with the products of the present training step, if there is one."""
+        g, step = self._map(context), STEP.get()
+        if step.economy.product_dtype is None:
+            return g
+        return with_products_in_bfloat16(g, step.next_seed())
 
     def _map(self, context: tf.Tensor | None) -> Map:
         return self._branch.bind(context) if self.is_conditional else self._branch.bind()

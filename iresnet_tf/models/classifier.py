@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from iresnet_tf.internals import micro_steps
+from iresnet_tf.layers.economy import Economy, economical
 from iresnet_tf.models.classifying import ClassifyingModel
 from iresnet_tf.models.head import require_whole_batches
 from iresnet_tf.models.inference_mode import require_called_layers
@@ -39,18 +41,26 @@ class Classifier(ClassifyingModel):
         loss: Any = None,
         metrics: Sequence[Any] | None = None,
         accumulation_steps: int = 1,
+        product_dtype: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Compiles like `keras.Model.compile`, by default with cross-entropy and accuracy.
 
+        Args:
+            optimizer, loss, metrics, **kwargs: options of `keras.Model.compile`.
+            accumulation_steps: 1.
+            product_dtype: see `DensityModel.compile`.
+
         Raises:
-            ValueError: for ``accumulation_steps`` above 1, because the head needs whole batches.
+            ValueError: for ``accumulation_steps`` above 1, because the head needs whole batches;
+                for another dtype, or a ``product_dtype`` if the model computes in float64.
         """
+        economy = Economy(product_dtype=product_dtype)
         require_whole_batches(accumulation_steps)
         kwargs = {"jit_compile": False, **kwargs}
         loss = keras.losses.SparseCategoricalCrossentropy(True) if loss is None else loss
         metrics = ["accuracy"] if metrics is None else metrics
-        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+        super().compile(optimizer, economy=economy, loss=loss, metrics=metrics, **kwargs)
 
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
         """Fits like `FlowModel.fit`, to classes ``y`` (or a dataset of pairs).
@@ -87,9 +97,11 @@ class Classifier(ClassifyingModel):
 
     def train_step(self, data: tuple) -> dict[str, tf.Tensor]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        seed = tf.stack([self.noise_seed, micro_steps(self.optimizer)])
         share = replicas.global_weight_share(tf.cast(tf.shape(x)[0], self.compute_dtype))
         with tf.GradientTape() as tape:
-            y_pred = self(x, training=True)
+            with economical(self.economy, seed):
+                y_pred = self(x, training=True)
             # Keras divides the loss by the number of replicas, as if their batches were equal.
             loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
             loss *= tf.distribute.get_strategy().num_replicas_in_sync

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from iresnet_tf.internals import all_layers
 from iresnet_tf.layers import Invertible, Stack, refresh, residual_blocks
+from iresnet_tf.layers.economy import NO_ECONOMY, Economy
 from iresnet_tf.layers.finiteness import layers_not_finite
 from iresnet_tf.layers.inputs import REMEDY, as_tensor
 from iresnet_tf.models import batches, inputs, units
@@ -39,14 +40,26 @@ class FittedModel(ReplicatedModel):
         super().__init__(**kwargs)
         self._made_for: dict[str, list[tuple]] = {}
         self._steps = types.SimpleNamespace(taken=0)
+        self.economy = NO_ECONOMY
         # The largest |∂loss/∂w| of each step, averaged over the steps of an epoch.
         self.max_gradient = keras.metrics.Mean(name="max_gradient")
 
-    def compile(self, optimizer: keras.optimizers.Optimizer | str = "rmsprop", **kwargs) -> None:
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer | str = "rmsprop",
+        economy: Economy = NO_ECONOMY,
+        **kwargs: Any,
+    ) -> None:
+        economy.require_fitting(self.compute_dtype)
         super().compile(optimizer=optimizer, **kwargs)
+        self.economy = economy
         # Metrics and losses adapt to their first data; another call of compile makes new ones.
         options = {**kwargs, "optimizer": self.optimizer}
         self._compile_again = functools.partial(super().compile, **options)
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        config = super().get_compile_config()
+        return config and {**config, **self.economy.changed()}
 
     def make_train_function(self, force: bool = False) -> None:
         before = self.train_function

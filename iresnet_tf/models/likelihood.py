@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from iresnet_tf.internals import micro_steps
 from iresnet_tf.layers import Invertible
+from iresnet_tf.layers.economy import Economy, economical
 from iresnet_tf.models.accumulation import accumulated
 from iresnet_tf.models.fitting import seed_value
 from iresnet_tf.models.flow import FlowModel
@@ -68,6 +69,8 @@ class LikelihoodModel(FlowModel):
         optimizer: keras.optimizers.Optimizer | str = "adam",
         jit_compile: bool = False,
         accumulation_steps: int = 1,
+        log_det_share: float = 1.0,
+        product_dtype: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Compiles like `keras.Model.compile`, but takes no loss, because the model has one.
@@ -78,13 +81,24 @@ class LikelihoodModel(FlowModel):
             accumulation_steps: number of parts of a batch.  Their gradients are computed one
                 after the other and added up, and the optimizer takes one step: to rounding, the
                 step of the whole batch, with the memory of one part.
+            log_det_share: share of the samples of a batch, in (0, 1], whose log-determinants a
+                training step estimates, others in each block; their estimates are weighted by
+                its inverse.  The loss, its gradient and the metrics of training, ``bits_per_dim``
+                included, keep their expectations and vary more.
+            product_dtype: ``"bfloat16"`` takes the products with the kernels of every ``g`` in a
+                training step in that dtype; ``None`` in float32.
             **kwargs: options of `keras.Model.compile`.
+
+        Neither ``log_det_share`` nor ``product_dtype`` changes an evaluation, an inverse or a
+        certificate, and validation in ``fit`` does not depend on them either.
 
         Raises:
             ValueError: for a loss or metrics; for ``accumulation_steps`` below 1, or above 1
                 with ``jit_compile``, because XLA has no loop over parts, or with classes, because
-                their head needs whole batches.
+                their head needs whole batches; for another share or dtype, or a ``product_dtype``
+                if the model computes in float64.
         """
+        economy = Economy(log_det_share, product_dtype)
         if self.classes is not None:
             require_whole_batches(accumulation_steps)
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
@@ -103,7 +117,7 @@ class LikelihoodModel(FlowModel):
                 f"accumulation_steps={accumulation_steps}. Leave one of them out."
             )
         self.accumulation_steps = int(accumulation_steps)
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        super().compile(optimizer, economy=economy, jit_compile=jit_compile, **kwargs)
 
     def get_compile_config(self) -> dict[str, Any] | None:
         config = super().get_compile_config()
@@ -147,7 +161,8 @@ class LikelihoodModel(FlowModel):
         def differentiate(part, part_seed):
             x, y, sample_weight = part
             weight = tf.math.divide_no_nan(self._weight(x, sample_weight), total)
-            with tf.GradientTape() as tape:
+            rounding = random.fold_in(part_seed, 2)
+            with economical(self.economy, rounding), tf.GradientTape() as tape:
                 loss, figures = self._penalized(x, y, sample_weight, part_seed, training=True)
                 loss *= weight
                 scaled = self.optimizer.scale_loss(loss * share)

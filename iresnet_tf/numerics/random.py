@@ -88,6 +88,12 @@ def gaussian(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     return _by_example(_normal, shape, seed, dtype=dtype)
 
 
+def short_integers(count: int, seed: tf.Tensor) -> tf.Tensor:
+    """Draws uniform integers from 0 to 2¹⁶ − 1, uint16, four from each word of 64 bits."""
+    words = _bits([-(-count // 4)], unplaced(seed), tf.uint64)
+    return tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:count]
+
+
 def _uniform(shape, seed, dtype):
     if not is_traced_for_xla():
         return tf.random.stateless_uniform(shape, seed, dtype=dtype)

@@ -4,11 +4,13 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.internals import is_traced_for_xla
+from iresnet_tf.numerics import random
 from iresnet_tf.numerics.axes import event_norm
 from iresnet_tf.numerics.execution import compiled, tensor_float_32
 from iresnet_tf.numerics.execution.threads import Whole
 from iresnet_tf.numerics.log_det import LogDet
 from iresnet_tf.numerics.maps import Map
+from iresnet_tf.numerics.share import Share
 from iresnet_tf.numerics.solvers import FixedPoint, Solver, implicit_gradient, paths, preconditioner
 from iresnet_tf.numerics.structure import Signature, tensors_of
 
@@ -27,8 +29,13 @@ def transform(
     *,
     lipschitz: float | None = None,
     recompute: bool = False,
+    share: float = 1.0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns ``x + g(x)`` and ``log |det(I + J_g(x))|``, nats, from one evaluation of ``g``.
+
+    With a ``share`` below 1, the log-determinant is estimated for a random share of the samples
+    and weighted by its inverse; that of the other samples is 0.  Its mean over the batch, and the
+    gradient of that mean, keep their expectation.
 
     Args:
         g: the residual branch.
@@ -36,13 +43,19 @@ def transform(
         estimator, seed, lipschitz: see `LogDet.__call__`.
         recompute: whether the backward pass evaluates ``g`` again, so that only ``x``, the
             probes and their Neumann sums are stored.
+        share: of the samples whose log-determinant is estimated, in (0, 1]: see `Share`.  Several
+            threads each choose a share of their part of the batch.
 
     Raises:
         ValueError: for ``recompute`` with an opaque map.
     """
     tensor_float_32.require_off_unless_measured("A residual block", x.dtype)
     function = _transform_recomputed if recompute else _transform
-    return compiled.call_on_batch(function, (estimator, lipschitz), g, (x,), seed)
+    options: tuple = (estimator, lipschitz)
+    if share < 1.0:
+        plain = _add_recomputed if recompute else _add
+        function, options = _transform_share, (function, plain, share, *options)
+    return compiled.call_on_batch(function, options, g, (x,), seed)
 
 
 def _add(part, g, x):
@@ -68,6 +81,18 @@ def _transform_recomputed(estimator, lipschitz, part, g, x, seed):
         return x + linearization.value, surrogate
 
     return _recomputed(forward, again, g, x)
+
+
+def _transform_share(transform, plain, share, *arguments):
+    *options, part, g, x, seed = arguments
+    samples = Share(share, x.shape[0] or tf.shape(x)[0], random.fold_in(seed, 0))
+    chosen, others = samples.split(x)
+    # The place of a sample among the chosen ones decides its probes.
+    y, log_det = transform(
+        *options, part, g.at_rows(samples.chosen), chosen, random.fold_in(seed, 1)
+    )
+    rest = plain(part, g.at_rows(samples.others), others)
+    return samples.joined(y, rest), samples.weighted(log_det)
 
 
 def _add_recomputed(part, g, x):

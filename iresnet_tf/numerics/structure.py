@@ -102,6 +102,17 @@ def tensors_of(nest: Any) -> list[tf.Tensor]:
     return [node for node in _nodes(nest) if isinstance(node, _TENSORS)]
 
 
+def replaced(nest: Any, kind: type, function: Callable) -> Any:
+    """Returns a nest with ``function(part)`` in place of its outermost structures of a kind."""
+    if isinstance(nest, kind):
+        return function(nest)
+    if isinstance(nest, Structure):
+        return type(nest)(*(replaced(part, kind, function) for part in _parts(nest)))
+    if isinstance(nest, tuple):
+        return tuple(replaced(part, kind, function) for part in nest)
+    return nest
+
+
 def _parts(nest):
     """Returns the values of the fields of a structure, or the items of a tuple."""
     if isinstance(nest, Structure):

@@ -10,7 +10,7 @@ from iresnet_tf.data import Source
 from iresnet_tf.layers import Center, Dequantize, Invertible, Logit, Standardize
 from iresnet_tf.models import Classifier, DensityModel, FlowModel, HybridModel, architectures
 from iresnet_tf.numerics import log_det, solvers
-from iresnet_tf.training import configuration, optimizers, schedules
+from iresnet_tf.training import configuration, layer_configuration, optimizers, schedules
 
 
 def build_model(preset: configuration.Preset, source: Source, *, seed: int) -> FlowModel:
@@ -45,9 +45,11 @@ def make_model(preset: configuration.Preset, source: Source, *, seed: int) -> Fl
 
 
 def compile_model(model: FlowModel, preset: configuration.Preset) -> None:
-    """Compiles a model with the optimizer of a preset."""
-    steps = preset.optimizer.accumulation_steps
-    model.compile(build_optimizer(preset), accumulation_steps=steps)
+    """Compiles a model with the optimizer and the savings of a preset."""
+    names = {"accumulation_steps", "product_dtype"}
+    if preset.task.has_density:
+        names.add("log_det_share")
+    model.compile(build_optimizer(preset), **preset.optimizer.model_dump(include=names))
 
 
 _MODELS: dict[str, Callable[..., FlowModel]] = {
@@ -59,7 +61,7 @@ _MODELS: dict[str, Callable[..., FlowModel]] = {
 
 
 def build_layers(
-    options: configuration.VectorModel | configuration.ImageModel,
+    options: layer_configuration.VectorModel | layer_configuration.ImageModel,
 ) -> list[Invertible]:
     """Returns the invertible layers that the configuration of a model describes."""
     fields = dict(options)
@@ -98,7 +100,7 @@ def build_preprocessing(
     return [Dequantize(source.levels), last]
 
 
-def build_log_det(options: configuration.LogDet) -> log_det.LogDet:
+def build_log_det(options: layer_configuration.LogDet) -> log_det.LogDet:
     """Returns the estimator of the log-determinant that a configuration describes."""
     if options.estimator == "exact":
         return log_det.Exact()

@@ -14,97 +14,17 @@ from pydantic import (
     model_validator,
 )
 
-# Upper bounds keep mistakes such as 10⁹ for 10⁻⁹ from failing late, for want of memory.
-_Length = Annotated[int, Field(gt=0, le=10**9)]
-_Width = Annotated[int, Field(gt=0, le=65_536)]
-_Depth = Annotated[int, Field(gt=0, le=10_000)]
-_Side = Annotated[int, Field(gt=0, le=4096)]
-_Rate = Annotated[float, Field(gt=0.0, le=1000.0)]
+from iresnet_tf.training.layer_configuration import (
+    Config,
+    ImageModel,
+    Length,
+    Rate,
+    Side,
+    VectorModel,
+)
 
 
-class _Config(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
-    )
-
-
-class LogDet(_Config):
-    """The estimator of the log-determinant in training; evaluation chooses another."""
-
-    estimator: Literal["exact", "power-series", "russian-roulette"] = "power-series"
-    terms: Literal["auto"] | _Depth = 5
-    truncation: PositiveFloat = Field(
-        0.01, description="with automatic terms, the largest bias of a block, nats per dimension"
-    )
-    probes: _Depth = 1
-    distribution: Literal["rademacher", "gaussian"] = "rademacher"
-    series_dtype: Literal["bfloat16"] | None = Field(
-        None,
-        description="dtype of the products of a series; faster if the machine multiplies it faster",
-    )
-    law: Literal["geometric", "poisson"] = "geometric"
-    parameter: float | None = Field(
-        None, gt=0.0, le=1000.0, description="of the law: a probability, or the mean of poisson"
-    )
-    exact_terms: int = Field(3, ge=0, le=10_000)
-
-    @model_validator(mode="after")
-    def _require_a_probability(self):
-        if self.law == "geometric" and (self.parameter or 0.5) >= 1.0:
-            raise ValueError(
-                f"the parameter of the geometric law is a probability below 1; received "
-                f"{self.parameter}"
-            )
-        return self
-
-
-class _Flow(_Config):
-    """The fields of every architecture; see `iresnet_tf.models.architectures`."""
-
-    activation: str = "lipswish"
-    coeff: float | None = Field(
-        0.9,
-        gt=0.0,
-        lt=1.0,
-        description="coefficient of each layer; none makes a classifier an ordinary ResNet",
-    )
-    p: Literal["learned"] | Annotated[float, Field(ge=1.0, allow_inf_nan=True)] = Field(
-        2.0, description="exponent of the norm that coeff bounds, up to inf, or learned"
-    )
-    log_det: LogDet = LogDet()
-    solver: Literal["anderson", "picard"] = "anderson"
-    tolerance: float = Field(1e-6, gt=0.0, le=1.0)
-    recompute: bool = Field(False, description="whether the backward pass recomputes blocks")
-
-
-class VectorModel(_Flow):
-    """The arguments of `architectures.vector_flow`."""
-
-    architecture: Literal["vector"] = "vector"
-    blocks: _Depth
-    width: _Width = 128
-    depth: _Depth = 4
-
-
-class ImageModel(_Flow):
-    """The arguments of `architectures.image_flow`."""
-
-    architecture: Literal["image"] = "image"
-    blocks: tuple[_Depth, ...]
-    width: tuple[_Width, ...] = (128,)
-    branch: Literal["residual", "dense-net"] = "residual"
-    squeeze: tuple[bool, ...] = (True,)
-    factor_out: bool = False
-    padding: int = Field(0, ge=0, le=65_536)
-    preactivation: bool = False
-    act_norm: bool = True
-    last_act_norm: bool = True
-    dense_blocks: int = Field(0, ge=0, le=10_000)
-    dense_width: _Width = 128
-    power_iterations: _Depth = 1
-
-
-class Table(_Config):
+class Table(Config):
     """The arguments of `iresnet_tf.data.table_source.TableSource`."""
 
     file: str | None = Field(None, description="a CSV or .npy file")
@@ -113,16 +33,16 @@ class Table(_Config):
     split_seed: NonNegativeInt = 0
 
 
-class Data(_Config):
+class Data(Config):
     """A data source, see `iresnet_tf.data.get`, and the processing of its examples."""
 
     name: str
     bits: int | None = Field(None, ge=1, le=8, description="number of bits kept of every pixel")
-    size: _Side | None = Field(None, description="side of the resized square images")
+    size: Side | None = Field(None, description="side of the resized square images")
     only_class: NonNegativeInt | None = Field(
         None, description="a class; only its examples are kept"
     )
-    pad_to: _Side | None = Field(None, description="side of the images after padding")
+    pad_to: Side | None = Field(None, description="side of the images after padding")
     preprocessing: Literal["center", "logit", "standardize"] = "center"
     alpha: float = Field(0.05, gt=0.0, lt=0.5, description="distance of the logit to 0 and 1")
     augmentation: Literal["flip", "crop", "crop-flip"] | None = None
@@ -130,7 +50,7 @@ class Data(_Config):
     table: Table | None = Field(None, description="the table, for the source named table")
 
 
-class _Task(_Config):
+class _Task(Config):
     """The base class of tasks; the fields of a task are arguments of its model."""
 
     has_density: ClassVar[bool] = True
@@ -165,7 +85,7 @@ class HybridTask(_Task):
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
 
 
-class Optimizer(_Config):
+class Optimizer(Config):
     """A Keras optimizer with a linear warm-up and a schedule over the run.
 
     The schedule ``steps`` multiplies the rate by ``drop`` after each fraction of the run in
@@ -173,7 +93,7 @@ class Optimizer(_Config):
     """
 
     name: Literal["adam", "adamax", "sgd"] = "adam"
-    learning_rate: _Rate = 2e-3
+    learning_rate: Rate = 2e-3
     warmup_steps: int = Field(0, ge=0, le=10**9)
     schedule: Literal["cosine", "constant", "steps"] = "cosine"
     drops: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = ()
@@ -188,11 +108,20 @@ class Optimizer(_Config):
         description="decoupled decay: each step reduces the weights by this times the rate",
     )
     clip_norm: PositiveFloat | None = None
-    accumulation_steps: _Length = Field(1, description="number of parts of a batch of a density")
+    accumulation_steps: Length = Field(1, description="number of parts of a batch of a density")
+    log_det_share: float = Field(
+        1.0,
+        gt=0.0,
+        le=1.0,
+        description="share of a batch whose log-determinants a training step estimates; unbiased",
+    )
+    product_dtype: Literal["bfloat16"] | None = Field(
+        None, description="dtype of the products with kernels in training steps"
+    )
     ema: float | None = Field(None, gt=0.0, lt=1.0)
 
 
-class Preset(_Config):
+class Preset(Config):
     """The configuration of a training run, except its seed and folder."""
 
     name: str
@@ -202,8 +131,8 @@ class Preset(_Config):
     model: VectorModel | ImageModel = Field(discriminator="architecture")
     optimizer: Optimizer = Optimizer()
     batch_size: int = Field(gt=0, le=10**6)
-    steps: _Length
-    steps_per_epoch: _Length
+    steps: Length
+    steps_per_epoch: Length
     evaluation_examples: PositiveInt | None = Field(
         None, description="number of test examples, from the first on, in the result; none: all"
     )
@@ -231,6 +160,11 @@ class Preset(_Config):
                 f"batch, but the head of a {self.task.kind} normalises by the statistics of whole "
                 "batches; leave it at 1, and set model.recompute=true to save memory"
             )
+        if self.optimizer.log_det_share < 1.0 and not self.task.has_density:
+            raise ValueError(
+                f"optimizer.log_det_share={self.optimizer.log_det_share} is for models with a "
+                f"likelihood; a {self.task.kind} has no log-determinants; leave it at 1"
+            )
         return self
 
     @property
@@ -248,7 +182,7 @@ class Preset(_Config):
         return parse({**self.model_dump(), **fields})
 
 
-class Extension(_Config):
+class Extension(Config):
     """An extension of a run: after ``step``, of a run of ``steps`` steps."""
 
     step: NonNegativeInt

@@ -8,14 +8,12 @@ from iresnet_tf.training.configuration import (
     Data,
     DensityTask,
     HybridTask,
-    ImageModel,
-    LogDet,
     Optimizer,
     Preset,
     Table,
-    VectorModel,
     parse,
 )
+from iresnet_tf.training.layer_configuration import ImageModel, LogDet, VectorModel
 
 
 def _toy(density):

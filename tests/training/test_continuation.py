@@ -48,6 +48,17 @@ def test_the_command_that_began_a_run_continues_it(finished, tmp_path):
     assert_same_run(finished, cut)
 
 
+@pytest.mark.slow
+def test_a_run_that_saves_time_continues_with_the_same_draws(tmp_path):
+    fields = [*FIELDS, "optimizer.log_det_share=0.25", "optimizer.product_dtype=bfloat16"]
+    assert train(tmp_path / "run", *fields, "--steps", 4).exit_code == 0
+    whole = RunFolder(tmp_path / "run")
+    cut = cut_off(whole, tmp_path / "cut")
+    result = train(cut.path, "--resume")
+    assert result.exit_code == 0, result.output
+    assert_same_run(whole, cut)
+
+
 @pytest.mark.parametrize("arguments", [[], [*BEGIN, "--seed", 0, "--batch-size", 16]])
 def test_a_finished_run_prints_its_result_again(arguments, finished, tmp_path):
     run = copied(finished, tmp_path / "run")

@@ -169,6 +169,7 @@ CHANGES = {
     **{"model.solver": "picard", "model.log_det.estimator": "power-series"},
     **{"task.prior": "learned", "optimizer.name": "sgd", "optimizer.learning_rate": 1e-3},
     **{"optimizer.ema": 0.5, "optimizer.clip_norm": 1, "optimizer.accumulation_steps": 2},
+    **{"optimizer.log_det_share": 0.5, "optimizer.product_dtype": "bfloat16"},
     **{"steps": 6, "steps_per_epoch": 3},
 }
 

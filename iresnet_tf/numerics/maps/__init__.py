@@ -10,6 +10,7 @@ from iresnet_tf.numerics.maps.automatic import Automatic
 from iresnet_tf.numerics.maps.base import Linearization, Map, diagonal, diagonal_product
 from iresnet_tf.numerics.maps.chain import Affine, Composition, Shift
 from iresnet_tf.numerics.maps.concatenation import Concatenation
+from iresnet_tf.numerics.maps.low_precision import with_products_in_bfloat16
 from iresnet_tf.numerics.maps.operators import Convolution, Dense, Operator, UnrolledConvolution
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "UnrolledConvolution",
     "diagonal",
     "diagonal_product",
+    "with_products_in_bfloat16",
 ]
