@@ -107,6 +107,9 @@ def build_log_det(options: layer_configuration.LogDet) -> log_det.LogDet:
     shared = options.model_dump(include={"probes", "distribution", "series_dtype"})
     if options.estimator == "power-series":
         return log_det.PowerSeries(options.terms, truncation=options.truncation, **shared)
+    if options.estimator == "krylov":
+        limits = options.residual, options.truncation
+        return log_det.Krylov(options.products, *limits, **shared)
     return log_det.RussianRoulette(options.law, options.parameter, options.exact_terms, **shared)
 
 

@@ -23,10 +23,16 @@ class Config(BaseModel):
 class LogDet(Config):
     """The estimator of the log-determinant in training; evaluation chooses another."""
 
-    estimator: Literal["exact", "power-series", "russian-roulette"] = "power-series"
+    estimator: Literal["exact", "krylov", "power-series", "russian-roulette"] = "power-series"
     terms: Literal["auto"] | Depth = 5
+    products: Literal["auto"] | Depth = Field(4, description="Jacobian products of krylov")
+    residual: PositiveFloat | None = Field(
+        None, description="relative residual at which krylov takes no more products"
+    )
     truncation: PositiveFloat = Field(
-        0.01, description="with automatic terms, the largest bias of a block, nats per dimension"
+        0.01,
+        description="with automatic terms or products, the largest error of a block, nats per "
+        "dimension",
     )
     probes: Depth = 1
     distribution: Literal["rademacher", "gaussian"] = "rademacher"
@@ -39,6 +45,14 @@ class LogDet(Config):
         None, gt=0.0, le=1000.0, description="of the law: a probability, or the mean of poisson"
     )
     exact_terms: int = Field(3, ge=0, le=10_000)
+
+    @model_validator(mode="after")
+    def _require_one_criterion(self):
+        if self.products == "auto" and self.residual is not None:
+            raise ValueError(
+                f"automatic products follow truncation; received residual={self.residual} as well"
+            )
+        return self
 
     @model_validator(mode="after")
     def _require_a_probability(self):

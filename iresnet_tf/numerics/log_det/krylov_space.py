@@ -82,9 +82,7 @@ class KrylovSpace:
     ) -> Self:
         """Returns the spaces of dimension 1; ``image`` is ``J v``, see the class for the others."""
         rows, images = (tf.reshape(each, [-1, dimension_of(v[0])]) for each in (v, image))
-        length, growth = (
-            tf.cast(tf.norm(each, axis=-1), tf.float64) for each in (rows, images)
-        )
+        length, growth = (tf.cast(tf.norm(each, axis=-1), tf.float64) for each in (rows, images))
         nodes, weights = _quadrature(0.99 if lipschitz is None else lipschitz, v.dtype)
         basis = tf.math.divide_no_nan(rows, tf.norm(rows, axis=-1, keepdims=True))
         one = tf.ones([1, 1, len(nodes), tf.shape(rows)[0]], tf.float64)
