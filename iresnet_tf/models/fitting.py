@@ -300,17 +300,8 @@ class FittedModel(ReplicatedModel):
 
     def _require_event_shape(self, x) -> None:
         """Refuses data of another shape; inside a traced step the shape may be unknown."""
-        shape = inputs.static_shape(x)
-        if self.built and not shape[1:].is_compatible_with(self.flow.event_shape):
-            if shape.is_compatible_with(self.flow.event_shape):
-                raise ValueError(
-                    f"{self.name} takes batches of samples; received data of shape {shape}, that "
-                    "of one sample. Batch the dataset, or give the array a leading axis."
-                )
-            raise ValueError(
-                f"{self.name} was built for samples of shape {tuple(self.flow.event_shape)}; "
-                f"received data of shape {shape}. Reshape the data, or make a new model."
-            )
+        if self.built:
+            inputs.require_event_shape(x, self.flow.event_shape, self.name)
 
 
 def seed_value(seed: int | None) -> int:

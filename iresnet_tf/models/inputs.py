@@ -121,3 +121,19 @@ def _numbers(x: Any) -> np.ndarray:
     if array.size == 0:
         raise ValueError(f"The data have no examples; received shape {array.shape}.")
     return array
+
+
+def require_event_shape(x: Any, event_shape: tuple[int, ...], name: str) -> None:
+    """Raises `ValueError` for data whose samples have another shape, as far as it is known."""
+    shape = static_shape(x)
+    if shape[1:].is_compatible_with(event_shape):
+        return
+    if shape.is_compatible_with(event_shape):
+        raise ValueError(
+            f"{name} takes batches of samples; received data of shape {shape}, that of one sample. "
+            "Batch the dataset, or give the array a leading axis."
+        )
+    raise ValueError(
+        f"{name} was built for samples of shape {tuple(event_shape)}; received data of shape "
+        f"{shape}. Reshape the data, or make a new model."
+    )

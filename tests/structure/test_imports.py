@@ -20,7 +20,7 @@ ORDER = [
     ("numerics.random",),
     ("numerics.maps",),
     ("numerics.execution",),
-    ("numerics.norms", "numerics.log_det", "numerics.solvers"),
+    ("numerics.norms", "numerics.log_det", "numerics.solvers", "numerics.share"),
     ("numerics.residual_map",),
     ("layers",),
     ("bijectors",),
