@@ -6,9 +6,15 @@ import keras
 import numpy as np
 
 from iresnet_tf.layers import act_norms, residual_blocks, spectral_layers
+from iresnet_tf.models import Classifier
 from iresnet_tf.numerics import log_det
 from iresnet_tf.training import presets
-from iresnet_tf.training.assembly import build_model, build_optimizer
+from iresnet_tf.training.assembly import (
+    build_layers,
+    build_model,
+    build_optimizer,
+    build_preprocessing,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +70,20 @@ def make(name, estimator, batch_size=None, **options):
     model.optimizer.build(model.trainable_variables)
     for block in residual_blocks(model.flow):
         block.log_det = estimator
+    return model, data.batch(batch_size or preset.batch_size)
+
+
+def make_classifier(name, batch_size=None, **options):
+    """Returns a compiled classifier with the layers of a workload, and a batch; see `make`."""
+    preset_name, overrides, data = WORKLOADS[name]
+    preset = presets.get(preset_name, overrides)
+    keras.utils.set_random_seed(0)
+    flow = build_layers(preset.model)
+    prepared = build_preprocessing(preset, data, seed=0)
+    model = Classifier(flow, classes=10, preprocessing=prepared, seed=0)
+    model.build((None, *data.event_shape))
+    model.compile(build_optimizer(preset), **options)
+    model.optimizer.build(model.trainable_variables)
     return model, data.batch(batch_size or preset.batch_size)
 
 

@@ -1,0 +1,90 @@
+"""Compares the price of training steps: series, Krylov spaces, a quarter, bfloat16, a classifier.
+
+    python benchmarks/price.py --workload cifar-small
+
+All variants alternate in one process, on one thread.  The classifier has the layers of the density
+model and one head; its step has neither Jacobian products nor log-determinants.  Ratios are
+medians over the rounds, of CPU seconds.
+"""
+
+import statistics
+import time
+
+import click
+import measuring
+import workloads
+
+from iresnet_tf.numerics.log_det import Krylov, PowerSeries
+
+QUARTER = {"log_det_share": 0.25}
+LOW = {"product_dtype": "bfloat16"}
+
+VARIANTS = {
+    "5 terms": (PowerSeries(5), {}),
+    "10 terms": (PowerSeries(10), {}),
+    "4 products": (Krylov(4), {}),
+    "6 products": (Krylov(6), {}),
+    "4 products, quarter": (Krylov(4), QUARTER),
+    "6 products, quarter": (Krylov(6), QUARTER),
+    "4 products, quarter, bfloat16": (Krylov(4), {**QUARTER, **LOW}),
+    "6 products, quarter, bfloat16": (Krylov(6), {**QUARTER, **LOW}),
+    "classifier": (None, {}),
+    "classifier, bfloat16": (None, LOW),
+}
+
+
+@click.command()
+@click.option("--workload", type=click.Choice(list(workloads.WORKLOADS)), default="cifar-small")
+@click.option("--batch-size", type=int, help="By default the preset's.")
+@click.option("--rounds", default=9)
+@click.option("--variants", help="Some names of variants, separated by semicolons.")
+@click.option("--out", type=click.Path(dir_okay=False), help="JSON file.")
+def main(workload, batch_size, rounds, variants, out):
+    """Prints a row for each variant."""
+    measuring.set_threads(1)
+    names = variants.split(";") if variants else list(VARIANTS)
+    steps = {name: _step(workload, batch_size, *VARIANTS[name]) for name in names}
+    for step in steps.values():
+        step()
+    seconds = {name: [] for name in names}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            start = time.process_time()
+            step()
+            seconds[name].append(time.process_time() - start)
+    rows = []
+    for name, taken in seconds.items():
+        row = {"step": name, "CPU s": statistics.median(taken)}
+        for base in ("5 terms", "10 terms", "classifier"):
+            if base in seconds:
+                ratios = [one / other for one, other in zip(taken, seconds[base])]
+                row[f"/ {base}"] = statistics.median(ratios)
+        rows.append(row)
+    measuring.show(rows, out)
+
+
+def _step(workload, batch_size, estimator, options):
+    """Returns a call that takes one training step of the workload."""
+    import numpy as np
+    import tensorflow as tf
+
+    if estimator is None:
+        model, x = workloads.make_classifier(workload, batch_size, **options)
+        y = np.random.default_rng(0).integers(0, 10, len(x))
+        data = tf.data.Dataset.from_tensors((x, y))
+    else:
+        model, x = workloads.make(workload, estimator, batch_size, **options)
+        data = tf.data.Dataset.from_tensors(x)
+    workloads.skip_initialisation(model)
+    model.make_train_function()
+    batches = iter(data.repeat())
+
+    def step():
+        # Conversion to numbers waits for the end of the step.
+        return {name: float(value) for name, value in model.train_function(batches).items()}
+
+    return step
+
+
+if __name__ == "__main__":
+    main()
