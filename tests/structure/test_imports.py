@@ -17,7 +17,7 @@ ORDER = [
     ("internals", "files", "version", "pretrained"),
     ("numerics.structure", "numerics.axes", "numerics.configured", "numerics.precision"),
     ("numerics.orders",),
-    ("numerics.random",),
+    ("numerics.random", "numerics.share"),
     ("numerics.maps",),
     ("numerics.execution",),
     ("numerics.norms", "numerics.log_det", "numerics.solvers", "numerics.share"),
