@@ -4,13 +4,23 @@ from typing import Any
 
 import keras
 
+from iresnet_tf.numerics.log_det.coloured import Coloured
 from iresnet_tf.numerics.log_det.estimator import LogDet, truncation_bound
 from iresnet_tf.numerics.log_det.exact import Exact
 from iresnet_tf.numerics.log_det.power_series import PowerSeries
 from iresnet_tf.numerics.log_det.russian_roulette import RussianRoulette
 from iresnet_tf.numerics.log_det.series import Series
 
-__all__ = ["Exact", "LogDet", "PowerSeries", "RussianRoulette", "Series", "get", "truncation_bound"]
+__all__ = [
+    "Coloured",
+    "Exact",
+    "LogDet",
+    "PowerSeries",
+    "RussianRoulette",
+    "Series",
+    "get",
+    "truncation_bound",
+]
 
 
 def get(identifier: LogDet | dict[str, Any]) -> LogDet:
