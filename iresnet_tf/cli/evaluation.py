@@ -18,7 +18,7 @@ from iresnet_tf.files import write_json
     "--log-det",
     "log_det",
     help="exact, a number of series terms, or russian-roulette; by default exact up to 256 "
-    "dimensions, else the shortest series with a truncation bound of 0.005 bits/dim.",
+    "dimensions, else the shortest coloured series with a truncation bound of 0.005 bits/dim.",
 )
 @click.option("--passes", type=click.IntRange(1), help="Repetitions with other noise and probes.")
 @click.option("--examples", type=click.IntRange(1), help="Number of examples; default all.")

@@ -17,7 +17,7 @@ def test_without_a_certificate_the_truncation_is_not_bounded():
     model.build((None, 300))
     with pytest.warns(UserWarning, match="not certified as a contraction"):
         estimator = likelihood.choose_estimator(model)
-    assert estimator.terms == likelihood.UNCERTIFIED_TERMS
+    assert estimator.series.terms == likelihood.UNCERTIFIED_TERMS
     constants = likelihood.block_constants(model.flow)
     assert likelihood.truncation_bound(constants, estimator) == float("inf")
 

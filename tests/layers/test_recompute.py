@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from iresnet_tf import layers, models
-from iresnet_tf.numerics.log_det import Exact, PowerSeries, RussianRoulette
+from iresnet_tf.numerics.log_det import Coloured, Exact, PowerSeries, RussianRoulette
 
-ESTIMATORS = [Exact(), PowerSeries(5, probes=2), RussianRoulette()]
+ESTIMATORS = [Exact(), PowerSeries(5, probes=2), RussianRoulette(), Coloured(PowerSeries(5))]
 
 
 def gradients(block, x, function):

@@ -60,6 +60,7 @@ ESTIMATORS = {
     "exact": log_det.Exact(),
     "series": log_det.PowerSeries(4, distribution="gaussian"),
     "roulette": log_det.RussianRoulette(),
+    "coloured": log_det.Coloured(log_det.PowerSeries(4)),
 }
 
 

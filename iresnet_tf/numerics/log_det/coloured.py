@@ -31,7 +31,7 @@ class Coloured(Series):
     Args:
         series: ``S``, a series of one Rademacher probe, for example ``PowerSeries(20)``.
         colours: ``(C_1, …, C_m)``, the number of colours of each of the first terms.  Most of the
-            noise is in the first term.  With as many colours as dimensions a term is exact.
+            noise is in the first term.
 
     Raises:
         ValueError: if ``series`` is no `Series` or has other probes; if ``colours`` is empty,
@@ -41,14 +41,15 @@ class Coloured(Series):
     diagonal of a matrix that decays away from it; Hutchinson 1990 for the trace.
     """
 
-    def __init__(self, series: Series, colours: tuple[int, ...] = (8, 3)) -> None:
+    def __init__(self, series: LogDet, colours: tuple[int, ...] = (8, 4)) -> None:
         super().__init__(probes=1, distribution="rademacher", series_dtype=None)
         if not isinstance(series, Series) or isinstance(series, Coloured):
             raise ValueError(
                 f"series is a series without colours, for example PowerSeries(20); received "
                 f"{series!r}."
             )
-        if series.probes != 1 or series.distribution != "rademacher":
+        given = series.series_config()
+        if (given["probes"], given["distribution"]) != (1, "rademacher"):
             raise ValueError(
                 "Coloured draws the probes itself, one Rademacher probe for all colours; received "
                 f"{series!r}. Leave out its probes and its distribution."
