@@ -101,6 +101,9 @@ class Coloured(Series):
             neumann += tf.gather(power, group) - _total(power)
         return series, neumann
 
+    def _estimate(self, linearization, seed, lipschitz):
+        return super()._estimate(_one_by_one(linearization), seed, lipschitz)
+
     def probe_seed(self, seed: tf.Tensor) -> tf.Tensor:
         return self.series.probe_seed(seed)
 
@@ -139,6 +142,23 @@ def colours(event: tuple[int, ...], count: int) -> np.ndarray:
     index = np.indices(event)
     place = sum(multiplier**axis * index[axis] for axis in range(len(grid)))
     return (index[-1] + channels * (place % classes)) % count
+
+
+def _one_by_one(linearization):
+    """Returns the linearization with products that take the memory of a single probe."""
+
+    def each(product):
+        def products(v):
+            images: list[tf.Tensor] = []
+            for row in range(v.shape[0]):
+                with tf.control_dependencies(images[-1:]):
+                    images.append(product(tf.identity(v[row : row + 1])))
+            return tf.concat(images, 0)
+
+        return products
+
+    value, jvp, vjp_in = linearization
+    return Linearization(value, each(jvp), lambda dtype: each(vjp_in(dtype)))
 
 
 def _total(v):
