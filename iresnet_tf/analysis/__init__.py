@@ -6,6 +6,7 @@ from iresnet_tf.analysis.evaluation import Evaluation, evaluate
 from iresnet_tf.analysis.interpolation import Interpolation, interpolate
 from iresnet_tf.analysis.inverse_study import InverseStudy, study_inverse
 from iresnet_tf.analysis.log_det_study import LogDetStudy, study_log_det
+from iresnet_tf.analysis.log_probabilities import LogProbs, log_probs
 from iresnet_tf.analysis.outlier_study import OutlierStudy, study_outliers
 from iresnet_tf.analysis.results import Result
 from iresnet_tf.analysis.spectrum_study import SpectrumStudy, study_spectrum
@@ -16,12 +17,14 @@ __all__ = [
     "Interpolation",
     "InverseStudy",
     "LogDetStudy",
+    "LogProbs",
     "OutlierStudy",
     "Result",
     "SpectrumStudy",
     "certify",
     "evaluate",
     "interpolate",
+    "log_probs",
     "plots",
     "study_inverse",
     "study_log_det",

@@ -87,13 +87,13 @@ def likelihood(
     unit = (1.0 / (model.dimension * math.log(2.0))) if is_discrete else 1.0
     mean, error = float(nats.mean()), 0.0
     if is_random:
-        error = _standard_error(nats.mean(axis=1))
-    reach = error * float(stats.t.ppf(0.975, passes - 1)) if passes > 1 else error
+        error = float(standard_error(nats.mean(axis=1)))
+    reach = error * student_factor(passes)
     return Likelihood(
         mean=mean * unit,
         standard_error=error * unit,
         interval_95=((mean - reach) * unit, (mean + reach) * unit),
-        sampling_error=_standard_error(nats.mean(axis=0)) * unit,
+        sampling_error=float(standard_error(nats.mean(axis=0))) * unit,
         truncation_bound=truncation_bound(block_constants(model.flow), estimator) * unit,
         vouched=bool(vouched_blocks(model.flow)),
         estimator=repr(estimator),
@@ -110,19 +110,21 @@ def negative_log_likelihoods(
     passes: int = 1,
     batch_size: int = 128,
     seed: int = 0,
+    add_noise: bool = True,
 ) -> np.ndarray:
     """``−log p(x + u)`` of every example in every pass, ``[passes, n]``, nats, float64.
 
     Each pass draws its own noise ``u`` (zero for continuous data) and probes.  The arguments are
-    those of `likelihood`.
+    those of `likelihood`; without ``add_noise``, ``x`` are points of data space and ``u = 0``.
     """
     estimator = choose_estimator(model) if estimator is None else estimator
     with estimator_replaced(model.flow, estimator):
 
         @tf.function(autograph=False, reduce_retracing=True)
         def log_prob(batch, pass_seed):
-            noisy = model.dequantized(batch, random.fold_in(pass_seed, 0))
-            return model.log_prob(noisy, seed=random.fold_in(pass_seed, 1))
+            if add_noise:
+                batch = model.dequantized(batch, random.fold_in(pass_seed, 0))
+            return model.log_prob(batch, seed=random.fold_in(pass_seed, 1))
 
         rows = []
         for number in range(passes):
@@ -192,7 +194,8 @@ def choose_estimator(model: FlowModel) -> log_det.LogDet:
 
     That is `Krylov` with as few products as the bound allows, an equal share of it for every
     dimension of every block; or, if a block is bounded in another norm than the 2-norm, the
-    shortest `PowerSeries`.
+    shortest `PowerSeries`.  Either is `Coloured`, because its noise is many times as large
+    without colours.
 
     If a block is not certified as a contraction, no number of terms bounds the truncation: then
     this warns, and returns a series of `UNCERTIFIED_TERMS` terms.
@@ -210,7 +213,7 @@ def choose_estimator(model: FlowModel) -> log_det.LogDet:
             f"no number of terms bounds the truncation; {UNCERTIFIED_TERMS} terms are used.",
             stacklevel=2,
         )
-        return log_det.PowerSeries(UNCERTIFIED_TERMS)
+        return log_det.Coloured(log_det.PowerSeries(UNCERTIFIED_TERMS))
     constants = block_constants(model.flow)
     target = TARGET_BOUND * model.dimension * math.log(2.0)
     if all(MARGIN * block.spectral_target() < 1.0 for block in constants):
@@ -218,10 +221,12 @@ def choose_estimator(model: FlowModel) -> log_det.LogDet:
         estimator = log_det.Krylov("auto", truncation=share)
         # Where constants exceed their targets, the bound exceeds the share.
         excess = truncation_bound(constants, estimator) / target
-        return log_det.Krylov("auto", truncation=share / max(1.0, excess))
+        share /= max(1.0, excess)
+        return log_det.Coloured(log_det.Krylov("auto", truncation=share))
     for terms in range(1, _MAX_TERMS + 1):
-        if truncation_bound(constants, log_det.PowerSeries(terms)) <= target:
-            return log_det.PowerSeries(terms)
+        series = log_det.PowerSeries(terms)
+        if truncation_bound(constants, series) <= target:
+            return log_det.Coloured(series)
     raise ValueError(
         f"A truncation bound of {TARGET_BOUND} bits/dim would need more than {_MAX_TERMS} terms: "
         f"the largest certified Lipschitz constant is {max(lipschitz.values()):.6g}. Choose an "
@@ -229,6 +234,13 @@ def choose_estimator(model: FlowModel) -> log_det.LogDet:
     )
 
 
-def _standard_error(values):
-    """Returns the standard error of the mean of independent values; NaN for a single value."""
-    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+def standard_error(values: np.ndarray) -> np.ndarray:
+    """``s / √n`` for independent values along the first axis; NaN for a single value."""
+    if len(values) == 1:
+        return np.full(values.shape[1:], math.nan)
+    return values.std(axis=0, ddof=1) / math.sqrt(len(values))
+
+
+def student_factor(passes: int) -> float:
+    """Returns the standard errors that a 95 % interval reaches, by Student's t; 1 for one pass."""
+    return float(stats.t.ppf(0.975, passes - 1)) if passes > 1 else 1.0

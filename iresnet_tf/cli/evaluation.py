@@ -18,8 +18,8 @@ from iresnet_tf.files import write_json
     "--log-det",
     "log_det",
     help="exact, krylov, a number of series terms, or russian-roulette; by default exact up to 256 "
-    "dimensions, else the estimator with the fewest products whose truncation bound is 0.005 "
-    "bits/dim.",
+    "dimensions, else a Krylov space with the fewest products whose truncation bound is 0.005 "
+    "bits/dim, with colours in its first terms.",
 )
 @click.option("--passes", type=click.IntRange(1), help="Repetitions with other noise and probes.")
 @click.option("--examples", type=click.IntRange(1), help="Number of examples; default all.")

@@ -6,9 +6,12 @@ import pytest
 import tensorflow as tf
 
 from iresnet_tf import layers, models
-from iresnet_tf.numerics.log_det import Exact, Krylov, PowerSeries, RussianRoulette
+from iresnet_tf.numerics.log_det import Coloured, Exact, Krylov, PowerSeries, RussianRoulette
 
-ESTIMATORS = [Exact(), PowerSeries(5, probes=2), RussianRoulette(), Krylov(3, probes=2)]
+ESTIMATORS = [
+    *(Exact(), PowerSeries(5, probes=2), RussianRoulette(), Krylov(3, probes=2)),
+    Coloured(PowerSeries(5)),
+]
 
 
 def gradients(block, x, function):

@@ -61,6 +61,7 @@ ESTIMATORS = {
     "series": log_det.PowerSeries(4, distribution="gaussian"),
     "krylov": log_det.Krylov(3),
     "roulette": log_det.RussianRoulette(),
+    "coloured": log_det.Coloured(log_det.PowerSeries(4)),
 }
 
 

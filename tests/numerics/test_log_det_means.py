@@ -8,6 +8,7 @@ import tensorflow as tf
 from log_det_examples import DRAWS, KINDS, basis, gradient, true_gradient, true_log_det, weights_of
 
 from iresnet_tf.numerics.log_det import (
+    Coloured,
     Exact,
     PowerSeries,
     RussianRoulette,
@@ -60,6 +61,24 @@ def test_roulette_and_its_gradient_are_unbiased(
     assert_mean(gradients, np.concatenate([each.numpy().ravel() for each in exact]))
 
 
+@pytest.mark.parametrize(
+    "kind,estimator",
+    [
+        ("dense", Coloured(RussianRoulette(), (3, 2))),
+        ("conv", Coloured(PowerSeries(15), (8, 5, 2))),
+    ],
+    ids=["dense", "conv"],
+)
+def test_a_coloured_series_and_its_gradient_are_unbiased(
+    contraction, batch_for, jacobian_of, kind, estimator
+):
+    g, x = contraction(kind, "lipswish", coeff=0.7), batch_for(kind, 2)
+    values, gradients = draws_of(estimator, g, x, 1000, lipschitz=0.7**3)
+    assert_mean(values, true_log_det(jacobian_of, g, x).numpy())
+    exact = true_gradient(jacobian_of, g, x)
+    assert_mean(gradients, np.concatenate([each.numpy().ravel() for each in exact]))
+
+
 def test_poisson_roulette_is_unbiased_where_its_variance_is_small(
     contraction, batch_for, jacobian_of
 ):
@@ -92,7 +111,9 @@ def test_gradient_over_a_basis_is_the_gradient(
             np.testing.assert_allclose(one, other, atol=1e-10)
 
 
-@pytest.mark.parametrize("estimator", [Exact(), PowerSeries(4), RussianRoulette()], ids=repr)
+@pytest.mark.parametrize(
+    "estimator", [Exact(), PowerSeries(4), RussianRoulette(), Coloured(PowerSeries(4))], ids=repr
+)
 def test_a_sample_and_its_gradient_do_not_depend_on_the_others(contraction, batch_for, estimator):
     g, x = contraction("conv"), batch_for("conv", 17)
     others = tf.concat([x[:1], 5.0 * batch_for("conv", 16, seed=9)], 0)
@@ -103,7 +124,9 @@ def test_a_sample_and_its_gradient_do_not_depend_on_the_others(contraction, batc
         np.testing.assert_allclose(one, other, atol=1e-12)
 
 
-@pytest.mark.parametrize("estimator", [Exact(), PowerSeries(4), RussianRoulette()], ids=repr)
+@pytest.mark.parametrize(
+    "estimator", [Exact(), PowerSeries(4), RussianRoulette(), Coloured(PowerSeries(4))], ids=repr
+)
 def test_same_value_and_gradient_inside_a_function(contraction, batch_for, estimator):
     g, x = contraction("dense"), batch_for("dense", 3)
     eager = gradient(estimator, g, x, 3, 0.7)

@@ -8,6 +8,7 @@ import pytest
 from log_det_examples import same
 
 from iresnet_tf.numerics.log_det import (
+    Coloured,
     Exact,
     Krylov,
     LogDet,
@@ -43,6 +44,7 @@ def test_survival_below_the_square_of_the_constant_warns(contraction, batch_for)
         Krylov("auto", truncation=1e-3),
         RussianRoulette(parameter=0.3, exact_terms=4, probes=2),
         RussianRoulette("poisson", 3.0),
+        Coloured(RussianRoulette(exact_terms=4), (6, 2)),
     ],
     ids=lambda each: type(each).__name__,
 )

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from iresnet_tf.numerics.log_det.coloured import Coloured
 from iresnet_tf.numerics.log_det.estimator import MARGIN, LogDet, truncation_bound
 from iresnet_tf.numerics.log_det.exact import Exact
 from iresnet_tf.numerics.log_det.krylov import Krylov
@@ -13,6 +14,7 @@ from iresnet_tf.numerics.log_det.series import Series
 
 __all__ = [
     "MARGIN",
+    "Coloured",
     "Exact",
     "Krylov",
     "LogDet",
