@@ -21,14 +21,15 @@ class Krylov(Series):
 
     ``Hₙ`` is the projection of ``Jᵀ`` on the space of ``v, Jᵀv, …, (Jᵀ)ⁿ⁻¹v``.  From the same
     ``n`` products as a power series it makes a far better value, and the gradient
-    ``tr((I + J)⁻¹ ∇J) ≈ wᵀ (∇J) v`` with the ``w`` of the space that has the least residual
-    ``‖v − (I + Jᵀ) w‖``.  With as many products as dimensions both are exact for each probe.
+    ``tr((I + J)⁻¹ ∇J) ≈ wᵀ (∇J) v`` with ``w = v − Jᵀ u`` for the ``u`` of the space that has the
+    least residual ``‖v − (I + Jᵀ) u‖``.  With as many products as dimensions both are exact for
+    each probe.
 
     Args:
         products: ``n ≥ 1``, the number of Jacobian products; or ``"auto"`` for as few as bring the
             certified error of every sample of a batch to ``truncation``: see `value_and_bound`.
         tolerance: if it is given, no more products are taken than bring
-            ``‖v − (I + Jᵀ) w‖ / ‖v‖`` to it for every sample of a batch.
+            ``‖v − (I + Jᵀ) w‖ / ‖v‖`` to it for every sample of a batch, if ``‖J‖₂ ≤ 1``.
         truncation: with ``products="auto"``, the largest accepted error of a block, in nats per
             dimension.
         lipschitz: the bound on ``‖J‖₂`` that automatic products reckon with; by default 1.004

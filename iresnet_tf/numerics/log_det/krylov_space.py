@@ -142,21 +142,24 @@ class KrylovSpace:
         return 1.001 * integral * tf.math.divide_no_nan(self.growth, self.length)
 
     def residuals(self) -> tf.Tensor:
-        """Returns ``|ρₙ(1)| ≥ ‖v − (I + Jᵀ) w‖ / ‖v‖`` for the ``w`` of `solutions`, ``[rows]``."""
+        """Returns ``|ρₙ(1)|``, ``[rows]``, a bound on ``‖v − (I + Jᵀ) u‖ / ‖v‖`` in `solutions`."""
         return tf.abs(self.state.minors[0, 0, -1])
 
     def solutions(self) -> tf.Tensor:
-        """Returns the ``w`` of the spaces with the least ``‖v − (I + Jᵀ) w‖``, shaped like ``v``.
+        """Returns ``w = v − Jᵀ u``, shaped like ``v``, with the best solution ``u`` of the spaces.
 
-        Source: Saad and Schultz 1986 (doi:10.1137/0907058), GMRES.
+        ``u`` has the least residual ``r = v − (I + Jᵀ) u``.  That of ``w`` is ``−Jᵀ r``, which is
+        at most ``L`` times as long, and takes no further product: ``Jᵀ u = Vₙ₊₁ H̄ₙ y``.
+
+        Source: Saad and Schultz 1986 (doi:10.1137/0907058), GMRES, for ``u = Vₙ y``.
         """
-        basis, hessenberg, *_ = self.state
+        basis, hessenberg, _ = self.state
         shape = tf.shape(hessenberg)
         shifted = hessenberg + tf.eye(shape[1], shape[2], dtype=tf.float64)
         right = tf.concat([self.length[:, tf.newaxis], tf.zeros_like(hessenberg[:, 0])], 1)
-        factors = tf.linalg.lstsq(shifted, right[..., tf.newaxis], fast=True)[..., 0]
-        factors = tf.cast(factors, basis.dtype)
-        return self._as_vectors(tf.linalg.matvec(basis[:, :-1], factors, transpose_a=True))
+        factors = tf.linalg.lstsq(shifted, right[..., tf.newaxis], fast=True)
+        factors = tf.cast(right - tf.matmul(hessenberg, factors)[..., 0], basis.dtype)
+        return self._as_vectors(tf.linalg.matvec(basis, factors, transpose_a=True))
 
     def _step(self, state, is_first=False):
         basis, column, length = self._orthogonalized(state.basis)
