@@ -15,7 +15,6 @@ from iresnet_tf.layers import Invertible, residual_blocks, vouched_blocks
 from iresnet_tf.layers.blocks import estimator_replaced
 from iresnet_tf.models import DensityModel, FlowModel
 from iresnet_tf.numerics import log_det, random
-from iresnet_tf.numerics.log_det import MARGIN
 
 EXACT_DIMENSION = 256
 """Largest dimension in which evaluation uses the exact log-determinant by default."""
@@ -216,13 +215,13 @@ def choose_estimator(model: FlowModel) -> log_det.LogDet:
         return log_det.Coloured(log_det.PowerSeries(UNCERTIFIED_TERMS))
     constants = block_constants(model.flow)
     target = TARGET_BOUND * model.dimension * math.log(2.0)
-    if all(MARGIN * block.spectral_target() < 1.0 for block in constants):
+    if all(block.spectral_target() < 1.0 for block in constants):
         share = target / max(1, sum(block.dimension for block in constants))
         estimator = log_det.Krylov("auto", truncation=share)
         # Where constants exceed their targets, the bound exceeds the share.
-        excess = truncation_bound(constants, estimator) / target
-        share /= max(1.0, excess)
-        return log_det.Coloured(log_det.Krylov("auto", truncation=share))
+        excess = max(1.0, truncation_bound(constants, estimator) / target)
+        if excess < math.inf:
+            return log_det.Coloured(log_det.Krylov("auto", truncation=share / excess))
     for terms in range(1, _MAX_TERMS + 1):
         series = log_det.PowerSeries(terms)
         if truncation_bound(constants, series) <= target:

@@ -9,6 +9,7 @@ import contextlib
 import contextvars
 import dataclasses
 import itertools
+import numbers
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,7 +38,8 @@ class Economy:
 
     def __post_init__(self) -> None:
         share = self.log_det_share
-        if isinstance(share, bool) or not 0.0 < share <= 1.0:
+        is_number = isinstance(share, numbers.Real) and not isinstance(share, bool)
+        if not is_number or not 0.0 < share <= 1.0:
             raise ValueError(
                 "log_det_share is a share of each batch, above 0 and at most 1; received "
                 f"{share!r}."

@@ -116,8 +116,8 @@ class LikelihoodModel(FlowModel):
                 "XLA cannot compile a batch in parts; received jit_compile=True and "
                 f"accumulation_steps={accumulation_steps}. Leave one of them out."
             )
-        self.accumulation_steps = int(accumulation_steps)
         super().compile(optimizer, economy=economy, jit_compile=jit_compile, **kwargs)
+        self.accumulation_steps = int(accumulation_steps)
 
     def get_compile_config(self) -> dict[str, Any] | None:
         config = super().get_compile_config()

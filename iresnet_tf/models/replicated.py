@@ -36,6 +36,9 @@ class ReplicatedModel(BuiltFromPart):
 
     def make_train_function(self, force: bool = False) -> None:
         if self.replicas == 1:
+            if self.built and not self.optimizer.built:
+                # XLA cannot make the optimizer's variables in its first step.
+                self.optimizer.build(self.trainable_variables)
             super().make_train_function(force)
         elif self.train_function is None or force:
             self.train_function = self._on_replicas(self._train_on_part)

@@ -11,7 +11,7 @@ from iresnet_tf.analysis import (
     evaluation,
     likelihood,
 )
-from iresnet_tf.numerics.log_det import Coloured, Krylov, PowerSeries
+from iresnet_tf.numerics.log_det import Coloured, Exact, Krylov, PowerSeries
 
 
 def test_without_a_certificate_the_truncation_is_not_bounded():
@@ -76,5 +76,18 @@ def test_blocks_that_are_bounded_in_another_norm_are_evaluated_by_a_series():
     assert likelihood.truncation_bound(constants, estimator) <= 0.005 * 300 * math.log(2.0)
     assert likelihood.truncation_bound(constants, Coloured(Krylov(5))) == math.inf
     model.flow.parts[0].log_det = Krylov("auto")
-    with pytest.raises(ValueError, match="Give a number of products"):
+    with pytest.raises(ValueError, match="give a number of products"):
         model.log_prob(np.zeros((2, 300), np.float32))
+
+
+def test_a_block_far_beyond_its_target_is_not_given_a_false_bound():
+    """Its constant was given as 0.1, and its weights have the norm 0.9."""
+    dense = layers.SpectralDense(300, coeff=None)
+    g = layers.Contraction([dense], lipschitz=0.1)
+    model = models.DensityModel([layers.ResidualBlock(g)], prior="fixed", seed=0)
+    model.build((None, 300))
+    dense.kernel.assign(-0.9 * np.eye(300, dtype=np.float32))
+    x = np.zeros((2, 300), np.float32)
+    found = likelihood.likelihood(model, x, passes=1)
+    exact = likelihood.likelihood(model, x, estimator=Exact())
+    assert abs(found.mean - exact.mean) <= found.truncation_bound + 1e-2

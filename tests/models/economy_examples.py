@@ -53,7 +53,6 @@ def gradients(model, batches, y=None, sample_weight=None, **options):
     """Returns the gradients of a step with each of the batches, ``[steps, parameters]``."""
     optimizer = Recording()
     model.compile(optimizer, **options)
-    optimizer.build(model.trainable_variables)
     found = []
     for x in batches:
         model.train_on_batch(x, y, sample_weight)

@@ -54,7 +54,7 @@ def figures_of(case, compiled):
     """Returns the weights after two steps, the metrics of both, and the inverse of latents."""
     kind, shape, *_ = case
     model, batch = model_of(*case), data_of(kind, shape)
-    model.compile(keras.optimizers.SGD(0.05), jit_compile=compiled)
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.5), jit_compile=compiled)
     fitted = model.fit(*batch, batch_size=8, epochs=2, shuffle=False, verbose=0).history
     metrics = [*fitted.values(), model.evaluate(*batch, batch_size=8, verbose=0)]
     condition = {"context": tf.constant(batch[1])} if kind == "conditional" else {}

@@ -22,7 +22,7 @@ def linearized(matrices):
     def vjp(w):
         return tf.linalg.matvec(matrices, w, transpose_a=True)
 
-    zeros = tf.zeros(matrices.shape[:2], tf.float64)
+    zeros = tf.zeros(matrices.shape[:2], matrices.dtype)
     return Linearization(zeros, lambda v: tf.linalg.matvec(matrices, v), lambda dtype: vjp)
 
 
@@ -109,9 +109,9 @@ def test_the_bound_is_never_below_the_error(size, lipschitz):
     rounding = 1e-12 * size / (1.0 - lipschitz)
     for products in range(1, size + 1):
         v = generator.standard_normal(size)
-        estimator = Krylov(products, distribution=v[np.newaxis])
         # The norm was computed to a relative rounding of less than 1e-12.
         norm = lipschitz * (1.0 + 1e-12)
+        estimator = Krylov(products, lipschitz=norm, distribution=v[np.newaxis])
         value, bound = estimator.value_and_bound(linearized(matrices), 0, norm)
         error = np.abs(value - size / (v @ v) * np.einsum("i,bij,j->b", v, logarithms, v))
         assert np.all(error <= bound + rounding)
@@ -183,8 +183,12 @@ def test_four_products_are_closer_than_a_series_of_ten(contraction, batch_for, j
         (lambda: Krylov("auto", lipschitz=1.0), "between 0 and 1.*1.0"),
         (lambda: Krylov("auto", tolerance=0.1), "follows truncation.*0.1"),
         (lambda: Krylov(3).value_and_bound(linearized(np.eye(2)), 0, 1.0), "below 1.*1.0"),
-        (lambda: Krylov("auto")(linearized(np.eye(2)), 0, None), "Give a number of products"),
-        (lambda: Krylov("auto")(linearized(np.eye(2)), 0, 0.999), "Give a number of products"),
+        (lambda: Krylov("auto")(linearized(np.eye(2)), 0, None), "give a number of products"),
+        (
+            lambda: Krylov("auto")(linearized(np.eye(2)), 0, 1.0),
+            "another p-norm.*products",
+        ),
+        (lambda: Krylov("Auto"), 'an integer or "auto"; received .Auto.'),
     ],
 )
 def test_wrong_arguments_are_named(make, message):
@@ -203,3 +207,28 @@ def test_xla_compiles_a_fixed_number_of_products_only(contraction, batch_for):
     )
     with pytest.raises(ValueError, match="XLA cannot compile.*depends on the data"):
         compiled(Krylov(3, tolerance=0.1))
+
+
+@pytest.mark.parametrize("part, rest", [(-0.97, 0.03), (-0.97, 0.01), (-0.9, 0.1)])
+def test_rounding_does_not_grow_near_a_multiple_of_the_identity(part, rest):
+    """There the images of a step differ from the vectors before by little."""
+    generator = np.random.default_rng(5)
+    noise = of_norm((lambda m: m + m.T)(generator.standard_normal((64, 64))), 1.0)
+    matrix = part * np.eye(64) + rest * 0.6 * noise
+    v = generator.choice([-1.0, 1.0], (1, 64))
+    value = Krylov(4, distribution=v)(linearized(matrix.astype(np.float32)), 0, 0.99)
+    truth = Krylov(4, distribution=v)(linearized(matrix), 0, 0.99)
+    # The logarithm multiplies the rounding of J, of 64 products of ε each, by at most 1 / (1 − L).
+    assert abs(float(value[0]) - float(truth[0])) <= 64.0 * 64.0 * 1.2e-7 * 100.0 / 8.0
+
+
+def test_what_is_no_contraction_has_no_value():
+    value = Krylov(7, distribution=np.eye(7))(linearized(-3.0 * np.eye(7)), 0, 0.9)
+    assert np.isnan(value[0])
+
+
+def test_the_bound_is_infinite_beyond_the_constant_of_the_integrals():
+    assert Krylov(5).truncation_bound(0.995) == math.inf
+    assert Krylov(5, lipschitz=0.996).truncation_bound(0.995) < math.inf
+    assert Krylov("auto").for_target(0.5).truncation_bound(0.995) == math.inf
+    assert Krylov("auto").for_target(0.998).truncation_bound(0.9985) < math.inf

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from iresnet_tf.internals import is_traced_for_xla
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.log_det.estimator import MARGIN, Lipschitz, LogDet, truncation_bound
-from iresnet_tf.numerics.log_det.krylov_space import KrylovSpace
+from iresnet_tf.numerics.log_det.krylov_space import LARGEST, KrylovSpace
 from iresnet_tf.numerics.log_det.series import Series, require_positive_integer
 from iresnet_tf.numerics.maps import Linearization
 
@@ -32,8 +32,8 @@ class Krylov(Series):
             ``‖v − (I + Jᵀ) w‖ / ‖v‖`` to it for every sample of a batch, if ``‖J‖₂ ≤ 1``.
         truncation: with ``products="auto"``, the largest accepted error of a block, in nats per
             dimension.
-        lipschitz: the bound on ``‖J‖₂`` that automatic products reckon with; by default 1.004
-            times the constant that ``g`` is held to.
+        lipschitz: the bound on ``‖J‖₂`` to reckon with; by default 1.004 times the constant that
+            ``g`` is held to.
         probes, distribution, series_dtype: see `PowerSeries`.
 
     Raises:
@@ -58,7 +58,9 @@ class Krylov(Series):
         distribution: str | ArrayLike = "rademacher",
         series_dtype: str | None = None,
     ) -> None:
-        if products != "auto":
+        if isinstance(products, str) and products != "auto":
+            raise ValueError(f'products is an integer or "auto"; received {products!r}.')
+        if not isinstance(products, str):
             require_positive_integer("products", products)
         elif tolerance is not None:
             raise ValueError(
@@ -120,16 +122,18 @@ class Krylov(Series):
         return value, bound
 
     def _constant(self, lipschitz):
-        """Returns a bound on ``‖J‖₂``, with the margin, or ``None`` if none below 1 is known."""
-        constant = math.inf if lipschitz is None else MARGIN * float(lipschitz)
-        constant = constant if self.lipschitz is None else self.lipschitz
-        if self.products == "auto" and not constant < 1.0:
+        """Returns the bound on ``‖J‖₂`` to reckon with, or ``None`` if none below 1 is known."""
+        if self.lipschitz is not None:
+            return self.lipschitz
+        if lipschitz is not None and lipschitz < 1.0:
+            return min(MARGIN * float(lipschitz), 0.5 + 0.5 * float(lipschitz))
+        if self.products == "auto":
             raise ValueError(
                 'products="auto" follows a constant that bounds ‖J‖₂, which must be known and '
-                f"below 1 with a margin of {MARGIN}; received {lipschitz!r}. Give a number of "
-                "products."
+                f"below 1; received {lipschitz!r}. A constant in another p-norm is none: give a "
+                'number of products, or take PowerSeries("auto").'
             )
-        return constant if constant < 1.0 else None
+        return None
 
     def _space(self, linearization, v, image, constant):
         """Returns the Krylov spaces of the probes ``v``, as large as the options demand."""
@@ -150,10 +154,10 @@ class Krylov(Series):
         return space.extended_while(lambda s: s.relative_bounds() > self.truncation, largest)
 
     def for_target(self, target: float | None) -> LogDet:
-        if self.products != "auto":
+        if target is None or not target < 1.0:
             return self
-        options = {"truncation": self.truncation, "lipschitz": self._constant(target)}
-        return Krylov("auto", **options, **self.series_config())
+        options = self.tolerance, self.truncation, self._constant(target)
+        return Krylov(self.products, *options, **self.series_config())
 
     def truncation_bound(self, lipschitz: float) -> float:
         """Bounds the truncation error if ``‖J‖₂ ≤ lipschitz``, in nats per dimension.
@@ -162,12 +166,16 @@ class Krylov(Series):
         largest rest of the series on the disc of that radius.  Automatic products hold it at
         ``truncation`` for the constant that they reckon with: see `for_target`.  Otherwise, if the
         number depends on the data, the bound is that of a single product.
+
+        The integrals are exact for norms up to that constant, or 0.99.  Beyond, and from 1 on, the
+        bound is infinite.
         """
-        if not lipschitz < 1.0:
+        reckoned = self.lipschitz or 0.0
+        if not lipschitz < 1.0 or lipschitz > max(reckoned, LARGEST):
             return math.inf
-        if self.products == "auto" and self.lipschitz is not None:
+        if self.products == "auto" and reckoned:
             # 1 / (1 − t L) grows by at most this factor if L exceeds what was reckoned with.
-            return self.truncation * max(1.0, (1.0 - self.lipschitz) / (1.0 - lipschitz))
+            return self.truncation * max(1.0, (1.0 - reckoned) / (1.0 - lipschitz))
         if isinstance(self.products, str) or self.tolerance is not None:
             return 2.0 * truncation_bound(lipschitz, 1)
         return 2.0 * truncation_bound(lipschitz, self.products)

@@ -25,8 +25,8 @@ from typing_extensions import Self
 
 from iresnet_tf.numerics.axes import dimension_of
 
-_FIRST = 4
-"""Number of vectors of a basis that are orthogonalised once; the further ones are, twice."""
+LARGEST = 0.99
+"""The nodes of the integrals are at least those of this constant; see `_quadrature`."""
 
 
 class _State(NamedTuple):
@@ -36,8 +36,8 @@ class _State(NamedTuple):
         basis: ``Vₙ₊₁`` transposed, ``[rows, n + 1, D]``; zero from ``vₖ`` on if the space of the
             vectors before is invariant.
         hessenberg: ``H̄ₙ``, ``[rows, n + 1, n]``, float64.
-        minors: the terms of both recurrences, ``[n + 1, 2, nodes, rows]``, float64; the first of
-            the one is ``ρₙ``, and the last of the other ``γₙ``.
+        minors: the terms of both recurrences, ``[n + 1, 2, nodes, rows]``, float64, with
+            ``minors[0, 0] = ρₙ`` and ``minors[-1, 1] = γₙ``.
     """
 
     basis: tf.Tensor
@@ -56,7 +56,8 @@ class KrylovSpace:
         dtype: of the products.
         v: probes ``[probes, batch, …event]``.
         length, growth: ``‖v‖`` and ``‖J v‖``, ``[rows]``, float64.
-        lipschitz: ``L < 1``, a bound on ``‖J‖₂``, or ``None`` if there is none.
+        lipschitz: ``L < 1``, a bound on ``‖J‖₂``, or ``None`` if none is known: then integrals
+            are exact for norms up to 0.999.
         nodes, weights: of the integrals over ``t``, see `_quadrature`.
         state: what grows with the dimension.
     """
@@ -83,7 +84,7 @@ class KrylovSpace:
         """Returns the spaces of dimension 1; ``image`` is ``J v``, see the class for the others."""
         rows, images = (tf.reshape(each, [-1, dimension_of(v[0])]) for each in (v, image))
         length, growth = (tf.cast(tf.norm(each, axis=-1), tf.float64) for each in (rows, images))
-        nodes, weights = _quadrature(0.99 if lipschitz is None else lipschitz, v.dtype)
+        nodes, weights = _quadrature(max(lipschitz or 0.999, LARGEST), v.dtype)
         basis = tf.math.divide_no_nan(rows, tf.norm(rows, axis=-1, keepdims=True))
         one = tf.ones([1, 1, len(nodes), tf.shape(rows)[0]], tf.float64)
         empty = tf.zeros([tf.shape(rows)[0], 1, 0], tf.float64)
@@ -167,7 +168,8 @@ class KrylovSpace:
         sums = state.minors[-1] + self.nodes * tf.reduce_sum(across * state.minors, 0)
         pivot, minor = tf.unstack(sums)
         # The minor that belongs to the corner of a 1×1 matrix is empty, and its determinant 1.
-        corner = (1.0 if is_first else minor) / pivot
+        # No pivot is negative where J is a contraction; elsewhere there is no logarithm.
+        corner = tf.where(pivot > 0.0, (1.0 if is_first else minor) / pivot, math.nan)
         factor, one = -self.nodes * length / pivot, tf.ones_like(pivot)
         minors = tf.concat([factor * state.minors, tf.stack([one, corner])[tf.newaxis]], 0)
         return _State(basis, _bordered(state.hessenberg, column, length), minors)
@@ -176,13 +178,11 @@ class KrylovSpace:
         """Returns the basis with one vector more, and the new column of the Hessenberg matrix."""
         image = tf.reshape(self._product(basis[:, -1]), [-1, self.dimension])
         column, image = _projected(basis, image)
-        if (basis.shape[1] or math.inf) > _FIRST:
-            # The projection may have left rounding errors that grow in further steps.
-            rest, image = _projected(basis, image)
-            column += rest
-        length = tf.norm(image, axis=-1)
+        # Twice, because the first projection may leave rounding errors as large as the rest.
+        rest, image = _projected(basis, image)
+        column, length = column + rest, tf.norm(image, axis=-1)
         # A rest of the size of rounding errors is none: the space is invariant.
-        rounding = 16.0 * np.finfo(image.dtype.as_numpy_dtype).eps
+        rounding = (16.0 + math.sqrt(self.dimension)) * np.finfo(image.dtype.as_numpy_dtype).eps
         length = tf.where(length > rounding * tf.norm(column, axis=-1), length, 0.0)
         following = tf.math.divide_no_nan(image, length[:, tf.newaxis])
         basis = tf.concat([basis, following[:, tf.newaxis]], 1)
@@ -229,7 +229,6 @@ def _quadrature(lipschitz, dtype):
     holds no pole: with ``c = −ln(1 − L)``, the poles are at ``−ln 2 / c`` or beyond, or at least
     ``π / (2 c)`` beside the interval.
     """
-    lipschitz = max(lipschitz, 1e-3)
     rate = -np.log1p(-lipschitz)
     left, beside = 1.0 + 2.0 * np.log(2.0) / rate, np.pi / rate
     growth = min(left + np.sqrt(left**2 - 1.0), beside + np.sqrt(beside**2 + 1.0))
