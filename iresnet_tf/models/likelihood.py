@@ -1,6 +1,7 @@
 """Trains by maximum likelihood: defines the objective, the steps and their metrics."""
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -107,7 +108,8 @@ class LikelihoodModel(FlowModel):
                     f"{type(self).__name__} has its own loss (the mean negative "
                     f"log-likelihood) and metrics; received {name}={kwargs[name]!r}. Leave it out."
                 )
-        if accumulation_steps != int(accumulation_steps) or accumulation_steps < 1:
+        is_number = isinstance(accumulation_steps, numbers.Real)
+        if not is_number or accumulation_steps != int(accumulation_steps) or accumulation_steps < 1:
             raise ValueError(
                 f"accumulation_steps is an integer of at least 1; received {accumulation_steps!r}."
             )
