@@ -1,4 +1,4 @@
-"""What makes a training step cheaper, and at most a little noisier.
+"""Options that make a training step cheaper, and at most a little noisier.
 
 A model's ``train_step`` sets it for the calls inside it.  Blocks read it where they compute
 ``F(x)`` and its log-determinant, and nowhere else.  So no evaluation, inverse or certificate

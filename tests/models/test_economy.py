@@ -150,7 +150,7 @@ def test_models_with_classes_train_in_bfloat16(task):
 
 
 def test_options_work_with_parts_of_a_batch_and_recomputation():
-    """Both ways choose the same samples and probes, and round otherwise."""
+    """The two models choose the same samples and probes, and round differently."""
     x, model = data("dense", 7), made("dense", PowerSeries(3))
     found = []
     for recompute in (False, True):

@@ -30,7 +30,7 @@ LARGEST = 0.99
 
 
 class _State(NamedTuple):
-    """What grows with the dimension ``n`` of the spaces.
+    """Holds the tensors that grow with the dimension ``n`` of the spaces.
 
     Attributes:
         basis: ``Vₙ₊₁`` transposed, ``[rows, n + 1, D]``; zero from ``vₖ`` on if the space of the
