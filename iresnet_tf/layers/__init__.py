@@ -20,6 +20,7 @@ from iresnet_tf.layers.contractive import ContractiveLayer, UnknownLipschitzErro
 from iresnet_tf.layers.dense_concatenation import DenseConcatenation
 from iresnet_tf.layers.factor_out import FactorOut
 from iresnet_tf.layers.flatten import Flatten
+from iresnet_tf.layers.gaussianize import Gaussianize
 from iresnet_tf.layers.inversion import InverseOptions, InverseResult
 from iresnet_tf.layers.invertible import ClosedForm, Invertible
 from iresnet_tf.layers.padding import InjectivePadding
@@ -45,6 +46,7 @@ __all__ = [
     "Dequantize",
     "FactorOut",
     "Flatten",
+    "Gaussianize",
     "InjectivePadding",
     "InverseOptions",
     "InverseResult",

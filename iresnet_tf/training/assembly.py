@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from iresnet_tf.data import Source
-from iresnet_tf.layers import Center, Dequantize, Invertible, Logit, Standardize
+from iresnet_tf.layers import Center, Dequantize, Gaussianize, Invertible, Logit, Standardize
 from iresnet_tf.models import Classifier, DensityModel, FlowModel, HybridModel, architectures
 from iresnet_tf.numerics import log_det, solvers
 from iresnet_tf.training import configuration, layer_configuration, optimizers, schedules
@@ -90,13 +90,18 @@ def build_preprocessing(
         if preset.task.has_density:
             raise ValueError(
                 "data.preprocessing=standardize adds no noise to levels, and without noise they "
-                f"have no density; a {preset.task.kind} model takes center or logit."
+                f"have no density; a {preset.task.kind} model takes center, logit or gaussianize."
             )
         x = np.asarray(source.initial_examples(4096, seed=seed))
         axes = tuple(range(x.ndim - 1))
         mean, stddev = x.mean(axes), x.std(axes)
         return [Standardize(np.round(mean, 2), np.maximum(np.round(stddev, 2), 1.0))]
-    last = Center() if options.preprocessing == "center" else Logit(options.alpha)
+    last: Invertible = Center()
+    if options.preprocessing == "logit":
+        last = Logit(options.alpha)
+    elif options.preprocessing == "gaussianize":
+        x = source.examples("train").x
+        last = Gaussianize.of_levels(x, source.levels, alpha=options.alpha)
     return [Dequantize(source.levels), last]
 
 

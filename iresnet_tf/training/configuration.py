@@ -43,8 +43,14 @@ class Data(Config):
         None, description="a class; only its examples are kept"
     )
     pad_to: Side | None = Field(None, description="side of the images after padding")
-    preprocessing: Literal["center", "logit", "standardize"] = "center"
-    alpha: float = Field(0.05, gt=0.0, lt=0.5, description="distance of the logit to 0 and 1")
+    preprocessing: Literal["center", "logit", "gaussianize", "standardize"] = "center"
+    alpha: float = Field(
+        0.05,
+        gt=0.0,
+        lt=0.5,
+        description="distance to 0 and 1 of what logit and gaussianize take the logit or the "
+        "normal quantile of",
+    )
     augmentation: Literal["flip", "crop", "crop-flip"] | None = None
     validation_examples: NonNegativeInt = 0
     table: Table | None = Field(None, description="the table, for the source named table")

@@ -108,6 +108,10 @@ CASES = {
         lambda dtype: layers.Dequantize(4, dtype=dtype), IMAGE, uniform(0, 4), IMAGE
     ),
     "logit": Case(lambda dtype: layers.Logit(0.01, dtype=dtype), IMAGE, uniform(0, 1), IMAGE),
+    "gaussianize": Case(
+        lambda dtype: layers.Gaussianize((0.7, 0.05, 0.25), 0.01, dtype=dtype),
+        *(IMAGE, uniform(0, 1), IMAGE),
+    ),
     "center": Case(lambda dtype: layers.Center(0.5, dtype=dtype), VECTOR, normal, VECTOR),
     "standardize": Case(
         lambda dtype: layers.Standardize(MEAN, STDDEV, dtype=dtype), IMAGE, normal, IMAGE

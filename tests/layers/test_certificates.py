@@ -127,6 +127,18 @@ def test_the_bound_of_a_logit_covers_the_rounding_of_alpha(alpha):
     assert (error <= found.error_bound.numpy() + truth.error_bound.numpy()).all()
 
 
+@pytest.mark.parametrize("probabilities", [np.ones(7), (0.8, 1e-4, 0.1, 1e-3, 0.0989)])
+@pytest.mark.parametrize("alpha", [1e-6, 0.05])
+def test_the_bound_of_a_gaussianize_covers_the_rounding_of_its_sums(probabilities, alpha):
+    narrow = layers.Gaussianize(probabilities, alpha)
+    wide = layers.Gaussianize(probabilities, alpha, dtype="float64")
+    y = np.linspace(-5.5, 5.5, 8001, dtype="float32")[:, np.newaxis]
+    found, truth = narrow.inverse(y), wide.inverse(y.astype("float64"))
+    error = np.abs(found.x.numpy() - truth.x.numpy())[:, 0]
+    assert np.isfinite(found.error_bound).all()
+    assert (error <= found.error_bound.numpy() + truth.error_bound.numpy()).all()
+
+
 def test_act_norm_meets_numbers_below_the_smallest_normal_one():
     narrow, wide = layers.ActNorm(), layers.ActNorm(dtype="float64")
     for layer in (narrow, wide):
