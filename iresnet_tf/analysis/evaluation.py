@@ -58,7 +58,7 @@ class LipschitzConstants(Result):
     vouched: tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation(Result):
     """The measurements of a model on test data; ``None`` for those that do not apply to it.
 
@@ -71,10 +71,10 @@ class Evaluation(Result):
         lipschitz: certified Lipschitz constants of the blocks.
     """
 
-    bits_per_dim: Likelihood | None
-    nll: Likelihood | None
-    accuracy: float | None
-    classification: Classification | None
+    bits_per_dim: Likelihood | None = None
+    nll: Likelihood | None = None
+    accuracy: float | None = None
+    classification: Classification | None = None
     reconstruction: Reconstruction
     lipschitz: LipschitzConstants
 
@@ -110,7 +110,7 @@ def evaluate(
     refresh(model)
     bounds, vouched = model.lipschitz_bounds(), tuple(vouched_blocks(model.flow))
     certified = math.inf if vouched else max(bounds.values(), default=0.0)
-    measured: dict[str, Any] = dict.fromkeys(("bits_per_dim", "nll", "accuracy", "classification"))
+    measured: dict[str, Any] = {}
     if model.has_density:
         unit = "nll" if model.dequantize is None else "bits_per_dim"
         measured[unit] = likelihood(

@@ -17,7 +17,7 @@ def open_run(
     """Returns the model of a run folder or of a pretrained name, and its data source."""
     is_pretrained = str(run) in training.pretrained_names() and not run.exists()
     if is_pretrained:
-        preset = training.presets.get(str(run))
+        preset = training.card(str(run)).run.preset
     else:
         preset = training.RunFolder(run).read_config()["preset"]
     set_threads(preset.intra_op_threads)

@@ -38,6 +38,7 @@ def presets() -> None:
 @click.option("--csv", "--npy", "table", type=PATH, help="The table for the preset tabular.")
 @click.option("--seed", type=SEED, help="0 by default.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out, if there is one.")
+@click.option("--estimate", is_flag=True, help="Only print how long it takes on this machine.")
 @click.option(
     "--strategy",
     type=click.Choice(strategies.NAMES),
@@ -59,6 +60,7 @@ def train(
     table: pathlib.Path | None,
     seed: int | None,
     resume: bool,
+    estimate: bool,
     strategy: str,
     workers: str | None,
     worker: int | None,
@@ -72,19 +74,23 @@ def train(
         overrides = (*overrides, f"batch_size={batch_size}")
     if table:
         overrides = (*overrides, f"data.table.file={table.resolve()}")
-    run = training.RunFolder(out)
+    run, done = training.RunFolder(out), 0
     if resume and run.is_begun():
         stored = run.read_run()
         seed = stored.seed if seed is None else seed
         config = continuation.requested(
             stored.preset, preset, overrides, epochs=epochs, steps=steps
         )
+        done = max(map(run.step_of, run.latest_checkpoints()), default=0)
     else:
         run.require_free()
         run.require_new()
         require_writable(out)
         config = training.presets.get(preset, overrides).with_length(epochs, steps)
     set_threads(config.intra_op_threads)
+    if estimate:
+        click.echo(_estimate(config, run, done, seed or 0, data_dir))
+        return
     result = training.train(
         config,
         out,
@@ -95,3 +101,10 @@ def train(
     )
     if result is not None:
         click.echo(json.dumps(result, indent=2))
+
+
+def _estimate(preset, run, done, seed, data_dir):
+    if done and run.read_result(preset.steps) is not None:
+        return f"{preset.name}: {run.path} has finished."
+    time = training.estimate(preset, done=done, data_dir=data_dir, seed=seed)
+    return f"{preset.name}: {time}."

@@ -44,6 +44,14 @@ def make_model(preset: configuration.Preset, source: Source, *, seed: int) -> Fl
     return _MODELS[task.kind](**options)
 
 
+def initialized_model(preset: configuration.Preset, source: Source, *, seed: int) -> FlowModel:
+    """Returns the compiled and initialised model of a preset before its first step."""
+    model = build_model(preset, source, seed=seed)
+    compile_model(model, preset)
+    model.initialize(source.initial_examples(seed=seed))
+    return model
+
+
 def compile_model(model: FlowModel, preset: configuration.Preset) -> None:
     """Compiles a model with the optimizer and the savings of a preset."""
     names = {"accumulation_steps", "product_dtype"}

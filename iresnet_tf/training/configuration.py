@@ -1,7 +1,7 @@
 """Defines the typed configuration of a training run."""
 
 import reprlib
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -220,21 +220,25 @@ class Run(BaseModel):
         return self.model_copy(update=update)
 
 
+Parsed = TypeVar("Parsed", bound=BaseModel)
+
+
 def parse(fields: Any) -> Preset:
     """Returns a preset from plain data.
 
     Raises:
         ValueError: if fields are wrong; the message names all of them.
     """
-    return _parsed(Preset, fields)
+    return parsed(Preset, fields)
 
 
 def parse_run(fields: Any) -> Run:
     """Returns the content of a ``config.json`` from plain data; see `parse`."""
-    return _parsed(Run, fields)
+    return parsed(Run, fields)
 
 
-def _parsed(kind, fields):
+def parsed(kind: type[Parsed], fields: Any) -> Parsed:
+    """Returns an object of a class of configurations from plain data; see `parse`."""
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
@@ -253,8 +257,10 @@ def _problem(error):
         message = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
         return message
-    # In config.json, the fields of the preset are below it.
-    part, *rest = map(str, error["loc"][error["loc"][0] == "preset" and len(error["loc"]) > 1 :])
+    # In config.json the fields of the preset are below it, and in a card both are below the run.
+    part, *rest = map(str, error["loc"])
+    while part in ("run", "preset") and rest:
+        part, *rest = rest
     # Below these parts, pydantic inserts the kind of model or task.
     path = ".".join([part, *(rest[1:] if part in ("model", "task") else rest)])
     return f"{path}: {message}"

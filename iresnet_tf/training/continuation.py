@@ -65,7 +65,7 @@ def require_same(folder: RunFolder, run: Run, preset: Preset, seed: int) -> None
     given = {**preset.model_dump(exclude={"source"}), "seed": seed}
     faults = [
         f"{field} is {_shown(old)} in the run and {_shown(new)} here"
-        for field, old, new in _differences(stored, given)
+        for field, old, new in differences(stored, given)
         if field != "steps" or new < old
     ]
     if faults:
@@ -139,7 +139,7 @@ def _fitting_model(path, step, run, source):
             f"has no checkpoint after {step} steps."
         )
     # A layer learns some sizes when it is built.
-    for field, want, was in _differences(_description(expected), _description(model), 1e-6):
+    for field, want, was in differences(_description(expected), _description(model), 1e-6):
         if want is not None or field.rpartition(".")[2] not in ("units", "filters"):
             raise ValueError(
                 f"{path}: {field} is {_shown(was)}, but the configuration says {_shown(want)}."
@@ -168,7 +168,7 @@ def _plain(value):
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def _differences(
+def differences(
     one: Any, other: Any, tolerance: float = 0.0, path: str = ""
 ) -> Iterator[tuple[str, Any, Any]]:
     """Yields the path of every part in which two nests of plain data differ, with both values.
@@ -181,7 +181,7 @@ def _differences(
     if isinstance(one, dict) and isinstance(other, dict):
         for key in {**one, **other}:
             parts = one.get(key, ABSENT), other.get(key, ABSENT)
-            yield from _differences(*parts, tolerance, f"{path}.{key}".lstrip("."))
+            yield from differences(*parts, tolerance, f"{path}.{key}".lstrip("."))
     elif isinstance(one, float) and isinstance(other, float):
         if not math.isclose(one, other, rel_tol=tolerance):
             yield path, one, other
@@ -189,9 +189,13 @@ def _differences(
         yield path, one, other
 
 
-def _shown(value):
-    """Returns a value as an override spells it, shortened."""
+def as_override(value: Any) -> str:
+    """Returns a value of a field as an override spells it."""
     if isinstance(value, tuple):
         value = ",".join(map(str, value))
-    text = "none" if value is None else str(value)
+    return "none" if value is None else str(value)
+
+
+def _shown(value):
+    text = as_override(value)
     return text if len(text) < 80 else f"{text[:76]} …"

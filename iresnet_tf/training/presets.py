@@ -1,9 +1,9 @@
-"""Catalogue of the presets: the small ones of this package, and the published ones."""
+"""Catalogue of the presets: this package's own, and the published ones."""
 
 from collections.abc import Iterable
 
 from iresnet_tf.data import densities
-from iresnet_tf.training import published
+from iresnet_tf.training import published, small_images
 from iresnet_tf.training.configuration import (
     ClassifierTask,
     Data,
@@ -100,6 +100,7 @@ def _catalogue():
     yield from map(_toy, densities.NAMES)
     yield _tabular()
     yield from _digits()
+    yield from small_images.presets()
     yield from published.presets()
     for weight, suffix in ((None, ""), (0.0, "-weight-0"), (1.0, "-weight-1")):
         yield _hybrid("mnist-hybrid", "mnist", (8, 8), 60_000, weight, suffix)

@@ -1,11 +1,14 @@
-"""Loads trained models by name, run folder or file."""
+"""Loads trained models by name, run folder or file, and reads the cards of those that ship."""
 
 import importlib.resources
+import json
 import os
 import pathlib
 
 import keras
 
+from iresnet_tf.training.configuration import parsed
+from iresnet_tf.training.model_cards import ModelCard
 from iresnet_tf.training.model_files import load_model
 from iresnet_tf.training.run_folder import RunFolder
 
@@ -16,6 +19,22 @@ def pretrained_names() -> tuple[str, ...]:
     """Returns the names of the trained models that ship with the package."""
     files = (file.name for file in _FOLDER.iterdir())
     return tuple(sorted(name.removesuffix(".keras") for name in files if name.endswith(".keras")))
+
+
+def card(name: str) -> ModelCard:
+    """Returns the card of a trained model that ships: what trained it, and what it reaches.
+
+    Args:
+        name: one of `pretrained_names`.
+
+    Raises:
+        FileNotFoundError: if no such model ships.
+    """
+    if name not in pretrained_names():
+        raise FileNotFoundError(
+            f"There is no pretrained model {name!r}: those are {', '.join(pretrained_names())}."
+        )
+    return parsed(ModelCard, json.loads((_FOLDER / f"{name}.json").read_text()))
 
 
 def load(source: str | os.PathLike[str]) -> keras.Model:

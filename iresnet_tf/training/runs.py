@@ -14,9 +14,8 @@ from iresnet_tf import data
 from iresnet_tf.analysis import evaluate
 from iresnet_tf.data import Source, tables
 from iresnet_tf.files import write_json
-from iresnet_tf.models import FlowModel
 from iresnet_tf.training import callbacks, continuation, strategies
-from iresnet_tf.training.assembly import build_model, build_schedule, compile_model
+from iresnet_tf.training.assembly import build_schedule, initialized_model
 from iresnet_tf.training.configuration import Preset
 from iresnet_tf.training.model_files import load_model, save_model
 from iresnet_tf.training.run_folder import RunFolder
@@ -84,7 +83,7 @@ def train(
         keras.utils.set_random_seed(seed)
         source.examples("test", 1)  # A split that cannot be read is found before the folder exists.
         with strategy.scope():
-            model = _initialized(preset, source, seed)
+            model = initialized_model(preset, source, seed=seed)
         with run.owned():
             run.create(config)
             return _fit_and_evaluate(model, preset, source, run, seed, stopwatch)
@@ -151,7 +150,7 @@ def _continue(shared, preset, seed, source, data_dir, strategy, stopwatch):
                 return result if run.is_kept else None
             if model is None:
                 _require_unfinished(shared, stored)
-                model = _initialized(preset, source, seed)
+                model = initialized_model(preset, source, seed=seed)
         done = int(model.optimizer.iterations.numpy())
         strategies.require_agreement(strategy, "the step that they resume from", done)
         if run.is_kept:
@@ -291,11 +290,3 @@ def _validation(preset, source, run):
         callbacks.Validation(*source.examples("validation")),
         callbacks.BestCheckpoint(run, save_model, monitor=monitor),
     ]
-
-
-def _initialized(preset: Preset, source: Source, seed: int) -> FlowModel:
-    """Returns the compiled and initialised model before its first step."""
-    model = build_model(preset, source, seed=seed)
-    compile_model(model, preset)
-    model.initialize(source.initial_examples(seed=seed))
-    return model

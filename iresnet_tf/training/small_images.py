@@ -1,0 +1,87 @@
+"""Defines this package's own recipes for images, of a size that trains on a CPU."""
+
+from collections.abc import Iterator
+
+from iresnet_tf.training.configuration import (
+    ClassifierTask,
+    Data,
+    DensityTask,
+    HybridTask,
+    Optimizer,
+    Preset,
+)
+from iresnet_tf.training.layer_configuration import ImageModel
+
+_HELD_OUT = 1000
+_FLOW = {"learning_rate": 4e-3, "warmup_steps": 100, "ema": 0.995}
+_CLASSIFIER = Optimizer(learning_rate=3e-3, warmup_steps=200)
+
+
+def presets() -> Iterator[Preset]:
+    """Returns the small models of images: densities, a hybrid and classifiers."""
+    yield _preset(
+        "mnist-density",
+        data={"preprocessing": "logit", "alpha": 1e-6},
+        task=DensityTask(),
+        model=ImageModel(blocks=(2, 14), width=(32, 96)),
+        optimizer=Optimizer(**_FLOW, clip_norm=1.0),
+        batch_size=64,
+        epochs=16,
+        steps_per_epoch=200,
+        evaluation_examples=1000,
+    )
+    yield _preset(
+        "mnist-hybrid",
+        data={"preprocessing": "logit", "alpha": 1e-6},
+        task=HybridTask(prior="conditional"),
+        model=ImageModel(blocks=(2, 10), width=(32, 96), dense_blocks=2),
+        optimizer=Optimizer(**_FLOW, clip_norm=1.0),
+        batch_size=64,
+        epochs=15,
+        steps_per_epoch=200,
+        evaluation_examples=1000,
+    )
+    yield _preset(
+        "mnist-classifier",
+        data={"preprocessing": "standardize"},
+        task=ClassifierTask(),
+        model=ImageModel(blocks=(3, 3), width=(32, 64), padding=3, last_act_norm=False),
+        optimizer=_CLASSIFIER,
+        batch_size=128,
+        epochs=11,
+        steps_per_epoch=460,
+    )
+    yield _preset(
+        "cifar10-density",
+        data={},
+        task=DensityTask(),
+        model=ImageModel(blocks=(8, 4, 2), width=(64, 96, 96)),
+        optimizer=Optimizer(**_FLOW),
+        batch_size=32,
+        epochs=13,
+        steps_per_epoch=180,
+        evaluation_examples=500,
+    )
+    yield _preset(
+        "cifar10-classifier",
+        data={"preprocessing": "standardize", "augmentation": "crop-flip"},
+        task=ClassifierTask(),
+        model=ImageModel(
+            blocks=(3, 3, 3), width=(64,), padding=1, preactivation=True, last_act_norm=False
+        ),
+        optimizer=_CLASSIFIER,
+        batch_size=64,
+        epochs=10,
+        steps_per_epoch=765,
+    )
+
+
+def _preset(name, *, data, epochs, steps_per_epoch, **fields):
+    return Preset(
+        name=f"{name}-small",
+        source="this package",
+        data=Data(name=name.partition("-")[0], validation_examples=_HELD_OUT, **data),
+        steps=epochs * steps_per_epoch,
+        steps_per_epoch=steps_per_epoch,
+        **fields,
+    )
