@@ -1,6 +1,7 @@
 """Defines this package's own recipes for images, of a size that trains on a CPU."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from iresnet_tf.training.configuration import (
     ClassifierTask,
@@ -10,9 +11,14 @@ from iresnet_tf.training.configuration import (
     Optimizer,
     Preset,
 )
-from iresnet_tf.training.layer_configuration import ImageModel
+from iresnet_tf.training.layer_configuration import ImageModel, LogDet
 
 _HELD_OUT = 1000
+_GAUSSIAN: dict[str, Any] = {"preprocessing": "gaussianize", "alpha": 1e-6}
+_SERIES: dict[str, Any] = {"log_det": LogDet(estimator="krylov", products=3)}
+_DENSITY = Optimizer(
+    learning_rate=4e-3, warmup_steps=100, ema=0.995, clip_norm=1.0, log_det_share=0.25
+)
 _FLOW = {"learning_rate": 4e-3, "warmup_steps": 100, "ema": 0.995}
 _CLASSIFIER = Optimizer(learning_rate=3e-3, warmup_steps=200)
 
@@ -21,23 +27,23 @@ def presets() -> Iterator[Preset]:
     """Returns the small models of images: densities, a hybrid and classifiers."""
     yield _preset(
         "mnist-density",
-        data={"preprocessing": "logit", "alpha": 1e-6},
+        data=_GAUSSIAN,
         task=DensityTask(),
-        model=ImageModel(blocks=(2, 14), width=(32, 96)),
-        optimizer=Optimizer(**_FLOW, clip_norm=1.0),
+        model=ImageModel(blocks=(6, 6), width=(64, 128), dense_blocks=4, dense_width=192, **_SERIES),
+        optimizer=_DENSITY,
         batch_size=64,
-        epochs=16,
+        epochs=18,
         steps_per_epoch=200,
         evaluation_examples=1000,
     )
     yield _preset(
         "mnist-hybrid",
-        data={"preprocessing": "logit", "alpha": 1e-6},
+        data=_GAUSSIAN,
         task=HybridTask(prior="conditional"),
-        model=ImageModel(blocks=(2, 10), width=(32, 96), dense_blocks=2),
-        optimizer=Optimizer(**_FLOW, clip_norm=1.0),
+        model=ImageModel(blocks=(6, 6), width=(64, 128), dense_blocks=4, dense_width=192, **_SERIES),
+        optimizer=_DENSITY,
         batch_size=64,
-        epochs=15,
+        epochs=12,
         steps_per_epoch=200,
         evaluation_examples=1000,
     )
