@@ -57,12 +57,13 @@ _DIGITS_FLOW = ImageModel(blocks=(16,), width=(64,))
 
 
 def _digits():
+    optimizer = _DIGITS["optimizer"].model_copy(update={"log_det_share": 0.25})
     yield Preset(
         name="digits-density",
-        data=Data(name="digits"),
+        data=Data(name="digits", preprocessing="gaussianize", alpha=1e-6),
         task=DensityTask(),
-        model=_DIGITS_FLOW,
-        **_DIGITS,
+        model=ImageModel(blocks=(12,), width=(64,), dense_blocks=6),
+        **{**_DIGITS, "optimizer": optimizer},
     )
     yield Preset(
         name="digits-classifier",

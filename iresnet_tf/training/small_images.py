@@ -29,7 +29,9 @@ def presets() -> Iterator[Preset]:
         "mnist-density",
         data=_GAUSSIAN,
         task=DensityTask(),
-        model=ImageModel(blocks=(6, 6), width=(64, 128), dense_blocks=4, dense_width=192, **_SERIES),
+        model=ImageModel(
+            blocks=(6, 6), width=(64, 128), dense_blocks=4, dense_width=192, **_SERIES
+        ),
         optimizer=_DENSITY,
         batch_size=64,
         epochs=18,
@@ -40,7 +42,9 @@ def presets() -> Iterator[Preset]:
         "mnist-hybrid",
         data=_GAUSSIAN,
         task=HybridTask(prior="conditional"),
-        model=ImageModel(blocks=(6, 6), width=(64, 128), dense_blocks=4, dense_width=192, **_SERIES),
+        model=ImageModel(
+            blocks=(6, 6), width=(64, 128), dense_blocks=4, dense_width=192, **_SERIES
+        ),
         optimizer=_DENSITY,
         batch_size=64,
         epochs=12,

@@ -19,7 +19,12 @@ from iresnet_tf.training import presets
 from iresnet_tf.training.run_folder import RunFolder
 
 SMALL_TOY = ["model.blocks=2", "model.width=8", "model.depth=1", "intra_op_threads=none"]
-SMALL_DIGITS = ["model.blocks=1,1", "model.width=4", "intra_op_threads=none"]
+SMALL_DIGITS = [
+    "model.blocks=1,1",
+    "model.width=4",
+    "model.dense_blocks=0",
+    "intra_op_threads=none",
+]
 
 
 @pytest.fixture(scope="module")

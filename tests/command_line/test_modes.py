@@ -7,7 +7,13 @@ import pytest
 import tensorflow_datasets as tfds
 from commands import invoke
 
-SMALL = ["model.blocks=1,1", "model.width=4", "model.squeeze=true", "intra_op_threads=none"]
+SMALL = [
+    "model.blocks=1,1",
+    "model.width=4",
+    "model.dense_blocks=0",
+    "model.squeeze=true",
+    "intra_op_threads=none",
+]
 TINY = ["data.only_class=1", "data.validation_examples=3", "--batch-size", 1, "--steps", 2]
 
 

@@ -97,7 +97,8 @@ def test_both_workers_have_the_same_weights_to_the_bit(trained):
 
 
 RUN = [
-    *("model.blocks=1,1", "model.width=4", "model.squeeze=true", "intra_op_threads=none"),
+    *("model.blocks=1,1", "model.width=4", "model.squeeze=true", "model.dense_blocks=0"),
+    "intra_op_threads=none",
     *("data.validation_examples=9", "batch_size=31", "steps_per_epoch=3", "optimizer.ema=0.9"),
     *("optimizer.clip_norm=1.0", "evaluation_examples=40"),
 ]

@@ -15,7 +15,7 @@ from iresnet_tf.training import presets, train
 
 PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "pages" / "researcher.md").read_text()
 PARAGRAPH = re.search(r"`tensorboard --logdir RUN/tensorboard` shows(.*?)\n\n", PAGE, re.DOTALL)[1]
-SMALL = ["model.blocks=1", "model.width=4", "data.validation_examples=100"]
+SMALL = ["model.blocks=1", "model.width=4", "model.dense_blocks=0", "data.validation_examples=100"]
 
 
 def named(start, end):

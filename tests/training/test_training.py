@@ -20,7 +20,13 @@ from iresnet_tf.training import assembly, presets, schedules
 from iresnet_tf.training.averaging import averaged_weights
 from iresnet_tf.training.run_folder import RunFolder
 
-SMALL = ["model.blocks=1,1", "model.width=4", "model.squeeze=true", "intra_op_threads=none"]
+SMALL = [
+    "model.blocks=1,1",
+    "model.width=4",
+    "model.dense_blocks=0",
+    "model.squeeze=true",
+    "intra_op_threads=none",
+]
 HELD_OUT = "data.validation_examples=64"
 
 
@@ -188,7 +194,7 @@ def test_schedules_without_warm_up_start_at_the_rate(name):
 @pytest.mark.parametrize(
     "name, overrides, message",
     [
-        ("digits-density", ["data.preprocessing=standardize"], "center or logit"),
+        ("digits-density", ["data.preprocessing=standardize"], "center, logit or gaussianize"),
         ("toy-moons", ["data.bits=5"], "endless stream"),
         ("digits-density", ["data.bits=5"], "17 levels"),
         ("digits-density", ["data.pad_to=4"], "pad_to is at least"),
