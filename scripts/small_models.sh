@@ -15,7 +15,7 @@ train() {
 }
 
 train digits-density digits-density "${@:2}"
-for name in {mnist,cifar10}-{density,classifier} mnist-hybrid; do
+for name in mnist-{density,classifier,hybrid} cifar10-{density,classifier}; do
   train "$name" "$name-small" "${@:2}"
 done
 
