@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the wheel, installs it into an empty folder, and uses the package from there.
-#   bash scripts/check_wheel.sh
+#   bash scripts/check_wheel.sh [--figures [--data-dir DIR]]
+# With --figures it also evaluates each trained model on its test set, which takes long.
 # Nothing is downloaded once the test environment is made. The wheel is built from a copy, because
 # setuptools leaves files next to the sources and packs what an earlier build has left.
 set -euo pipefail
@@ -28,14 +29,20 @@ package = work / "site" / "iresnet_tf"
 imported = pathlib.Path(irn.__file__).parent
 assert imported.samefile(package), f"Expected the package in {package}; imported {imported}."
 
-needed = {"py.typed", "pretrained/digits-density.keras"}
-for pattern in ("**/*.py", "pretrained/*.keras"):
+needed = {"py.typed", "pretrained/digits-density.keras", "pretrained/digits-density.json"}
+for pattern in ("**/*.py", "pretrained/*.keras", "pretrained/*.json"):
     source = work / "source" / "iresnet_tf"
     needed |= {str(path.relative_to(source)) for path in source.glob(pattern)}
 missing = sorted(name for name in needed if not (package / name).is_file())
 assert not missing, f"The wheel lacks {missing}."
 
-bounds = irn.load("digits-density").lipschitz_bounds()
-assert max(bounds.values()) < 1.0, bounds
-print(f"The wheel of version {irn.__version__} has {len(needed)} files and loads its model.")
+for name in irn.training.pretrained_names():
+    bounds = irn.load(name).lipschitz_bounds()
+    stated = irn.training.card(name).figures.lipschitz.certified_max
+    assert max(bounds.values()) <= stated * (1.0 + 1e-6) < 1.0, (name, bounds, stated)
+print(f"The wheel of version {irn.__version__} has {len(needed)} files and loads its models.")
 PYTHON
+
+if [ "${1-}" = --figures ]; then
+  PYTHONPATH=$work/site python "$root/scripts/check_figures.py" "${@:2}"
+fi

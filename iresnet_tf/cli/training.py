@@ -17,15 +17,7 @@ def presets() -> None:
     """List the presets with their model, data and source."""
     for name in training.presets.names():
         preset = training.presets.get(name)
-        model = preset.model
-        blocks, width = (
-            "-".join(map(str, sizes)) if isinstance(sizes, tuple) else sizes
-            for sizes in (model.blocks, model.width)
-        )
-        click.echo(
-            f"{name:24} {preset.task.kind}, {model.architecture} flow, blocks {blocks}, width "
-            f"{width}, coeff {model.coeff} | data {preset.data.name} | {preset.source}"
-        )
+        click.echo(f"{name:24} {preset.summary()} | {preset.source}")
 
 
 @click.command()

@@ -178,6 +178,18 @@ class Preset(Config):
         """Number of epochs of ``steps_per_epoch`` steps, rounded up."""
         return -(-self.steps // self.steps_per_epoch)
 
+    def summary(self) -> str:
+        """Returns task, architecture and data in a line."""
+        model = self.model
+        blocks, width = (
+            "-".join(map(str, sizes)) if isinstance(sizes, tuple) else sizes
+            for sizes in (model.blocks, model.width)
+        )
+        return (
+            f"{self.task.kind}, {model.architecture} flow, blocks {blocks}, width {width}, coeff "
+            f"{model.coeff} | data {self.data.name}"
+        )
+
     def with_length(self, epochs: int | None = None, steps: int | None = None) -> "Preset":
         """Returns the preset with another number of epochs, or of steps, rounded up to epochs."""
         per_epoch = self.steps_per_epoch

@@ -20,16 +20,7 @@ def image_grid(
         columns: number of images in a row; by default the grid is about square.
         title: a line above the grid.
     """
-    images = np.clip(np.asarray(images, np.float32) / (levels - 1), 0.0, 1.0)
-    count, height, width, channels = images.shape
-    columns = columns or max(1, int(np.ceil(np.sqrt(count))))
-    rows = -(-count // columns)
-    gap = max(1, height // 8)
-    sheet = np.ones((rows * (height + gap) + gap, columns * (width + gap) + gap, channels))
-    for index, image in enumerate(images):
-        row, column = divmod(index, columns)
-        top, left = gap + row * (height + gap), gap + column * (width + gap)
-        sheet[top : top + height, left : left + width] = image
+    sheet = image_sheet(images, levels, columns=columns)
     scale = 6.0 / max(sheet.shape[:2])
     wide, high = sheet.shape[1] * scale, sheet.shape[0] * scale
     above = 0.0 if title is None else _TITLE
@@ -41,6 +32,21 @@ def image_grid(
     axes.imshow(sheet.squeeze(), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
     axes.set_axis_off()
     return figure
+
+
+def image_sheet(images: np.ndarray, levels: int, *, columns: int | None = None) -> np.ndarray:
+    """Returns the grid of `image_grid` as one image ``[height, width, channels]`` in [0, 1]."""
+    images = np.clip(np.asarray(images, np.float32) / (levels - 1), 0.0, 1.0)
+    count, height, width, channels = images.shape
+    columns = columns or max(1, int(np.ceil(np.sqrt(count))))
+    rows = -(-count // columns)
+    gap = max(1, height // 8)
+    sheet = np.ones((rows * (height + gap) + gap, columns * (width + gap) + gap, channels))
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
+        top, left = gap + row * (height + gap), gap + column * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    return sheet
 
 
 def image_pairs(first: np.ndarray, second: np.ndarray, levels: int) -> Figure:
