@@ -13,7 +13,6 @@ from commands import invoke
 
 import iresnet_tf as irn
 from iresnet_tf import training
-from iresnet_tf.analysis.likelihood import likelihood
 from iresnet_tf.data import digits
 from iresnet_tf.training import presets
 from iresnet_tf.training.run_folder import RunFolder
@@ -252,32 +251,6 @@ def test_a_resumed_run_skips_a_truncated_checkpoint(toy_run, tmp_path):
     run.result.unlink()
     result = invoke("train", "toy-moons", "--out", run.path, "--resume")
     assert result.exit_code == 0, result.output
-
-
-def test_the_pretrained_digits_model_is_what_it_claims(data_dir):
-    """It has at most 2.31 bits/dim by the exact log-determinant, and is small enough to ship."""
-    model = irn.load("digits-density")
-    images = digits.load("test", data_dir)[0].astype(np.float32)
-    measured = likelihood(model, images, passes=1)
-    assert measured.estimator == "Exact()"
-    assert measured.mean < 2.31
-    assert set(np.unique(model.sample(8, seed=0))) <= set(range(17))
-
-
-def test_the_commands_take_the_pretrained_model_by_name(tmp_path, data_dir):
-    where = ["--data-dir", data_dir]
-    evaluated = invoke("evaluate", "digits-density", "--examples", 20, "--passes", 1, *where)
-    assert 1.5 < json.loads(evaluated.stdout)["bits_per_dim"]["mean"] < 2.5
-    certified = invoke("certify", "digits-density")
-    assert certified.exit_code == 0 and json.loads(certified.stdout)["certified"]
-    picture = tmp_path / "samples.png"
-    drawn = invoke("sample", "digits-density", "--count", 2, "--out", picture, *where)
-    assert drawn.exit_code == 0 and picture.is_file()
-    nowhere = invoke("analyze", "digits-density", "spectrum", *where)
-    assert nowhere.exit_code != 0 and "give --out" in nowhere.output
-    label = invoke("sample", "digits-density", "--label", 3, "--out", tmp_path / "3.png", *where)
-    assert label.exit_code != 0 and "conditional prior" in label.output
-    assert not (tmp_path / "3.png").exists()
 
 
 def test_a_table_of_samples_may_lie_beside_a_picture(toy_run, tmp_path):

@@ -13,8 +13,8 @@ PRESETS = {
     "dens_est_cifar": ["cifar10-density"],
     "paper_figures": ["digits-density"],
     "small_models": [
-        *("mnist-classifier", "mnist-density", "mnist-hybrid"),
-        *("cifar10-density", "cifar10-classifier"),
+        *("digits-density", "mnist-density-small", "mnist-classifier-small"),
+        *("mnist-hybrid-small", "cifar10-density-small", "cifar10-classifier-small"),
     ],
 }
 
@@ -30,8 +30,12 @@ def test_a_script_given_again_continues_its_runs(name, tmp_path):
     command = ["bash", SCRIPTS / f"{name}.sh", tmp_path / "run"]
     subprocess.run(command, check=True, env={**os.environ, "VENV": str(tmp_path), "EXTRAS": ""})
     calls = [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
-    trained = [words[2:] for words in calls if words[:2] == ["iresnet", "train"]]
+    called = [words[2:] for words in calls if words[:2] == ["iresnet", "train"]]
+    trained = [words for words in called if "--estimate" not in words]
     assert [words[0] for words in trained] == PRESETS[name]
+    if name == "small_models":
+        estimated = [[*words, "--estimate"] for words in trained]
+        assert called == [words for pair in zip(estimated, trained) for words in pair]
     assert all("--resume" in words and "--out" in words for words in trained)
 
 

@@ -83,6 +83,11 @@ def test_every_command_of_a_page_exists_as_it_is_spelt(page):
         assert name in main.commands
 
 
+def test_the_page_of_the_trained_models_agrees_with_their_cards():
+    tool = runpy.run_path(str(ROOT / "scripts" / "model_page.py"))
+    assert tool["PAGE"].read_text() == tool["page"](), "python scripts/model_page.py"
+
+
 def _commands(block):
     """Yields the simple commands of a shell block, each as a list of words."""
     lexer = shlex.shlex(block.replace("\\\n", " ").replace("\n", " ; "), posix=True,
