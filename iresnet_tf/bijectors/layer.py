@@ -99,6 +99,17 @@ class LayerBijector(tfp.bijectors.Bijector):
         if self.layer.built and not self._layer_variables:
             self._layer_variables = tuple(weight.value for weight in self.layer.weights)
 
+    def forward_and_log_det(
+        self, x: tf.Tensor, seed: int | tf.Tensor | None = None, context: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns ``F(x)`` and ``log |det ∂F/∂x|`` from one evaluation, also in eager mode.
+
+        Args:
+            x: ``[… , …event]``, in the dtype of the bijector.
+            seed, context: see `LayerBijector`.
+        """
+        return self._transform(x, seed, context)
+
     def _forward(self, x, seed=None, context=None):
         if tf.executing_eagerly():
             flat, restore = self._as_batch(x)

@@ -1,6 +1,7 @@
 """Activation normalisation."""
 
 import functools
+import math
 from typing import Any
 
 import keras
@@ -8,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.layers.invertible import ClosedForm
+from iresnet_tf.numerics.axes import batch_shape
 from iresnet_tf.numerics.precision import as_float64
 
 
@@ -96,19 +98,19 @@ class ActNorm(ClosedForm):
                     self.initialize(x)
             else:
                 tf.cond(self.initialized.value, lambda: None, lambda: self.initialize(x))
-        return self._scaled(x)
+        return self._scaled(x, tf.convert_to_tensor(self.log_scale))
 
-    def _scaled(self, x):
-        return (x + self._offset()) * tf.exp(tf.convert_to_tensor(self.log_scale))
+    def _scaled(self, x, log_scale):
+        return (x + self._offset()) * tf.exp(log_scale)
 
     def _offset(self):
         shift = tf.convert_to_tensor(self.stddev) * tf.convert_to_tensor(self.shift)
         return tf.convert_to_tensor(self.bias) + shift
 
     def _forward_and_log_det(self, x, *, seed, context):
-        elements = tf.TensorShape(self.event_shape).num_elements() // self.event_shape[-1]
-        log_det = elements * tf.reduce_sum(tf.convert_to_tensor(self.log_scale))
-        return self._scaled(x), tf.fill(tf.shape(x)[:1], log_det)
+        log_scale = tf.convert_to_tensor(self.log_scale)
+        log_det = math.prod(self.event_shape[:-1]) * tf.reduce_sum(log_scale)
+        return self._scaled(x, log_scale), tf.fill(batch_shape(x), log_det)
 
     def _closed_form(self, y, *, context):
         scale = tf.exp(-tf.convert_to_tensor(self.log_scale))

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.invertible import ClosedForm, Invertible
+from iresnet_tf.numerics.axes import batch_shape
 
 
 class ToVector(Invertible):
@@ -30,7 +31,7 @@ class Flatten(ClosedForm, ToVector):
 
     def _forward_and_log_det(self, x, *, seed, context):
         flat = tf.reshape(x, [-1, *self.latent_shape])
-        return flat, tf.zeros(tf.shape(x)[:1], x.dtype)
+        return flat, tf.zeros(batch_shape(x), x.dtype)
 
     def _closed_form(self, y, *, context):
         return (self._last_latent(y),)

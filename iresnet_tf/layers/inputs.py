@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.numerics.axes import event_axes
+from iresnet_tf.numerics.options import require_positive
 
 REMEDY = (
     "Clean the data, or lower the learning rate or clip the gradients (global_clipnorm=1 of the "
@@ -48,14 +49,14 @@ def require_finite(x: tf.Tensor, message: str) -> tf.Tensor:
     fails too: such a sample has no finite log-density.
     """
     sums = tf.reduce_sum(x, event_axes(x))
-    with tf.control_dependencies([tf.debugging.assert_all_finite(sums, message)]):
+    with tf.control_dependencies([tf.debugging.check_numerics(sums, message)]):
         return tf.identity(x)
 
 
 def require_tolerance(tolerance: float | None) -> float | None:
     """Returns the tolerance; raises `ValueError` unless it is a positive number or ``None``."""
-    if tolerance is not None and not tolerance > 0.0:
-        raise ValueError(
-            f"tolerance is a positive number, or None for the solver's own; received {tolerance!r}."
-        )
-    return tolerance
+    if tolerance is None:
+        return None
+    return require_positive(
+        "tolerance", tolerance, "a positive number, or None for the solver's own"
+    )

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from iresnet_tf.layers.invertible import ClosedForm
 from iresnet_tf.numerics import random
-from iresnet_tf.numerics.axes import dimension_of, event_axes
+from iresnet_tf.numerics.axes import batch_shape, dimension_of, event_axes
 from iresnet_tf.numerics.execution import replicas
 
 
@@ -22,7 +22,7 @@ class Preprocessing(ClosedForm):
 
     def _constant_log_det(self, x, per_element):
         log_det = dimension_of(x) * per_element
-        return tf.fill(tf.shape(x)[:1], tf.constant(log_det, x.dtype))
+        return tf.fill(batch_shape(x), tf.constant(log_det, x.dtype))
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")

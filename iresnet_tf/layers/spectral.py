@@ -20,8 +20,9 @@ from iresnet_tf.internals import constrain_bare_variable, is_traced_for_xla, sto
 from iresnet_tf.layers.contractive import ContractiveLayer, UnknownLipschitzError
 from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
 from iresnet_tf.numerics.execution import tensor_float_32
-from iresnet_tf.numerics.maps import Affine, Map, Operator
+from iresnet_tf.numerics.maps import Map, Operator
 from iresnet_tf.numerics.norms import induced_norm
+from iresnet_tf.numerics.norms.constrained import ConstrainedAffine
 from iresnet_tf.numerics.precision import as_float64
 
 
@@ -93,9 +94,9 @@ class SpectralLayer(ContractiveLayer):
         """Returns the operator ``A_K`` of a kernel."""
         raise NotImplementedError(f"{type(self).__name__} must implement make_operator.")
 
-    def make_batch_operator(self, kernel: tf.Tensor) -> Operator:
-        """Returns ``A_K`` in the quickest form for a batch."""
-        return self.make_operator(kernel)
+    def unrolled_grid(self) -> tuple[int, int] | None:
+        """Returns the grid on which one matrix is quicker than a convolution, else ``None``."""
+        return None
 
     def vector_shape(self) -> tuple[int, ...]:
         """Returns the shape ``(1, …)`` of the right singular vector."""
@@ -203,8 +204,10 @@ class SpectralLayer(ContractiveLayer):
 
     def bind(self, context: tf.Tensor | None = None) -> Map:
         del context
-        bias = tf.cast(stored_value(self.bias), self.compute_dtype) if self.use_bias else None
-        return Affine(self.make_batch_operator(self.constrained_kernel()), bias)
+        operator, (u, v) = self.make_operator(stored_value(self.kernel)), self._vectors()
+        bias = stored_value(self.bias) if self.use_bias else None
+        options = self.norm(), self.coeff, bias, self.compute_dtype, self.unrolled_grid()
+        return ConstrainedAffine(operator, u, v, *options)
 
     def lipschitz_bound(self) -> float | tf.Tensor:
         """Returns a certified upper bound on ``‖A_K̂‖_{p→q}`` for the current weights.

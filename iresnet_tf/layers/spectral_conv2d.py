@@ -1,5 +1,6 @@
 """A convolution of bounded norm."""
 
+import math
 from typing import Any
 
 import keras
@@ -83,12 +84,10 @@ class SpectralConv2D(SpectralLayer):
             return maps.Dense(tf.reshape(kernel, kernel.shape[2:]))
         return maps.Convolution(kernel)
 
-    def make_batch_operator(self, kernel: tf.Tensor) -> Operator:
-        pixels, channels = self.grid[0] * self.grid[1], kernel.shape[2] * kernel.shape[3]
+    def unrolled_grid(self) -> tuple[int, int] | None:
+        pixels, channels = self.grid[0] * self.grid[1], math.prod(self.kernel.shape[2:])
         is_small = 1 < pixels <= UNROLLED_PIXELS and channels <= UNROLLED_CHANNELS
-        if is_small and self.kernel_size != (1, 1):
-            return maps.UnrolledConvolution.from_kernel(kernel, self.grid)
-        return self.make_operator(kernel)
+        return self.grid if is_small and self.kernel_size != (1, 1) else None
 
     def vector_shape(self) -> tuple[int, ...]:
         # A 1×1 convolution has the spectral norm of its matrix at one pixel.

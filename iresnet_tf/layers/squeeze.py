@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.invertible import ClosedForm
+from iresnet_tf.numerics.axes import batch_shape
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -28,7 +29,7 @@ class Squeeze(ClosedForm):
         super().build(input_shape)
 
     def _forward_and_log_det(self, x, *, seed, context):
-        return tf.nn.space_to_depth(x, 2), tf.zeros(tf.shape(x)[:1], x.dtype)
+        return tf.nn.space_to_depth(x, 2), tf.zeros(batch_shape(x), x.dtype)
 
     def _closed_form(self, y, *, context):
         return (tf.nn.depth_to_space(y, 2),)

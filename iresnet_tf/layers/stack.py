@@ -17,6 +17,7 @@ from iresnet_tf.layers.inversion import InverseOptions, InverseResult
 from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.layers.preprocessing import Preprocessing
 from iresnet_tf.numerics import random
+from iresnet_tf.numerics.axes import batch_shape
 from iresnet_tf.numerics.precision import as_float64, rounded_up
 
 
@@ -106,12 +107,11 @@ class Stack(Invertible):
             x = part(x, **options)
 
     def _forward_and_log_det(self, x, *, seed, context):
-        total = tf.zeros(tf.shape(x)[:1], x.dtype)
-        for index, part in enumerate(self.parts):
+        total = tf.zeros(batch_shape(x), x.dtype)
+        for part, own_seed in zip(self.parts, random.fold_in_each(seed, len(self.parts))):
             x = tf.cast(x, part.compute_dtype)
-            options = {"seed": random.fold_in(seed, index)}
-            options["context"] = context if part.is_conditional else None
-            x, log_det = part._checked_forward(x, **options)
+            own_context = context if part.is_conditional else None
+            x, log_det = part._checked_forward(x, seed=own_seed, context=own_context)
             # The check comes after each layer, so that the message names the cause.
             x = require_finite(x, f"{part.name} returned NaN or Inf for a finite batch. {REMEDY}")
             total += log_det

@@ -16,7 +16,5 @@ class FlowDistribution(tfp.distributions.TransformedDistribution):
     def _log_prob(self, x: tf.Tensor, **kwargs) -> tf.Tensor:
         prior_kwargs, flow_kwargs = split_kwargs(self, kwargs)
         flow = self.bijector.bijector
-        x = tf.identity(x)
-        log_prior = self.distribution.log_prob(flow.forward(x, **flow_kwargs), **prior_kwargs)
-        rank = len(self.event_shape)
-        return log_prior + flow.forward_log_det_jacobian(x, rank, **flow_kwargs)
+        latent, log_det = flow.forward_and_log_det(tf.identity(x), **flow_kwargs)
+        return self.distribution.log_prob(latent, **prior_kwargs) + log_det

@@ -8,6 +8,11 @@ def event_axes(x: tf.Tensor) -> list[int]:
     return list(range(1, x.shape.rank))
 
 
+def batch_shape(x: tf.Tensor) -> list[int] | tf.Tensor:
+    """Returns ``[batch]`` of ``x [batch, …event]``: numbers, if the size is static."""
+    return tf.shape(x)[:1] if x.shape[0] is None else [x.shape[0]]
+
+
 def event_norm(x: tf.Tensor) -> tf.Tensor:
     """Returns ``‖x‖₂`` of each sample: ``[batch, …event] → [batch]``."""
     return tf.sqrt(tf.reduce_sum(tf.square(x), axis=event_axes(x)))

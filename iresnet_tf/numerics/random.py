@@ -65,12 +65,23 @@ def unplaced(seed: tf.Tensor) -> tf.Tensor:
 def fold_in(seed: Any, number: int | tf.Tensor) -> tf.Tensor:
     """Returns a different seed for every ``number``; a place is kept."""
     seed = tf.convert_to_tensor(seed)
-    number = tf.cast(number, tf.int32)
-    if is_traced_for_xla():
-        folded = tf.stack([_bits([], unplaced(seed), tf.int32), number])
-    else:
-        folded = tf.random.fold_in(unplaced(seed), number)
+    folded = tf.stack([_word(seed), tf.cast(number, tf.int32)])
     return folded if seed.shape == (2,) else tf.concat([folded, seed[2:]], 0)
+
+
+def fold_in_each(seed: tf.Tensor, count: int) -> list[tf.Tensor]:
+    """Returns ``[fold_in(seed, 0), …, fold_in(seed, count − 1)]`` from a single draw."""
+    parts = [tf.fill([count, 1], _word(seed)), tf.range(count)[:, tf.newaxis]]
+    if seed.shape != (2,):
+        parts.append(tf.tile(seed[tf.newaxis, 2:], [count, 1]))
+    return tf.unstack(tf.concat(parts, 1))
+
+
+def _word(seed):
+    """Returns a random integer that depends on the seed, the first one of a folded seed."""
+    if is_traced_for_xla():
+        return _bits([], unplaced(seed), tf.int32)
+    return tf.random.stateless_uniform([], unplaced(seed), None, None, tf.int32)
 
 
 def uniform(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

@@ -20,9 +20,9 @@ def test_wrong_options_are_named(solver):
     for tolerance in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="tolerance is a positive number"):
             solver(tolerance=tolerance)
-    with pytest.raises(ValueError, match="max_iterations is at least 1; received 0"):
+    with pytest.raises(ValueError, match="max_iterations is an integer of at least 1; received 0"):
         solver(max_iterations=0)
-    with pytest.raises(ValueError, match="memory is at least 1; received 0"):
+    with pytest.raises(ValueError, match="memory is an integer of at least 1; received 0"):
         Anderson(memory=0)
     with pytest.raises(ValueError, match="solver is a solver.*'newton'"):
         solvers.get("newton")

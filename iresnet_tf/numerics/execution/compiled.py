@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from iresnet_tf.internals import is_traced_for_xla, noinline_function
 from iresnet_tf.numerics.execution.threads import Whole, map_parts, number_of_parts
-from iresnet_tf.numerics.maps import Map
+from iresnet_tf.numerics.maps import Map, derived
 from iresnet_tf.numerics.structure import Signature, tensors_of
 
 
@@ -25,6 +25,7 @@ def call_on_batch(
 ) -> Any:
     """Returns ``function(*options, part, g, *batch, *others)``, compiled.
 
+    What depends on the tensors of ``g`` alone is computed once: see `maps.Derived`.
     Several threads may each take a part of the batch: see
     `iresnet_tf.numerics.execution.threads`.
 
@@ -39,7 +40,7 @@ def call_on_batch(
     signature = Signature(g, any_batch=True)
     # XLA compiles the whole program, and only if the size of the batch is known in it.
     if signature.is_opaque or is_traced_for_xla():
-        return function(*options, Whole(), g, *batch, *others)
+        return function(*options, Whole(), derived(g), *batch, *others)
     specs = [tf.TensorSpec([None, *rows.shape[1:]], rows.dtype) for rows in batch]
     specs += [tf.TensorSpec(other.shape, other.dtype) for other in others]
     parts, examples = number_of_parts(), batch[0].shape[0]
@@ -63,7 +64,7 @@ def _as_itself(tensor):
 @functools.lru_cache(maxsize=256)
 def _compiled_on_batch(function, options, signature, batched, specs, parts):
     def run(tensors, *arguments):
-        g, others = signature.rebuild(tensors), arguments[batched:]
+        g, others = derived(signature.rebuild(tensors)), arguments[batched:]
 
         def run_part(rows, part):
             return function(*options, part, g.at_rows(part), *rows, *others)

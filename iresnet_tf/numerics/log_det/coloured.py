@@ -9,8 +9,9 @@ from typing_extensions import Self
 
 from iresnet_tf.numerics.axes import dimension_of
 from iresnet_tf.numerics.log_det.estimator import Lipschitz, LogDet
-from iresnet_tf.numerics.log_det.series import Series, inner, require_positive_integer
+from iresnet_tf.numerics.log_det.series import Series, inner
 from iresnet_tf.numerics.maps import Linearization
+from iresnet_tf.numerics.options import require_integer
 
 _GOLDEN_RATIO = (1.0 + 5.0**0.5) / 2.0
 
@@ -60,8 +61,7 @@ class Coloured(Series):
                 f"colours is a tuple of integers, one for each of the first terms; received "
                 f"{colours!r}."
             )
-        for count in colours:
-            require_positive_integer("A number of colours", count)
+        colours = tuple(require_integer("A number of colours", count) for count in colours)
         if 1 in colours or list(colours) != sorted(colours, reverse=True):
             raise ValueError(
                 "Numbers of colours are above 1, and none is larger than the one before; received "
@@ -69,7 +69,7 @@ class Coloured(Series):
             )
         self.series = series
         self.takes_spectral_bound = series.takes_spectral_bound
-        self.colours = tuple(map(int, colours))
+        self.colours = colours
 
     def draw(self, value: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, float]:
         """Returns the probes of the colours of the first term, and the weight 1."""

@@ -11,8 +11,9 @@ from iresnet_tf.internals import is_traced_for_xla
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.log_det.estimator import MARGIN, Lipschitz, LogDet, truncation_bound
 from iresnet_tf.numerics.log_det.krylov_space import LARGEST, KrylovSpace
-from iresnet_tf.numerics.log_det.series import Series, require_positive_integer
+from iresnet_tf.numerics.log_det.series import Series
 from iresnet_tf.numerics.maps import Linearization
+from iresnet_tf.numerics.options import require_integer_or_auto, require_positive
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -58,26 +59,21 @@ class Krylov(Series):
         distribution: str | ArrayLike = "rademacher",
         series_dtype: str | None = None,
     ) -> None:
-        if isinstance(products, str) and products != "auto":
-            raise ValueError(f'products is an integer or "auto"; received {products!r}.')
-        if not isinstance(products, str):
-            require_positive_integer("products", products)
-        elif tolerance is not None:
+        self.products = require_integer_or_auto("products", products)
+        if self.products == "auto" and tolerance is not None:
             raise ValueError(
                 f'products="auto" follows truncation; received tolerance={tolerance!r} as well. '
                 "Leave one of them out, or give the largest number of products."
             )
-        if tolerance is not None and not tolerance > 0.0:
-            raise ValueError(f"tolerance is a positive relative residual; received {tolerance!r}.")
-        if lipschitz is not None and not 0.0 < lipschitz < 1.0:
-            raise ValueError(f"lipschitz is a constant between 0 and 1; received {lipschitz!r}.")
-        if not truncation > 0.0:
-            raise ValueError(f"truncation is a positive number of nats; received {truncation!r}.")
+        if tolerance is not None:
+            tolerance = require_positive("tolerance", tolerance, "a positive relative residual")
+        if lipschitz is not None:
+            takes = "a constant between 0 and 1"
+            lipschitz = require_positive("lipschitz", lipschitz, takes, below=1.0)
         super().__init__(probes=probes, distribution=distribution, series_dtype=series_dtype)
-        self.products: int | str = products if products == "auto" else int(products)
-        self.tolerance = None if tolerance is None else float(tolerance)
-        self.truncation = float(truncation)
-        self.lipschitz = None if lipschitz is None else float(lipschitz)
+        self.tolerance = tolerance
+        self.truncation = require_positive("truncation", truncation, "a positive number of nats")
+        self.lipschitz = lipschitz
 
     def sums(
         self,

@@ -7,8 +7,9 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from iresnet_tf.numerics.log_det.estimator import MARGIN, LogDet, truncation_bound
-from iresnet_tf.numerics.log_det.series import Series, require_positive_integer
+from iresnet_tf.numerics.log_det.series import Series
 from iresnet_tf.numerics.maps import Linearization
+from iresnet_tf.numerics.options import require_integer_or_auto, require_positive
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -48,13 +49,9 @@ class PowerSeries(Series):
         truncation: float = 0.01,
         series_dtype: str | None = None,
     ) -> None:
-        if terms != "auto":
-            require_positive_integer("terms", terms)
-        if not truncation > 0.0:
-            raise ValueError(f"truncation is a positive number of nats; received {truncation!r}.")
         super().__init__(probes=probes, distribution=distribution, series_dtype=series_dtype)
-        self.terms: int | str = terms if terms == "auto" else int(terms)
-        self.truncation = float(truncation)
+        self.terms = require_integer_or_auto("terms", terms)
+        self.truncation = require_positive("truncation", truncation, "a positive number of nats")
 
     def sums(
         self,

@@ -13,6 +13,7 @@ from iresnet_tf.numerics import random
 from iresnet_tf.numerics.log_det.estimator import Lipschitz
 from iresnet_tf.numerics.log_det.series import Series
 from iresnet_tf.numerics.maps import Linearization
+from iresnet_tf.numerics.options import require_integer, require_positive
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -63,25 +64,23 @@ class RussianRoulette(Series):
         super().__init__(probes=probes, distribution=distribution, series_dtype=series_dtype)
         if law not in self.LAWS:
             raise ValueError(f"law is one of {self.LAWS}; received {law!r}.")
-        if law == "geometric" and parameter is not None and not 0.0 < parameter < 1.0:
-            raise ValueError(
-                "The geometric parameter is a stopping probability between 0 and 1 "
-                f"(exclusive), or None to follow the Lipschitz bound; received {parameter!r}."
+        if law == "geometric" and parameter is not None:
+            takes = (
+                "a stopping probability between 0 and 1 (exclusive), or None to follow the "
+                "Lipschitz bound"
             )
+            parameter = require_positive("The geometric parameter", parameter, takes, below=1.0)
         if law == "poisson":
             parameter = 2.0 if parameter is None else parameter
-            if not parameter > 0.0:
-                raise ValueError(f"The Poisson parameter is a positive mean; received {parameter}.")
+            parameter = require_positive("The Poisson parameter", parameter, "a positive mean")
             warnings.warn(
                 "Russian roulette with a Poisson law has infinite variance for every Lipschitz "
                 "constant above 0. Use law='geometric', whose variance is finite.",
                 stacklevel=2,
             )
-        if exact_terms != int(exact_terms) or exact_terms < 0:
-            raise ValueError(f"exact_terms is an integer ≥ 0; received {exact_terms!r}.")
         self.law = law
-        self.parameter = None if parameter is None else float(parameter)
-        self.exact_terms = int(exact_terms)
+        self.parameter = parameter
+        self.exact_terms = require_integer("exact_terms", exact_terms, least=0)
 
     def probe_seed(self, seed: tf.Tensor) -> tf.Tensor:
         return random.fold_in(seed, 1)

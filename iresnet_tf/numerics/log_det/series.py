@@ -12,6 +12,7 @@ from iresnet_tf.numerics import random
 from iresnet_tf.numerics.axes import dimension_of
 from iresnet_tf.numerics.log_det.estimator import Lipschitz, LogDet, Tensors
 from iresnet_tf.numerics.maps import Linearization
+from iresnet_tf.numerics.options import require_integer
 from iresnet_tf.numerics.orders import first_order_only
 
 FIRST_ORDER = (
@@ -50,15 +51,15 @@ class Series(LogDet):
                     f"distribution is one of {sorted(random.DISTRIBUTIONS)} or an array of "
                     f"probes; received {distribution!r}."
                 )
-            require_positive_integer("probes", probes)
             self.distribution: str | np.ndarray = distribution
-            self.probes = int(probes)
+            self.probes = require_integer("probes", probes)
         else:
             vectors = self.distribution = np.asarray(distribution)
-            if vectors.ndim < 2 or not np.all(np.isfinite(vectors)) or not np.any(vectors):
+            is_numeric = vectors.ndim >= 2 and vectors.dtype.kind in "iuf"
+            if not is_numeric or not np.all(np.isfinite(vectors)) or not np.any(vectors):
                 raise ValueError(
                     "An array of probes is finite, not all zero, and of shape [probes, …event]; "
-                    f"received shape {vectors.shape}."
+                    f"received shape {vectors.shape} of {vectors.dtype.name}."
                 )
             self.probes = vectors.shape[0]
 
@@ -193,9 +194,3 @@ class Series(LogDet):
 def inner(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Returns ``⟨a, b⟩`` over the event axes: ``[probes, batch, …event] → [probes, batch]``."""
     return tf.reduce_sum(a * b, axis=list(range(2, a.shape.rank)))
-
-
-def require_positive_integer(name: str, value: object) -> None:
-    """Raises `ValueError` unless the option ``name`` has an integer value of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} is an integer of at least 1; received {value!r}.")

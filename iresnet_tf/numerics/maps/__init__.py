@@ -10,6 +10,7 @@ from iresnet_tf.numerics.maps.automatic import Automatic
 from iresnet_tf.numerics.maps.base import Linearization, Map, diagonal, diagonal_product
 from iresnet_tf.numerics.maps.chain import Affine, Composition, Shift
 from iresnet_tf.numerics.maps.concatenation import Concatenation
+from iresnet_tf.numerics.maps.derived import Derived, derived
 from iresnet_tf.numerics.maps.low_precision import with_products_in_bfloat16
 from iresnet_tf.numerics.maps.operators import Convolution, Dense, Operator, UnrolledConvolution
 
@@ -21,6 +22,7 @@ __all__ = [
     "Concatenation",
     "Convolution",
     "Dense",
+    "Derived",
     "Elementwise",
     "Linearization",
     "Map",
@@ -29,6 +31,7 @@ __all__ = [
     "ScaledSwish",
     "Shift",
     "UnrolledConvolution",
+    "derived",
     "diagonal",
     "diagonal_product",
     "with_products_in_bfloat16",

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.maps.base import Map
+from iresnet_tf.numerics.maps.derived import derived
 from iresnet_tf.numerics.maps.operators import Operator
 from iresnet_tf.numerics.structure import replaced
 
@@ -33,7 +34,7 @@ def with_products_in_bfloat16(g: Map, seed: tf.Tensor) -> Map:
         kernel = rounded_at_random(operator.kernel, random.fold_in(seed, next(numbers)))
         return LowPrecision(kernel, dataclasses.replace(operator, kernel=None))
 
-    return replaced(g, Operator, lowered)
+    return replaced(derived(g), Operator, lowered)
 
 
 def rounded_at_random(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

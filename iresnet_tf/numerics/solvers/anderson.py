@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.numerics.options import require_integer
 from iresnet_tf.numerics.solvers.solver import Solver, State, select_rows
 
 
@@ -72,9 +73,7 @@ class Anderson(Solver):
         self, tolerance: float = 1e-6, max_iterations: int = 1000, memory: int = 6
     ) -> None:
         super().__init__(tolerance, max_iterations)
-        if memory < 1:
-            raise ValueError(f"memory is at least 1; received {memory!r}.")
-        self.memory = int(memory)
+        self.memory = require_integer("memory", memory)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "memory": self.memory}

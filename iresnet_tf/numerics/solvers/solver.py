@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.numerics.configured import Configured
+from iresnet_tf.numerics.options import require_integer, require_positive
 
 
 class FixedPoint(NamedTuple):
@@ -86,12 +87,8 @@ class Solver(Configured, abc.ABC):
     """Number of consecutive evaluations without a smaller residual after which a sample stops."""
 
     def __init__(self, tolerance: float = 1e-6, max_iterations: int = 1000) -> None:
-        if not tolerance > 0.0:
-            raise ValueError(f"tolerance is a positive number; received {tolerance!r}.")
-        if max_iterations < 1:
-            raise ValueError(f"max_iterations is at least 1; received {max_iterations!r}.")
-        self.tolerance = float(tolerance)
-        self.max_iterations = int(max_iterations)
+        self.tolerance = require_positive("tolerance", tolerance, "a positive number")
+        self.max_iterations = require_integer("max_iterations", max_iterations)
 
     @abc.abstractmethod
     def next_iterate(
