@@ -18,7 +18,7 @@ from iresnet_tf.analysis.likelihood import negative_log_likelihoods
 from iresnet_tf.models import bits_per_dim
 from iresnet_tf.numerics import log_det
 from iresnet_tf.training import open_source, presets
-from iresnet_tf.training.assembly import build_model, build_optimizer
+from iresnet_tf.training.assembly import build_model, compile_model
 from iresnet_tf.training.averaging import averaged_weights
 
 
@@ -45,21 +45,21 @@ class Curve(keras.callbacks.Callback):
 @click.command()
 @click.argument("preset")
 @click.argument("overrides", nargs=-1)
+@click.option("--seed", default=0, help="Of weights, order and noise.")
 @click.option("--passes", default=4, help="Draws of the noise in every evaluation.")
 @click.option("--out", type=click.Path(dir_okay=False), help="JSON file.")
-def main(preset, overrides, passes, out):
+def main(preset, overrides, seed, passes, out):
     """Trains PRESET and prints its curve."""
     preset = presets.get(preset, overrides)
     measuring.set_threads(1)
     source = open_source(preset)
-    keras.utils.set_random_seed(0)
-    model = build_model(preset, source, seed=0)
-    steps = preset.optimizer.accumulation_steps
-    model.compile(build_optimizer(preset), accumulation_steps=steps)
-    model.initialize(source.initial_examples(seed=0))
+    keras.utils.set_random_seed(seed)
+    model = build_model(preset, source, seed=seed)
+    compile_model(model, preset)
+    model.initialize(source.initial_examples(seed=seed))
     curve = Curve(source.examples("test", preset.evaluation_examples).x, passes)
     model.fit(
-        source.stream(preset.batch_size, seed=0),
+        source.stream(preset.batch_size, seed=seed),
         epochs=preset.epochs,
         steps_per_epoch=preset.steps_per_epoch,
         verbose=0,

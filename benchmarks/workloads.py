@@ -41,7 +41,12 @@ _CIFAR = Data("cifar10", (32, 32, 3), 256)
 # name: (preset, its overrides, data)
 WORKLOADS = {
     "toy": ("toy-8gaussians", ["model.log_det.estimator=power-series"], _TOY),
-    "digits": ("digits-density", [], _DIGITS),
+    # 16 convolutional blocks of width 64.
+    "digits": (
+        "digits-density",
+        ["data.preprocessing=center", "model.blocks=16", "model.dense_blocks=0"],
+        _DIGITS,
+    ),
     # Three scales of 4 blocks of width 128, ELU, five power iterations, Adamax.
     "cifar-small": (
         "cifar10-density",

@@ -5,7 +5,8 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 run=${1:?the folder for the runs}/digits-density
-iresnet train digits-density --out "$run" --resume
+iresnet train digits-density --out "$run" --resume data.preprocessing=center \
+  model.blocks=16 model.dense_blocks=0 optimizer.log_det_share=1
 
 for study in spectrum log-det inverse; do
   [ -f "$run/analysis/$study.png" ] || iresnet analyze "$run" "$study"

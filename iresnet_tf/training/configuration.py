@@ -185,9 +185,11 @@ class Preset(Config):
             "-".join(map(str, sizes)) if isinstance(sizes, tuple) else sizes
             for sizes in (model.blocks, model.width)
         )
+        dense = getattr(model, "dense_blocks", 0)
+        dense = f", {dense} dense blocks of {model.dense_width}" if dense else ""
         return (
-            f"{self.task.kind}, {model.architecture} flow, blocks {blocks}, width {width}, coeff "
-            f"{model.coeff} | data {self.data.name}"
+            f"{self.task.kind}, {model.architecture} flow, blocks {blocks}, width {width}{dense}, "
+            f"coeff {model.coeff} | data {self.data.name}"
         )
 
     def with_length(self, epochs: int | None = None, steps: int | None = None) -> "Preset":
