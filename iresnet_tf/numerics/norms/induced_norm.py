@@ -130,6 +130,8 @@ def constrained(
 
 
 def _scale(operator, v, u, norm, coeff):
+    # The vectors follow the kernel by power iteration, not by their gradients.
+    u, v = tf.stop_gradient(u), tf.stop_gradient(v)
     return _reciprocal(tf.maximum(norm.of(operator, u, v), coeff) / coeff)
 
 
