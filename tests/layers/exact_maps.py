@@ -64,6 +64,8 @@ def evaluate(g, x, v):
 
     Every formula is written out anew: nothing is shared with the maps but their tensors.
     """
+    if isinstance(g, maps.Derived):
+        return evaluate(g.derive(), x, v)
     if isinstance(g, Composition):
         for part in g.maps:
             x, v = evaluate(part, x, v)

@@ -18,6 +18,7 @@ from hypothesis import strategies
 
 from iresnet_tf import layers, solvers
 from iresnet_tf.layers import Contraction, SpectralDense, activations
+from iresnet_tf.numerics import maps
 from iresnet_tf.numerics.norms import induced_norm, singular_values
 
 POINTS = 4
@@ -150,7 +151,7 @@ def norms_from_below(matrix, domain, codomain, random):
 def check_layers(block, random):
     for layer in layers.spectral_layers(block.g):
         bound, grid = layer.lipschitz_bound(), getattr(layer, "grid", ())
-        operator = layer.make_batch_operator(layer.constrained_kernel())
+        operator = maps.derived(layer.bind()).operator
         matrix = matrix_of_operator(operator, grid).T
         for truth in norms_from_below(matrix, *map(float, layer._exponents()), random):
             assert truth <= bound * (1.0 + 1e-14), layer.name

@@ -18,9 +18,7 @@ from density_examples import (
     vectors,
 )
 
-from iresnet_tf.layers import (
-    ActNorm,
-)
+from iresnet_tf.layers import ActNorm, ResidualBlock, residual_blocks
 from iresnet_tf.models import DensityModel
 from iresnet_tf.numerics.log_det import PowerSeries
 
@@ -117,6 +115,19 @@ def test_distribution_follows_the_weights():
     np.testing.assert_allclose(distribution.log_prob(x), model.log_prob(x), rtol=1e-12)
     trainable = {id(variable) for variable in distribution.trainable_variables}
     assert trainable == {id(weight.value) for weight in model.trainable_variables}
+
+
+def test_an_eager_log_prob_of_the_distribution_evaluates_each_block_once(monkeypatch):
+    model = build(vector_model(dtype="float64"), (2,))
+    bind, bound = ResidualBlock._map, []
+
+    def counted(block, context):
+        bound.append(block)
+        return bind(block, context)
+
+    monkeypatch.setattr(ResidualBlock, "_map", counted)
+    model.distribution().log_prob(vectors(4))
+    assert bound == residual_blocks(model.flow)
 
 
 def test_log_prob_of_the_distribution_repeats_with_a_seed():
