@@ -1,6 +1,7 @@
 """Fixtures of several test files: seeds, matrices of operators, Jacobians, small contractions."""
 
 import functools
+import gc
 
 import keras
 import numpy as np
@@ -8,6 +9,13 @@ import pytest
 import tensorflow as tf
 
 from iresnet_tf import layers
+
+
+def pytest_collection_finish():
+    """Spares the garbage collector what is imported: walks over all of it take minutes."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000)
 
 
 @pytest.fixture(autouse=True)

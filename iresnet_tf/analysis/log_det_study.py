@@ -10,8 +10,7 @@ from iresnet_tf.analysis.block_inputs import block_inputs
 from iresnet_tf.analysis.copies import copied
 from iresnet_tf.analysis.likelihood import EXACT_DIMENSION, block_constants, truncation_bound
 from iresnet_tf.analysis.results import Result
-from iresnet_tf.layers import InjectivePadding, residual_blocks
-from iresnet_tf.layers.blocks import innermost
+from iresnet_tf.layers import residual_blocks
 from iresnet_tf.layers.contractive import as_contractive
 from iresnet_tf.models import FlowModel
 from iresnet_tf.numerics import log_det, random
@@ -95,7 +94,7 @@ def study_log_det(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> LogDetSt
     Avron and Toledo 2011 (doi:10.1145/1944345.1944349), lemma 1, for the variance.
     """
     flow = model.flow
-    if any(isinstance(layer, InjectivePadding) for layer in innermost(flow)):
+    if math.prod(flow.latent_shape) != math.prod(flow.event_shape):
         raise ValueError(
             f"{model.name} pads its data into more dimensions, so it has no log-determinant to "
             "study."

@@ -10,8 +10,10 @@ import sys
 import keras
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import iresnet_tf as irn
+from iresnet_tf.cli import main
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "pages" / "extending.md"
 SECTIONS = dict(re.findall(r"^## (.*?)\n.*?```python\n(.*?)```", PAGE.read_text(), re.M | re.S))
@@ -99,14 +101,20 @@ def test_the_map_of_an_example_has_the_jacobian_that_it_writes_out(name, folders
     np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
-def test_the_source_and_the_preset_train_by_the_command_in_a_new_process(tmp_path):
+def test_the_source_and_the_preset_train_by_the_command_and_load_in_a_new_process(
+    tmp_path, monkeypatch
+):
+    # What the module registers in this process is forgotten after the test.
+    monkeypatch.setattr(irn.training.presets, "_BY_NAME", {**irn.training.presets._BY_NAME})
+    monkeypatch.setattr(irn.data.sources, "_KINDS", [*irn.data.sources._KINDS])
     module = tmp_path / "spiral.py"
     module.write_text(SECTIONS["A data source"] + "\n\n" + SECTIONS["A preset"])
-    run, command = tmp_path / "run", [sys.executable, "-m", "iresnet_tf", "--plugin", str(module)]
+    run, plugin = tmp_path / "run", ["--plugin", str(module)]
     train = ["train", "spiral-density", "--out", str(run), "--steps", "20", "steps_per_epoch=10"]
-    subprocess.run([*command, *train], check=True, capture_output=True)
-    done = subprocess.run([*command, "evaluate", str(run)], check=True, capture_output=True)
-    found = json.loads(done.stdout)["nll"]
+    trained = CliRunner().invoke(main, [*plugin, *train])
+    assert trained.exit_code == 0, trained.output
+    command = [sys.executable, "-m", "iresnet_tf", *plugin, "evaluate", str(run)]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["nll"]
     assert found == json.loads((run / "result.json").read_text())["nll"]
     assert found["examples"] == 500 and np.isfinite(found["mean"])
 

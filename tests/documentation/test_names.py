@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 import iresnet_tf as irn
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -18,17 +20,9 @@ import iresnet_tf
 for name in sys.stdin.read().split():
     try:
         functools.reduce(getattr, name.split(".")[1:], iresnet_tf)
-    except AttributeError as error:
-        print(name, error)
+    except AttributeError:
+        print(name)
 """
-
-
-def missing(names):
-    """Returns the lines that report those of the dotted names that do not exist."""
-    command = [sys.executable, "-c", RESOLVE]
-    done = subprocess.run(command, input="\n".join(names), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout.splitlines()
 
 
 def public_names(text):
@@ -46,28 +40,31 @@ def reference_names(text):
     return names
 
 
-def test_every_name_of_the_pages_exists():
-    names = set().union(*(public_names(path.read_text()) for path in [*PAGES, *NOTEBOOKS]))
-    assert len(names) > 50
-    assert not missing(sorted(names))
+PACKAGES = [irn, irn.analysis, irn.data, irn.training, irn.models, irn.layers]
+NAMES = {
+    "pages": set().union(*(public_names(path.read_text()) for path in [*PAGES, *NOTEBOOKS])),
+    "reference": reference_names((ROOT / "docs" / "pages" / "api.md").read_text()),
+    "packages": {f"{each.__name__}.{name}" for each in PACKAGES for name in each.__all__},
+    "mistaken": public_names("`irn.training.trian` and irn.load(x)"),
+}
 
 
-def test_every_entry_of_the_reference_exists():
-    names = reference_names((ROOT / "docs" / "pages" / "api.md").read_text())
-    assert len(names) > 100
-    assert not missing(sorted(names))
+@pytest.fixture(scope="module")
+def missing():
+    """Returns the dotted names that do not exist."""
+    names = "\n".join(sorted(set().union(*NAMES.values())))
+    command = [sys.executable, "-c", RESOLVE]
+    done = subprocess.run(command, input=names, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return set(done.stdout.split("\n"))
 
 
-def test_the_packages_list_names_that_exist():
-    packages = [irn, irn.analysis, irn.data, irn.training, irn.models, irn.layers]
-    names = [f"{package.__name__}.{name}" for package in packages for name in package.__all__]
-    assert len(names) > 50
-    assert not missing(names)
+@pytest.mark.parametrize("where, least", [("pages", 50), ("reference", 100), ("packages", 50)])
+def test_every_name_exists(where, least, missing):
+    assert len(NAMES[where]) > least
+    assert not NAMES[where] & missing
 
 
-def test_a_name_that_does_not_exist_is_found():
-    assert public_names("`irn.training.trian` and irn.load(x)") == {
-        "iresnet_tf.training.trian",
-        "iresnet_tf.load",
-    }
-    assert len(missing(["iresnet_tf.training.trian", "iresnet_tf.load"])) == 1
+def test_a_name_that_does_not_exist_is_found(missing):
+    assert NAMES["mistaken"] == {"iresnet_tf.training.trian", "iresnet_tf.load"}
+    assert NAMES["mistaken"] & missing == {"iresnet_tf.training.trian"}

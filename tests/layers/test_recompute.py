@@ -31,8 +31,13 @@ def image(block, x):
     return tf.reduce_sum(tf.sin(block(x)))
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "function"])
-@pytest.mark.parametrize("kind", ["dense", "conv"])
+@pytest.mark.parametrize(
+    "kind, compiled",
+    [
+        *(("dense", False), ("conv", False), ("dense", True)),
+        pytest.param("conv", True, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda each: type(each).__name__)
 def test_the_gradients_are_the_same(contraction, batch_for, estimator, kind, compiled):
     g, x = contraction(kind, "lipswish"), batch_for(kind, 3)

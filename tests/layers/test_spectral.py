@@ -18,8 +18,13 @@ from iresnet_tf import layers
 from iresnet_tf.numerics.maps.operators import Convolution
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("functional", [False, True], ids=["sequential", "functional"])
+@pytest.mark.parametrize(
+    "optimizer, functional",
+    [
+        *(("sgd", False), ("adam", True)),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in (("sgd", True), ("adam", False))),
+    ],
+)
 def test_layers_in_a_stock_model_stay_constrained_through_fit(matrix_of, optimizer, functional):
     parts = [
         layers.SpectralConv2D(4, 3, coeff=COEFF),

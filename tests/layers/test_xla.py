@@ -65,8 +65,14 @@ ESTIMATORS = {
 }
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
-@pytest.mark.parametrize("kind", SHAPES)
+CASES = [
+    *(("dense", name) for name in ESTIMATORS),
+    *(("conv", name) for name in ("series", "coloured")),
+    *(pytest.param("conv", name, marks=slow) for name in ("exact", "krylov", "roulette")),
+]
+
+
+@pytest.mark.parametrize("kind, name", CASES)
 def test_a_block_gives_the_same_under_xla(kind, name):
     block = block_of(kind, ESTIMATORS[name])
     assert_same(lambda x: block.forward_and_log_det(x, seed=7), points(kind))

@@ -235,7 +235,7 @@ STARTED = """
 import sys
 from iresnet_tf.training import strategies
 
-strategies.get("multi-worker", sys.argv[1:], 0, timeout=20.0)
+strategies.get("multi-worker", sys.argv[1:], 0, timeout=5.0)
 """
 
 

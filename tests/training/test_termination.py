@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 
-PROGRAM = """
-import ctypes, tempfile
-from iresnet_tf.training.termination import before_termination
+from iresnet_tf.training import termination
 
+PROGRAM = """
+import ctypes, runpy, sys, tempfile
+
+before_termination = runpy.run_path(sys.argv[1])["before_termination"]
 folder = tempfile.TemporaryDirectory()
 before_termination(folder.cleanup)
 print(folder.name, flush=True)
@@ -18,7 +20,7 @@ while True:
 
 def test_a_terminated_process_cleans_up(tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", PROGRAM, termination.__file__],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(tmp_path)},

@@ -1,5 +1,6 @@
 """Tests runs of every kind of model: validation, averages, and resumption after a kill."""
 
+import functools
 import json
 import os
 import signal
@@ -35,22 +36,39 @@ def small(name, *overrides, steps=6, per_epoch=2):
     return preset.model_copy(update={"steps": steps, "steps_per_epoch": per_epoch})
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data_dir):
+    """Returns a function that trains a small run once, and returns its result and its folder."""
+
+    @functools.cache
+    def trained(name, *overrides):
+        run = RunFolder(tmp_path_factory.mktemp("runs") / "run")
+        return training.train(small(name, *overrides), run.path, data_dir=data_dir), run
+
+    return trained
+
+
+FAST = "optimizer.learning_rate=0.5"
+LARGEST = "model.p=inf"
+PUBLISHED = ["data.name=digits", "model.dense_width=8"]
+
+
 @pytest.mark.parametrize(
-    "name, keys",
+    "name, overrides, keys",
     [
-        ("digits-density", {"bits_per_dim"}),
-        ("digits-classifier", {"accuracy", "classification"}),
-        ("digits-hybrid", {"bits_per_dim", "accuracy", "classification"}),
-        pytest.param("i-densenet-cifar10", {"bits_per_dim"}, marks=pytest.mark.slow),
-        pytest.param("residual-flow-mnist", {"bits_per_dim"}, marks=pytest.mark.slow),
+        ("digits-density", [], {"bits_per_dim"}),
+        ("digits-classifier", [FAST], {"accuracy", "classification"}),
+        ("digits-hybrid", [LARGEST], {"bits_per_dim", "accuracy", "classification"}),
+        *(
+            pytest.param(name, PUBLISHED, {"bits_per_dim"}, marks=pytest.mark.slow)
+            for name in ("i-densenet-cifar10", "residual-flow-mnist")
+        ),
     ],
 )
-def test_every_task_leaves_its_figures(name, keys, tmp_path, data_dir):
-    overrides = [] if name.startswith("digits") else ["data.name=digits", "model.dense_width=8"]
-    result = training.train(small(name, *overrides), tmp_path / "run", data_dir=data_dir)
+def test_every_task_leaves_its_figures(name, overrides, keys, trained):
+    result, run = trained(name, *overrides)
     common = {"preset", "seed", "steps", "reconstruction", "lipschitz", "parameters"}
     assert set(result) - {"wall_seconds", "cpu_seconds"} == keys | common
-    run = RunFolder(tmp_path / "run")
     history = run.read_history()
     assert len(history) == 3
     assert all(np.isfinite(line["val_loss"]) for line in history)
@@ -63,10 +81,8 @@ def test_every_task_leaves_its_figures(name, keys, tmp_path, data_dir):
 @pytest.mark.parametrize(
     "name", [pytest.param("digits-density", marks=pytest.mark.slow), "digits-classifier"]
 )
-def test_the_best_checkpoint_is_that_of_the_best_validation(name, tmp_path, data_dir):
-    preset = small(name, "optimizer.learning_rate=0.5", steps=8)
-    training.train(preset, tmp_path / "run", data_dir=data_dir)
-    run = RunFolder(tmp_path / "run")
+def test_the_best_checkpoint_is_that_of_the_best_validation(name, trained, data_dir):
+    _, run = trained(name, FAST)
     figure, best = ("val_accuracy", max) if "classifier" in name else ("val_loss", min)
     x, y = sources.get("digits", data_dir=data_dir, validation_examples=64).examples("validation")
     model = irn.load(run.best)
@@ -99,18 +115,18 @@ def test_averaged_weights_are_there_inside_only(data_dir):
     np.testing.assert_allclose(inside, average, atol=0.05 * np.abs(history[-1] - history[0]).max())
 
 
-@pytest.mark.parametrize(
-    "p, certified", [("inf", True), pytest.param("learned", None, marks=pytest.mark.slow)]
-)
-def test_a_run_in_another_norm(p, certified, tmp_path, data_dir):
-    run = tmp_path / "run"
-    result = training.train(
-        small("digits-density", f"model.p={p}", steps=4), run, data_dir=data_dir
-    )
+def test_a_run_in_the_largest_norm(trained):
+    result, run = trained("digits-hybrid", LARGEST)
     assert np.isfinite(result["bits_per_dim"]["mean"])
-    if certified:
-        assert result["lipschitz"]["certified_max"] <= 0.9**3 * (1 + 1e-5)
-    assert RunFolder(run).read_config()["preset"].model.p == (np.inf if p == "inf" else p)
+    assert result["lipschitz"]["certified_max"] <= 0.9**3 * (1 + 1e-5)
+    assert run.read_config()["preset"].model.p == np.inf
+
+
+@pytest.mark.slow
+def test_a_run_in_a_learned_norm(trained):
+    result, run = trained("digits-density", "model.p=learned")
+    assert np.isfinite(result["bits_per_dim"]["mean"])
+    assert run.read_config()["preset"].model.p == "learned"
 
 
 @pytest.mark.slow
