@@ -218,7 +218,7 @@ def cases(count):
     return lambda test: settings(given(test))
 
 
-@cases(100)
+@cases(300)
 def test_no_certificate_lies_below_the_truth(kind, **case):
     check(kind, **case)
 
