@@ -47,8 +47,8 @@ def presets() -> Iterator[Preset]:
         ),
         optimizer=_DENSITY,
         batch_size=64,
-        epochs=10,
-        steps_per_epoch=150,
+        epochs=15,
+        steps_per_epoch=200,
         evaluation_examples=1000,
     )
     yield _preset(
