@@ -50,6 +50,7 @@ ORIGINS = {
     type=click.File(),
     help="A JSON list of the positions of test examples that the figures leave out.",
 )
+@click.option("--passes", type=click.IntRange(2), help="Draws of noise and probes, 5 by default.")
 @click.option("--note", default="", help="What else the card should say.")
 @click.option("--data-dir", help="The TFDS directory.")
 @click.option(
@@ -57,10 +58,10 @@ ORIGINS = {
     type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path),
     help="Only write model and card, to this folder.",
 )
-def main(run, name, half, leave_out, note, data_dir, into):
+def main(run, name, half, leave_out, passes, note, data_dir, into):
     left_out = json.load(leave_out) if leave_out else []
     try:
-        publish(RunFolder(run), name, into or SHIPPED, half, left_out, note, data_dir)
+        publish(RunFolder(run), name, into or SHIPPED, half, left_out, passes, note, data_dir)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     if into is None:
@@ -68,7 +69,7 @@ def main(run, name, half, leave_out, note, data_dir, into):
         model_page.write()
 
 
-def publish(run, name, folder, half, left_out, note, data_dir):
+def publish(run, name, folder, half, left_out, passes, note, data_dir):
     stored = run.read_run()
     result = run.read_result(stored.preset.steps)
     if result is None:
@@ -82,7 +83,7 @@ def publish(run, name, folder, half, left_out, note, data_dir):
     )
 
     def measured(model):
-        return irn.analysis.evaluate(model, x, y, seed=stored.seed).as_dict()
+        return irn.analysis.evaluate(model, x, y, passes=passes, seed=stored.seed).as_dict()
 
     path = folder / f"{name}.keras"
     with written_whole(path) as partial:
