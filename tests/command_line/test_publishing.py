@@ -16,7 +16,7 @@ from iresnet_tf.training.assembly import initialized_model
 from iresnet_tf.training.configuration import parsed
 
 SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
-SMALL = ["model.blocks=1", "model.width=4", "steps=2", "steps_per_epoch=1"]
+SMALL = ["model.blocks=1", "model.width=64", "steps=2", "steps_per_epoch=1"]
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,7 @@ def written(path, name, data_dir, *overrides):
     run = training.RunFolder(path)
     run.create({"preset": preset.model_dump(mode="json"), "seed": 0})
     run.reopen([{"epoch": n, "step": n, "loss": 1.0, "bits_per_dim": 3.0 - n} for n in (1, 2)])
+    model.optimizer.build(model.trainable_variables)
     model.save(run.model)
     evaluation = irn.analysis.evaluate(model, *source.examples("test")).as_dict()
     facts = {"preset": name, "seed": 0, "steps": 2, "parameters": 9, "wall_seconds": 2.0}
@@ -121,7 +122,7 @@ def test_a_truncation_bound_that_is_too_large_is_refused(publish, density, tmp_p
 
 
 def test_a_block_that_is_not_certified_is_refused(publish, tmp_path, data_dir):
-    free = ["data.preprocessing=standardize", "model.coeff=none"]
+    free = ["model.blocks=1,1", "model.coeff=none"]
     run = written(tmp_path / "run", "digits-classifier", data_dir, *free)
     folder, done = publish(run.path)
     assert done.exit_code != 0 and "not certified" in done.output and not list(folder.iterdir())
