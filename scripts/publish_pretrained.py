@@ -5,7 +5,8 @@
 It refuses a run that has not finished, a block that is not certified, a truncation bound above
 0.005 bits/dim, and more than 25 MB of all models together.  The figures on the card are of the
 file that ships and of all test examples: those of the run if it measured just that, else it
-evaluates the file.  Then it makes the page of the models and the pictures again.
+evaluates the file.  With ``--as-measured`` they are those of the run in any case.  Then it makes
+the page of the models and the pictures again.
 """
 
 import hashlib
@@ -50,6 +51,7 @@ ORIGINS = {
     type=click.File(),
     help="A JSON list of the positions of test examples that the figures leave out.",
 )
+@click.option("--as-measured", is_flag=True, help="Keep the run's figures, of its test examples.")
 @click.option("--passes", type=click.IntRange(2), help="Draws of noise and probes, 5 by default.")
 @click.option("--note", default="", help="What else the card should say.")
 @click.option("--data-dir", help="The TFDS directory.")
@@ -58,10 +60,11 @@ ORIGINS = {
     type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path),
     help="Only write model and card, to this folder.",
 )
-def main(run, name, half, leave_out, passes, note, data_dir, into):
+def main(run, name, half, leave_out, as_measured, passes, note, data_dir, into):
     left_out = json.load(leave_out) if leave_out else []
     try:
-        publish(RunFolder(run), name, into or SHIPPED, half, left_out, passes, note, data_dir)
+        options = half, left_out, as_measured, passes, note, data_dir
+        publish(RunFolder(run), name, into or SHIPPED, *options)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     if into is None:
@@ -69,7 +72,7 @@ def main(run, name, half, leave_out, passes, note, data_dir, into):
         model_page.write()
 
 
-def publish(run, name, folder, half, left_out, passes, note, data_dir):
+def publish(run, name, folder, half, left_out, as_measured, passes, note, data_dir):
     stored = run.read_run()
     result = run.read_result(stored.preset.steps)
     if result is None:
@@ -92,7 +95,7 @@ def publish(run, name, folder, half, left_out, passes, note, data_dir):
         shipped = irn.load(partial)
         require_certified(shipped)
         require_room(partial, folder)
-        is_complete = not left_out and _examples(result) == len(x)
+        is_complete = not left_out and (as_measured or _examples(result) == len(x))
         unrounded = result if is_complete else measured(trained) if half else None
         figures = measured(shipped) if half or not is_complete else result
         require_bound(figures)
