@@ -63,9 +63,8 @@ def preimage(block, y):
     wide = layers.ResidualBlock.from_config(as_float64(config))
     wide.build((None, *y.shape[1:]))
     wide.set_weights(block.get_weights())
-    solver = Anderson(tolerance=1e-13, max_iterations=5000)
-    g = wide.g.bind()
-    found = solve(solver, g, tf.cast(y, tf.float64))
+    wide.solver = Anderson(tolerance=1e-13, max_iterations=5000)
+    found = wide.inverse(tf.cast(y, tf.float64))
     gap = 1 - wide.lipschitz_bound()
     assert float(tf.reduce_max(found.residual)) / gap < 1e-9
     return found.x
