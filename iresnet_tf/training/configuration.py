@@ -185,8 +185,9 @@ class Preset(Config):
             "-".join(map(str, sizes)) if isinstance(sizes, tuple) else sizes
             for sizes in (model.blocks, model.width)
         )
-        dense = getattr(model, "dense_blocks", 0)
-        dense = f", {dense} dense blocks of {model.dense_width}" if dense else ""
+        dense = ""
+        if isinstance(model, ImageModel) and model.dense_blocks:
+            dense = f", {model.dense_blocks} dense blocks of {model.dense_width}"
         return (
             f"{self.task.kind}, {model.architecture} flow, blocks {blocks}, width {width}{dense}, "
             f"coeff {model.coeff} | data {self.data.name}"

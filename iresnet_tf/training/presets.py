@@ -1,6 +1,7 @@
 """Catalogue of the presets: this package's own, and the published ones."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from iresnet_tf.data import densities
 from iresnet_tf.training import published, small_images
@@ -46,24 +47,24 @@ def _tabular():
 
 
 # 8×8 images with 17 levels.
-_DIGITS = {
+_ADAM: dict[str, Any] = {"learning_rate": 6e-3, "warmup_steps": 50, "ema": 0.99}
+_DIGITS: dict[str, Any] = {
     "source": "this package: scikit-learn's digits",
     "batch_size": 128,
     "steps": 1000,
     "steps_per_epoch": 50,
-    "optimizer": Optimizer(learning_rate=6e-3, warmup_steps=50, ema=0.99),
+    "optimizer": Optimizer(**_ADAM),
 }
 _DIGITS_FLOW = ImageModel(blocks=(16,), width=(64,))
 
 
 def _digits():
-    optimizer = _DIGITS["optimizer"].model_copy(update={"log_det_share": 0.25})
     yield Preset(
         name="digits-density",
         data=Data(name="digits", preprocessing="gaussianize", alpha=1e-6),
         task=DensityTask(),
         model=ImageModel(blocks=(12,), width=(64,), dense_blocks=6),
-        **{**_DIGITS, "optimizer": optimizer},
+        **{**_DIGITS, "optimizer": Optimizer(**_ADAM, log_det_share=0.25)},
     )
     yield Preset(
         name="digits-classifier",
