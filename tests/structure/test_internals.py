@@ -1,5 +1,7 @@
 """The private parts of the frameworks that the package uses still work as expected."""
 
+import inspect
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -24,6 +26,21 @@ def test_a_function_is_called_and_not_copied():
     kinds = [node.op for node in graph.node]
     assert sum("PartitionedCall" in kind for kind in kinds) == 2 and "Square" not in kinds
     np.testing.assert_allclose(twice(tf.constant(3.0)), 81.0)
+
+
+def test_a_trace_runs_the_source_of_the_package_and_not_a_rewritten_one(monkeypatch):
+    files = []
+
+    class Spy(layers.Squeeze):
+        def _forward_and_log_det(self, x, *, seed, context):
+            frames = inspect.stack()
+            files.extend(each.filename for each in frames if each.function == "forward_and_log_det")
+            return super()._forward_and_log_det(x, seed=seed, context=context)
+
+    stack = layers.Stack([Spy()])
+    tf.function(lambda x: stack.forward_and_log_det(x)[1])(tf.zeros((1, 2, 2, 1)))
+    assert files and {inspect.getsourcefile(layers.Stack), inspect.getsourcefile(
+        layers.Invertible)} >= set(files)  # fmt: skip
 
 
 class Nested(keras.layers.Layer):
