@@ -32,6 +32,7 @@ from iresnet_tf.layers.spectral_conv2d import SpectralConv2D
 from iresnet_tf.layers.spectral_dense import SpectralDense
 from iresnet_tf.layers.squeeze import Squeeze
 from iresnet_tf.layers.stack import Stack
+from iresnet_tf.layers.whiten import Whiten
 
 __all__ = [
     "ActNorm",
@@ -63,6 +64,7 @@ __all__ = [
     "Stack",
     "Standardize",
     "UnknownLipschitzError",
+    "Whiten",
     "act_norms",
     "lipschitz_bounds",
     "refresh",

@@ -12,6 +12,7 @@ from iresnet_tf.layers import (
     Invertible,
     ResidualBlock,
     Squeeze,
+    Whiten,
 )
 from iresnet_tf.numerics.log_det import LogDet
 from iresnet_tf.numerics.solvers import Solver
@@ -28,6 +29,7 @@ def vector_flow(
     solver: Solver | None = None,
     p: float = 2,
     recompute: bool = False,
+    whiten: bool = False,
 ) -> list[Invertible]:
     """Returns the layers ``blocks`` × (ActNorm, residual MLP block), ActNorm, for ``[batch, D]``.
 
@@ -37,8 +39,9 @@ def vector_flow(
         depth: number of hidden layers of a block.
         activation, coeff, p: options of each block's `Contraction.mlp`.
         log_det, solver, recompute: options of each `ResidualBlock`.
+        whiten: whether a `Whiten` is the first layer.
     """
-    layers: list[Invertible] = []
+    layers: list[Invertible] = [Whiten()] if whiten else []
     for _ in range(blocks):
         g = Contraction.mlp((width,) * depth, activation=activation, coeff=coeff, p=p)
         block = ResidualBlock(g, log_det=log_det, solver=solver, recompute=recompute)
@@ -66,6 +69,7 @@ def image_flow(
     power_iterations: int = 1,
     p: float = 2,
     recompute: bool = False,
+    whiten: bool = False,
 ) -> list[Invertible]:
     """Returns the layers of scales of (squeeze, blocks × (ActNorm, residual block)) for images.
 
@@ -87,6 +91,7 @@ def image_flow(
         last_act_norm: whether an ActNorm ends the stack.
         dense_blocks: number of residual MLP blocks on the flat latent at the end.
         dense_width: units of their two hidden layers.
+        whiten: whether a `Whiten` is the first layer.
 
     Raises:
         ValueError: if ``width`` or ``squeeze`` does not have one entry for each scale; for
@@ -136,7 +141,10 @@ def image_flow(
         last.append(Flatten())
     for layers in reversed(scales):
         last = [*layers, FactorOut(last)] if factor_out else [*layers, *last]
-    return [InjectivePadding(padding), *last] if padding else last
+    first: list[Invertible] = [Whiten()] if whiten else []
+    if padding:
+        first.append(InjectivePadding(padding))
+    return first + last
 
 
 def _one_per_scale(name: str, value: int | Sequence[int], blocks: Sequence[int]) -> tuple[int, ...]:

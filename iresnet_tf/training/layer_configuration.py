@@ -81,6 +81,7 @@ class _Flow(Config):
     solver: Literal["anderson", "picard"] = "anderson"
     tolerance: float = Field(1e-6, gt=0.0, le=1.0)
     recompute: bool = Field(False, description="whether the backward pass recomputes blocks")
+    whiten: bool = Field(False, description="whether the first layer removes linear correlations")
 
 
 class VectorModel(_Flow):

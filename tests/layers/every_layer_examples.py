@@ -102,6 +102,8 @@ CASES = {
     ),
     "actnorm-vector": Case(lambda dtype: layers.ActNorm(dtype=dtype), VECTOR, normal, VECTOR),
     "actnorm-image": Case(lambda dtype: layers.ActNorm(dtype=dtype), IMAGE, normal, IMAGE),
+    "whiten-vector": Case(lambda dtype: layers.Whiten(dtype=dtype), VECTOR, normal, VECTOR),
+    "whiten-image": Case(lambda dtype: layers.Whiten(dtype=dtype), IMAGE, normal, IMAGE),
     "squeeze": Case(lambda dtype: layers.Squeeze(dtype=dtype), IMAGE, normal, (2, 2, 8)),
     "flatten": Case(lambda dtype: layers.Flatten(dtype=dtype), IMAGE, normal, (32,)),
     "dequantize": Case(
