@@ -222,9 +222,20 @@ def test_rounding_does_not_grow_near_a_multiple_of_the_identity(part, rest):
     assert abs(float(value[0]) - float(truth[0])) <= 64.0 * 64.0 * 1.2e-7 * 100.0 / 8.0
 
 
-def test_what_is_no_contraction_has_no_value():
-    value = Krylov(7, distribution=np.eye(7))(linearized(-3.0 * np.eye(7)), 0, 0.9)
-    assert np.isnan(value[0])
+@pytest.mark.parametrize(
+    "matrix",
+    [-3.0 * np.eye(7), -1.02 * np.eye(7), 4.0 * _RANDOM / 7.0, jordan(7, -1.5)],
+    ids=["negative", "hardly", "random", "defective"],
+)
+def test_what_is_no_contraction_has_its_log_determinant_and_no_bound(matrix):
+    """Training meets such maps for some steps; the other samples keep their values."""
+    both = np.stack([matrix, MATRICES["random"]])
+    value = Krylov(7, distribution=np.eye(7))(linearized(both), 0, 0.9)
+    expected = np.linalg.slogdet(np.eye(7) + both)[1]
+    np.testing.assert_allclose(value[1], expected[1], atol=1e-10)
+    np.testing.assert_allclose(value[0], expected[0], atol=0.02)
+    bound = Krylov(7, distribution=np.eye(7)).value_and_bound(linearized(both), 0, 0.9)[1]
+    assert np.isinf(bound[0]) and bound[1] < 1e-6
 
 
 def test_the_bound_is_infinite_beyond_the_constant_of_the_integrals():

@@ -86,9 +86,9 @@ class KrylovSpace:
         length, growth = (tf.cast(tf.norm(each, axis=-1), tf.float64) for each in (rows, images))
         nodes, weights = _quadrature(max(lipschitz or 0.999, LARGEST), v.dtype)
         basis = tf.math.divide_no_nan(rows, tf.norm(rows, axis=-1, keepdims=True))
-        one = tf.ones([1, 1, len(nodes), tf.shape(rows)[0]], tf.float64)
         empty = tf.zeros([tf.shape(rows)[0], 1, 0], tf.float64)
-        state = _State(basis[:, tf.newaxis], empty, tf.concat([one, tf.zeros_like(one)], 1))
+        minors = _first_minors(nodes, tf.shape(rows)[0])
+        state = _State(basis[:, tf.newaxis], empty, minors)
         space = cls(vjp, dtype, v, length, growth, lipschitz, nodes, weights, state)
         return space._with(space._step(state, is_first=True))
 
@@ -125,9 +125,37 @@ class KrylovSpace:
         return self._with(_State(*final))
 
     def values(self) -> tf.Tensor:
-        """Returns ``‖v‖² e₁ᵀ log(I + Hₙ) e₁``, ``[probes, batch]``."""
+        """Returns the real part of ``‖v‖² e₁ᵀ log(I + Hₙ) e₁``, ``[probes, batch]``.
+
+        The logarithm is real where ``J`` is a contraction.  A training step may meet another
+        ``J``, when kernels change faster than the estimates of their norms.  In a graph the value is
+        NaN there if the dimension of the space depends on the data.
+        """
         corner = self.state.minors[-1, 1]
-        return self._of_probes(self._integral((1.0 - corner) / self.nodes))
+        integral = self._integral((1.0 - corner) / self.nodes)
+        if self.state.hessenberg.shape[2] is not None:
+            exists = tf.math.is_finite(integral)
+            integral = tf.cond(
+                tf.reduce_all(exists),
+                lambda: integral,
+                lambda: tf.where(exists, integral, self._integral_around_poles()),
+            )
+        return self._of_probes(integral)
+
+    def _integral_around_poles(self):
+        """Returns the real part of ``e₁ᵀ log(I + Hₙ) e₁``, ``[rows]``, whatever ``J`` is.
+
+        An eigenvalue ``λ < −1`` puts a pole on the interval of ``t``; the path ``t + i t (1 − t)``
+        leads around it.  The trace of the real part is ``log |det(I + J)|``.
+        """
+        hessenberg = self.state.hessenberg
+        nodes = tf.complex(self.nodes, self.nodes * (1.0 - self.nodes))
+        slopes = tf.complex(tf.ones_like(self.nodes), 1.0 - 2.0 * self.nodes)
+        minors = _first_minors(nodes, tf.shape(hessenberg)[0])
+        for index in range(hessenberg.shape[2]):
+            column = tf.cast(hessenberg[:, : index + 2, index], nodes.dtype)
+            minors = _with_minors(minors, nodes, column[:, :-1], column[:, -1], index == 0)
+        return self._integral(tf.math.real((1.0 - minors[-1, 1]) * slopes / nodes))
 
     def bounds(self) -> tf.Tensor:
         """Returns ``‖v‖ ‖J v‖ ∫₀¹ |ρₙ(t)| / (1 − t L) dt``, ``[probes, batch]``."""
@@ -139,6 +167,9 @@ class KrylovSpace:
             raise ValueError("Nothing bounds the error without a constant L < 1.")
         residual = tf.abs(self.state.minors[0, 0])
         integral = self._integral(residual / (1.0 - self.lipschitz * self.nodes))
+        # Without a real logarithm there is no bound.
+        known = tf.reduce_all(tf.math.is_finite(self.state.minors[-1, 1]), 0)
+        integral = tf.where(known, integral, math.inf)
         # The margin exceeds the error of the quadrature.
         return 1.001 * integral * tf.math.divide_no_nan(self.growth, self.length)
 
@@ -164,14 +195,7 @@ class KrylovSpace:
 
     def _step(self, state, is_first=False):
         basis, column, length = self._orthogonalized(state.basis)
-        across = tf.transpose(column)[:, tf.newaxis, tf.newaxis]
-        sums = state.minors[-1] + self.nodes * tf.reduce_sum(across * state.minors, 0)
-        pivot, minor = tf.unstack(sums)
-        # The minor that belongs to the corner of a 1×1 matrix is empty, and its determinant 1.
-        # No pivot is negative where J is a contraction; elsewhere there is no logarithm.
-        corner = tf.where(pivot > 0.0, (1.0 if is_first else minor) / pivot, math.nan)
-        factor, one = -self.nodes * length / pivot, tf.ones_like(pivot)
-        minors = tf.concat([factor * state.minors, tf.stack([one, corner])[tf.newaxis]], 0)
+        minors = _with_minors(state.minors, self.nodes, column, length, is_first)
         return _State(basis, _bordered(state.hessenberg, column, length), minors)
 
     def _orthogonalized(self, basis):
@@ -211,6 +235,25 @@ def _projected(basis, image):
     """Returns the components of an image along the basis, and what is left of it."""
     components = tf.linalg.matvec(basis, image)
     return components, image - tf.linalg.matvec(basis, components, transpose_a=True)
+
+
+def _first_minors(nodes, rows):
+    """Returns the minors of spaces of dimension 0; see `_State`."""
+    one = tf.ones([1, 1, len(nodes), rows], nodes.dtype)
+    return tf.concat([one, tf.zeros_like(one)], 1)
+
+
+def _with_minors(minors, nodes, column, length, is_first):
+    """Returns the minors after another column of the Hessenberg matrix, and its last entry."""
+    across = tf.transpose(column)[:, tf.newaxis, tf.newaxis]
+    pivot, minor = tf.unstack(minors[-1] + nodes * tf.reduce_sum(across * minors, 0))
+    # The minor that belongs to the corner of a 1×1 matrix is empty, and its determinant 1.
+    corner = (tf.ones_like(pivot) if is_first else minor) / pivot
+    if not pivot.dtype.is_complex:
+        # No pivot is negative where J is a contraction; elsewhere there is no real logarithm.
+        corner = tf.where(pivot > 0.0, corner, math.nan)
+    new = tf.stack([tf.ones_like(pivot), corner])[tf.newaxis]
+    return tf.concat([-nodes * length / pivot * minors, new], 0)
 
 
 def _bordered(hessenberg, column, length):
