@@ -19,7 +19,6 @@ _SERIES: dict[str, Any] = {"log_det": LogDet(estimator="krylov", products=3)}
 _DENSITY = Optimizer(
     learning_rate=4e-3, warmup_steps=100, ema=0.995, clip_norm=1.0, log_det_share=0.25
 )
-_FLOW = {"learning_rate": 4e-3, "warmup_steps": 100, "ema": 0.995}
 _CLASSIFIER = Optimizer(learning_rate=3e-3, warmup_steps=200)
 
 
@@ -65,11 +64,25 @@ def presets() -> Iterator[Preset]:
         "cifar10-density",
         data={},
         task=DensityTask(),
-        model=ImageModel(blocks=(8, 4, 2), width=(64, 96, 96)),
-        optimizer=Optimizer(**_FLOW),
+        model=ImageModel(
+            blocks=(10, 6),
+            width=(96, 128),
+            whiten=True,
+            coeff=0.98,
+            power_iterations=2,
+            **_SERIES,
+        ),
+        optimizer=Optimizer(
+            learning_rate=6e-3,
+            warmup_steps=100,
+            ema=0.998,
+            clip_norm=1.0,
+            log_det_share=0.25,
+            product_dtype="bfloat16",
+        ),
         batch_size=32,
-        epochs=13,
-        steps_per_epoch=180,
+        epochs=40,
+        steps_per_epoch=200,
         evaluation_examples=500,
     )
     yield _preset(

@@ -149,8 +149,8 @@ class KrylovSpace:
         leads around it.  The trace of the real part is ``log |det(I + J)|``.
         """
         hessenberg = self.state.hessenberg
-        nodes = tf.complex(self.nodes, self.nodes * (1.0 - self.nodes))
-        slopes = tf.complex(tf.ones_like(self.nodes), 1.0 - 2.0 * self.nodes)
+        nodes = self.nodes + 1j * self.nodes * (1.0 - self.nodes)
+        slopes = 1.0 + 1j * (1.0 - 2.0 * self.nodes)
         minors = _first_minors(nodes, tf.shape(hessenberg)[0])
         for index in range(hessenberg.shape[2]):
             column = tf.cast(hessenberg[:, : index + 2, index], nodes.dtype)
