@@ -73,7 +73,7 @@ def presets() -> Iterator[Preset]:
             **_SERIES,
         ),
         optimizer=Optimizer(
-            learning_rate=6e-3,
+            learning_rate=1e-2,
             warmup_steps=100,
             ema=0.998,
             clip_norm=1.0,
