@@ -128,8 +128,8 @@ class KrylovSpace:
         """Returns the real part of ``‖v‖² e₁ᵀ log(I + Hₙ) e₁``, ``[probes, batch]``.
 
         The logarithm is real where ``J`` is a contraction.  A training step may meet another
-        ``J``, when kernels change faster than the estimates of their norms.  In a graph the value is
-        NaN there if the dimension of the space depends on the data.
+        ``J``, when kernels change faster than the estimates of their norms.  In a graph the value
+        is NaN there if the dimension of the space depends on the data.
         """
         corner = self.state.minors[-1, 1]
         integral = self._integral((1.0 - corner) / self.nodes)
