@@ -25,7 +25,7 @@ def call_on_batch(
 ) -> Any:
     """Returns ``function(*options, part, g, *batch, *others)``, compiled.
 
-    What depends on the tensors of ``g`` alone is computed once: see `maps.Derived`.
+    What depends on the tensors of ``g`` alone is computed once for all parts: see `maps.Derived`.
     Several threads may each take a part of the batch: see
     `iresnet_tf.numerics.execution.threads`.
 
@@ -37,6 +37,10 @@ def call_on_batch(
         batch: tensors ``[batch, …]``.
         *others: tensors that all parts of the batch share.
     """
+    # Eagerly, one call of a compiled function is cheaper than the operations that it saves.  In a
+    # graph the function would compute for its gradient once more what it derives.
+    if not tf.executing_eagerly():
+        g = derived(g)
     signature = Signature(g, any_batch=True)
     # XLA compiles the whole program, and only if the size of the batch is known in it.
     if signature.is_opaque or is_traced_for_xla():

@@ -28,8 +28,9 @@ def power_step(operator: Operator, v: tf.Tensor) -> SingularTriple:
     image = operator.adjoint(u)
     # Relative to the largest element, squares neither under- nor overflow.
     largest = tf.reduce_max(tf.abs(image))
-    sigma = largest * tf.norm(tf.math.divide_no_nan(image, largest))
-    return SingularTriple(sigma, u, _normalise(unless_zero(image, v)))
+    scaled = tf.where(largest > 0.0, tf.math.divide_no_nan(image, largest), v)
+    length = tf.norm(scaled)
+    return SingularTriple(largest * length, u, tf.math.divide_no_nan(scaled, length))
 
 
 def gram_step(operator: Operator, v: tf.Tensor) -> tf.Tensor:
