@@ -47,7 +47,10 @@ def layout(folder: str | os.PathLike[str]) -> Layout:
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         kind = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise FileNotFoundError(f"{folder} {kind}. Give a folder of pictures: --folder FOLDER.")
+        raise FileNotFoundError(
+            f"{folder} {kind}. Give a folder of pictures as data.folder; a "
+            "run keeps it in its config.json."
+        )
     left_out: collections.Counter[str] = collections.Counter()
     files, folders = _entries(folder, left_out)
     halves = [each for each in folders if each.name.lower() in SPLITS]

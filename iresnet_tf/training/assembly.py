@@ -17,8 +17,10 @@ def build_model(preset: configuration.Preset, source: Source, *, seed: int) -> F
     """Returns the model of a preset, built for the examples of a source, but not compiled.
 
     Raises:
-        ValueError: for a task that needs classes, if the data have none.
+        ValueError: for a task that needs classes, if the data have none; for data of another
+            rank, or images whose sides the model cannot halve.
     """
+    _require_fitting(preset.model, source)
     model = make_model(preset, source, seed=seed)
     model.build((None, *source.event_shape))
     return model
@@ -27,7 +29,6 @@ def build_model(preset: configuration.Preset, source: Source, *, seed: int) -> F
 def make_model(preset: configuration.Preset, source: Source, *, seed: int) -> FlowModel:
     """Returns the model of a preset before it is built; see `build_model`."""
     task = preset.task
-    _require_fitting(preset.model, source)
     options: dict[str, Any] = {
         "layers": build_layers(preset.model),
         "preprocessing": build_preprocessing(preset, source, seed=seed),

@@ -1,6 +1,5 @@
 """Defines the typed configuration of a training run."""
 
-import os
 import reprlib
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -12,7 +11,6 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
@@ -24,9 +22,7 @@ from iresnet_tf.training.layer_configuration import (
     Side,
     VectorModel,
 )
-
-OWN_IMAGES = "images"
-"""The name of the source of one's own pictures."""
+from iresnet_tf.training.source_configuration import DataSource
 
 
 class Table(Config):
@@ -38,10 +34,9 @@ class Table(Config):
     split_seed: NonNegativeInt = 0
 
 
-class Data(Config):
-    """A data source, see `iresnet_tf.data.get`, and the processing of its examples."""
+class Data(DataSource):
+    """A data source and the processing of its examples."""
 
-    name: str
     bits: int | None = Field(None, ge=1, le=8, description="number of bits kept of every pixel")
     size: Side | None = Field(None, description="side of the resized square images")
     only_class: NonNegativeInt | None = Field(
@@ -59,49 +54,13 @@ class Data(Config):
     augmentation: Literal["flip", "crop", "crop-flip"] | None = None
     validation_examples: NonNegativeInt = 0
     table: Table | None = Field(None, description="the table, for the source named table")
-    folder: str | None = Field(None, description="a folder of pictures, in place of a data set")
-    npz: str | None = Field(None, description="an .npz or .npy file of pictures, likewise")
-    channels: Literal[1, 3, 4] | None = Field(None, description="channels of a folder's pictures")
-    test_fraction: float | None = Field(
-        None, gt=0.0, lt=1.0, description="fraction of your own pictures in the test; none: 0.2"
-    )
-    split_seed: NonNegativeInt | None = Field(
-        None, description="seed of the split of your own pictures; none: 0"
-    )
-    sha256: str | None = Field(None, description="SHA-256 of your own pictures; a run notes it")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_own_images(cls, fields):
-        if isinstance(fields, dict) and (fields.get("folder") or fields.get("npz")):
-            return {**fields, "name": OWN_IMAGES}
-        return fields
-
-    @field_validator("folder", "npz")
-    @classmethod
-    def _as_absolute(cls, path):
-        return None if path is None else os.path.abspath(os.path.expanduser(path))
-
-    @field_validator("channels", mode="before")
-    @classmethod
-    def _as_number(cls, channels):
-        is_number = isinstance(channels, str) and channels.isdecimal()
-        return int(channels) if is_number else channels
 
     @model_validator(mode="after")
-    def _require_own_images(self):
-        if self.folder is not None and self.npz is not None:
-            raise ValueError("folder and npz are two sources of pictures; give one of them")
-        if self.table is not None and self.name == OWN_IMAGES:
+    def _require_one_kind(self):
+        if self.table is not None and (self.folder or self.npz):
             raise ValueError(
                 "this preset is for tables, and folder and npz are for pictures; choose a preset "
                 "for images, such as image-density"
-            )
-        own = ("channels", "test_fraction", "split_seed", "sha256")
-        given = [field for field in own if getattr(self, field) is not None]
-        if given and self.name != OWN_IMAGES:
-            raise ValueError(
-                f"{given[0]} is for your own pictures, folder or npz, not for {self.name}"
             )
         return self
 

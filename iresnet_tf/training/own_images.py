@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from iresnet_tf.training.configuration import (
-    OWN_IMAGES,
     ClassifierTask,
     Data,
     DensityTask,
@@ -13,6 +12,7 @@ from iresnet_tf.training.configuration import (
     Preset,
 )
 from iresnet_tf.training.layer_configuration import ImageModel, LogDet
+from iresnet_tf.training.source_configuration import OWN_IMAGES
 
 # Sides need be multiples of 4 only, as those of 28×28 are.
 _FLOW = ImageModel(blocks=(6, 6), width=(64, 128), log_det=LogDet(estimator="krylov", products=3))
