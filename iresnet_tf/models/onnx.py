@@ -27,7 +27,7 @@ BASIS = 64
 """Largest dimension whose traces are exact; above it `PROBES` fixed probes estimate them."""
 
 PROBES = 16
-"""Number of fixed probes."""
+"""Number of fixed probes of a block."""
 
 _TRIED = 16  # samples on which the errors are measured
 _MOST = 200  # evaluations and terms, by default
@@ -47,7 +47,17 @@ class _WrittenOutPicard(Picard):
 
 
 class _WrittenOutSeries(PowerSeries):
-    """A power series without a loop."""
+    """A power series without a loop, whose probes are fixed for the dimension of each block."""
+
+    def draw(self, value, seed):
+        event = value.shape[1:]
+        size = int(np.prod(event))
+        probes, weight = np.eye(size), 1.0
+        if size > BASIS:
+            probes = np.random.default_rng(0).choice([-1.0, 1.0], (PROBES, size))
+            weight = 1.0 / PROBES
+        v = tf.reshape(tf.constant(probes, value.dtype), [len(probes), 1, *event])
+        return tf.broadcast_to(v, tf.concat([[len(probes)], tf.shape(value)], 0)), weight
 
     def sums(self, linearization, v, image, *, seed, lipschitz):
         power, series, neumann = v, 0.0, 0.0
@@ -115,22 +125,17 @@ def write(model: Any, folder: pathlib.Path, evaluations: int | None = None) -> d
 
 def _write_log_prob(model, log_prob, spec, points, lipschitz, convert, folder):
     terms = _steps_below(lambda n: truncation_bound(lipschitz, n), 1e-4)
-    dimension = model.dimension
-    probes = np.eye(dimension)
-    if dimension > BASIS:
-        probes = np.random.default_rng(0).choice([-1.0, 1.0], (PROBES, dimension))
-    with estimator_replaced(model.flow, _WrittenOutSeries(terms, distribution=probes)):
+    is_exact = model.dimension <= BASIS
+    with estimator_replaced(model.flow, _WrittenOutSeries(terms)):
         found = convert(log_prob, spec, folder)(points)["log_prob"]
     # Twice as many terms, and other probes, tell what these leave.
-    reference = PowerSeries(2 * terms, probes=64)
-    if dimension <= BASIS:
-        reference = PowerSeries(2 * terms, distribution=probes)
+    reference = _WrittenOutSeries(2 * terms) if is_exact else PowerSeries(2 * terms, probes=64)
     with estimator_replaced(model.flow, reference):
         expected = model.log_prob(points, seed=0)
     return {
         "terms": terms,
-        "probes": len(probes),
-        "exact_traces": dimension <= BASIS,
+        "probes": model.dimension if is_exact else PROBES,
+        "exact_traces": is_exact,
         "root_mean_square_error": float(tf.sqrt(tf.reduce_mean((found - expected) ** 2))),
     }
 

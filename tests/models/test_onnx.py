@@ -70,6 +70,7 @@ def require_equal_numbers(model, x, folder):
         np.testing.assert_allclose(value(folder, "classify", x), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_files_of_a_density_give_its_numbers(tmp_path):
     pytest.importorskip("tf2onnx")
     model, x = vector_model()
