@@ -14,12 +14,39 @@ from iresnet_tf.layers.blocks import estimator_replaced
 @run_command
 @click.option("--out", required=True, type=PATH, help="The new folder of the SavedModel.")
 @click.option("--log-det", "log_det", help="See evaluate; by default that of the model.")
-def export(run: pathlib.Path, out: pathlib.Path, log_det: str | None) -> None:
-    """Export RUN (or a model file or pretrained name) as a SavedModel for bare TensorFlow."""
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(["saved-model", "onnx"]),
+    default="saved-model",
+    show_default=True,
+    help="onnx: files that run without TensorFlow; needs tf2onnx.",
+)
+@click.option(
+    "--evaluations", type=click.IntRange(1), help="Of every block in the inverse, for onnx."
+)
+def export(
+    run: pathlib.Path,
+    out: pathlib.Path,
+    log_det: str | None,
+    format: str,
+    evaluations: int | None,
+) -> None:
+    """Export RUN (or a model file or pretrained name) as a SavedModel, or as ONNX files."""
+    if format == "onnx" and log_det is not None:
+        raise ValueError("ONNX files have a series of their own: leave --log-det out.")
+    if format != "onnx" and evaluations is not None:
+        raise ValueError("--evaluations is for --format onnx: a SavedModel iterates as it needs.")
     require_writable(out)
     model, estimator = training.load(run), parse_estimator(log_det)
     with contextlib.ExitStack() as stack:
         if estimator is not None:
             stack.enter_context(estimator_replaced(model.flow, estimator))
-        model.export(out)
+        if format == "onnx":
+            try:
+                model.export(out, "onnx", evaluations=evaluations)
+            except ImportError as error:
+                raise click.ClickException(str(error)) from error
+        else:
+            model.export(out)
     click.echo(f"wrote {out}")

@@ -28,6 +28,8 @@ def presets() -> None:
 @click.option("--steps", type=click.IntRange(1), help="Number of steps, rounded up to epochs.")
 @click.option("--batch-size", type=click.IntRange(1), help="Batch size instead of the preset's.")
 @click.option("--csv", "--npy", "table", type=PATH, help="The table for the preset tabular.")
+@click.option("--folder", type=PATH, help="A folder of pictures, for a preset for images.")
+@click.option("--npz", type=PATH, help="An .npz or .npy file of pictures, for the same presets.")
 @click.option("--seed", type=SEED, help="0 by default.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out, if there is one.")
 @click.option("--estimate", is_flag=True, help="Only print how long it takes on this machine.")
@@ -50,6 +52,8 @@ def train(
     steps: int | None,
     batch_size: int | None,
     table: pathlib.Path | None,
+    folder: pathlib.Path | None,
+    npz: pathlib.Path | None,
     seed: int | None,
     resume: bool,
     estimate: bool,
@@ -66,6 +70,9 @@ def train(
         overrides = (*overrides, f"batch_size={batch_size}")
     if table:
         overrides = (*overrides, f"data.table.file={table.resolve()}")
+    pictures = {"folder": folder, "npz": npz}
+    given = {option: path for option, path in pictures.items() if path}
+    overrides = (*overrides, *(f"data.{option}={path}" for option, path in given.items()))
     run, done = training.RunFolder(out), 0
     if resume and run.is_begun():
         stored = run.read_run()

@@ -1,7 +1,8 @@
-"""Provides data sources: 2-D densities, digits, images of TFDS, tables, and outliers."""
+"""Provides data sources: 2-D densities, digits, images, tables, and outliers."""
 
 from iresnet_tf.data import densities, digits, images, tables
 from iresnet_tf.data.outliers import draw_outliers
+from iresnet_tf.data.picture_source import image_arrays, image_file, image_folder
 from iresnet_tf.data.source import ArraySource, Examples, Source
 from iresnet_tf.data.sources import get, names, register
 
@@ -13,6 +14,9 @@ __all__ = [
     "digits",
     "draw_outliers",
     "get",
+    "image_arrays",
+    "image_file",
+    "image_folder",
     "images",
     "names",
     "register",

@@ -81,6 +81,12 @@ class ImageSource(StoredSource):
         size = options.pop("size", None)
         if options.pop("table", None) is not None:
             raise ValueError(f"The option table is for the source named table, not for {name}.")
+        own = options.keys() - {"validation_examples", "pad_to", "bits", "only_class"}
+        if own:
+            raise ValueError(
+                f"{', '.join(sorted(own))} of the data is for your own pictures, the source named "
+                f"images, not for {name}."
+            )
         if name != "digits":
             image_set = images.ImageSet(name, data_dir, size=size)
             facts = {"classes": image_set.classes, **options}

@@ -33,7 +33,14 @@ class Source:
         levels: number of levels of discrete data, ``None`` for continuous data.
         classes: number of classes, ``None`` for data without classes.
         columns: names of the elements of a vector, if they have any.
+
+    Attributes:
+        found: what was found in files, in lines for people; ``None`` for known data.
+        has_validation: whether the data come with validation examples of their own.
     """
+
+    found: str | None = None
+    has_validation: bool = False
 
     def __init__(
         self,

@@ -5,10 +5,11 @@ from typing import Any
 
 from iresnet_tf.data.density_source import DensitySource
 from iresnet_tf.data.image_source import ImageSource
+from iresnet_tf.data.picture_source import PictureSource
 from iresnet_tf.data.source import Source
 from iresnet_tf.data.table_source import TableSource
 
-_KINDS: list[type[Source]] = [DensitySource, ImageSource, TableSource]
+_KINDS: list[type[Source]] = [DensitySource, ImageSource, PictureSource, TableSource]
 
 
 def register(kind: type[Source]) -> type[Source]:
@@ -36,6 +37,12 @@ def get(
     bits: int | None = None,
     only_class: int | None = None,
     table: dict[str, Any] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    npz: str | os.PathLike[str] | None = None,
+    channels: int | None = None,
+    test_fraction: float | None = None,
+    split_seed: int | None = None,
+    sha256: str | None = None,
 ) -> Source:
     """Returns the source of that name.
 
@@ -48,6 +55,9 @@ def get(
         bits: number of bits of a pixel that are kept.
         only_class: a class; only its examples are kept.
         table: for ``"table"``, the arguments of `iresnet_tf.data.table_source.TableSource`.
+        folder: for ``"images"``, a folder of pictures, see `iresnet_tf.data.image_folder`.
+        npz: for ``"images"``, a file of arrays, see `iresnet_tf.data.image_file`.
+        channels, test_fraction, split_seed, sha256: for ``"images"``, see these functions.
 
     Raises:
         ValueError: for an unknown name, or an option that the data do not allow.
@@ -63,5 +73,7 @@ def get(
         )
     options: dict[str, Any] = {"size": size, "pad_to": pad_to, "bits": bits, "table": table}
     options |= {"only_class": only_class, "validation_examples": validation_examples or None}
+    options |= {"folder": folder, "npz": npz, "channels": channels, "sha256": sha256}
+    options |= {"test_fraction": test_fraction, "split_seed": split_seed}
     given = {option: value for option, value in options.items() if value is not None}
     return kind.open(name, data_dir=None if data_dir is None else os.fspath(data_dir), **given)

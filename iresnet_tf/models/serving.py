@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from iresnet_tf.files import write_json, written_whole
 from iresnet_tf.layers import refresh, residual_blocks, vouched_blocks
+from iresnet_tf.models import onnx
 from iresnet_tf.numerics.execution import threads
 
 
@@ -32,8 +33,14 @@ class ServedModel(keras.Model):
         super().save(filepath, **kwargs)
 
     @threads.undivided()
-    def export(self, filepath: str | os.PathLike, format: str = "tf_saved_model") -> None:
-        """Writes a SavedModel that runs without this package, into a new folder.
+    def export(
+        self,
+        filepath: str | os.PathLike,
+        format: str = "tf_saved_model",
+        *,
+        evaluations: int | None = None,
+    ) -> None:
+        """Writes a SavedModel, or ONNX files, that run without this package, into a new folder.
 
         It refines the spectral vectors, then writes the `signatures` of the model for batches of
         any size, and a ``signatures.json`` that describes them, the shapes, the number of levels,
@@ -42,17 +49,25 @@ class ServedModel(keras.Model):
 
         Args:
             filepath: the folder.
-            format: ``"tf_saved_model"``, the only one.
+            format: ``"tf_saved_model"`` or ``"onnx"``; the latter needs `tf2onnx`, and writes a
+                file for each function, see `iresnet_tf.models.onnx.write`.
+            evaluations: for ``"onnx"``, of ``g`` in every block of the inverse.
 
         Raises:
             FileExistsError: if the path exists; nothing is changed then.
+            ImportError: for ``"onnx"`` without `tf2onnx`.
             ValueError: for another format; if the model is not built, or depends on a context,
                 which no signature takes.
         """
-        if format != "tf_saved_model":
+        if format not in ("tf_saved_model", "onnx"):
             raise ValueError(
                 f"{self.name} is exported as a SavedModel with several signatures, "
-                f"format='tf_saved_model'; received format={format!r}. Leave it out."
+                f"format='tf_saved_model', or as format='onnx'; received format={format!r}."
+            )
+        if evaluations is not None and (format != "onnx" or evaluations < 1):
+            raise ValueError(
+                "evaluations is a number of at least 1 for format='onnx'; received "
+                f"{evaluations!r} for {format!r}."
             )
         self._require_built()
         if self.takes_context:
@@ -66,6 +81,17 @@ class ServedModel(keras.Model):
                 f"{path} exists already; nothing was changed. Choose another folder, or remove it."
             )
         refresh(self)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as partial:
+            if format == "onnx":
+                partial.mkdir()
+                facts = {**self._facts(), **onnx.write(self, partial, evaluations)}
+            else:
+                facts = {**self._facts(), "signatures": self._write_saved_model(partial)}
+            write_json(partial / "signatures.json", facts)
+
+    def _write_saved_model(self, path: pathlib.Path) -> dict[str, Any]:
+        """Writes a SavedModel and returns the description of its signatures."""
         module = tf.Module()
         # TensorFlow saves the variables that the functions read only if it tracks them.
         module.variables_of_the_model = [weight.value for weight in self.weights]
@@ -75,13 +101,10 @@ class ServedModel(keras.Model):
         signatures = {
             name: function.get_concrete_function() for name, function in functions.items()
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as partial:
-            # Custom gradients would be traced anew, and nobody trains a served model.
-            options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-            tf.saved_model.save(module, str(partial), signatures, options)
-            facts = {**self._facts(), "signatures": _described(functions, signatures)}
-            write_json(partial / "signatures.json", facts)
+        # Custom gradients would be traced anew, and nobody trains a served model.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(module, str(path), signatures, options)
+        return _described(functions, signatures)
 
     def _facts(self) -> dict[str, Any]:
         bound = max(self.lipschitz_bounds().values(), default=0.0)

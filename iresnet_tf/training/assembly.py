@@ -17,8 +17,10 @@ def build_model(preset: configuration.Preset, source: Source, *, seed: int) -> F
     """Returns the model of a preset, built for the examples of a source, but not compiled.
 
     Raises:
-        ValueError: for a task that needs classes, if the data have none.
+        ValueError: for a task that needs classes, if the data have none; for data of another
+            rank, or images whose sides the model cannot halve.
     """
+    _require_fitting(preset.model, source)
     model = make_model(preset, source, seed=seed)
     model.build((None, *source.event_shape))
     return model
@@ -42,6 +44,31 @@ def make_model(preset: configuration.Preset, source: Source, *, seed: int) -> Fl
             )
         options["classes"] = source.classes
     return _MODELS[task.kind](**options)
+
+
+def _require_fitting(model, source):
+    """Requires examples of the rank of a model and, for images, sides that it can halve."""
+    rank = 1 if model.architecture == "vector" else 3
+    shape = source.event_shape
+    if len(shape) != rank:
+        wanted, example = {1: ("vectors", "tabular"), 3: ("images", "image-density")}[rank]
+        raise ValueError(
+            f"The model takes {wanted}, and the examples of {source.name} have shape {shape}. "
+            f"Choose a preset for them, or {wanted} for this one, as for {example}."
+        )
+    if rank == 1:
+        return
+    scales = len(model.blocks)
+    halvings = sum(model.squeeze * scales if len(model.squeeze) == 1 else model.squeeze)
+    unit = 2**halvings
+    if any(side % unit for side in shape[:2]):
+        above = -(-max(shape[:2]) // unit) * unit
+        sizes = [f"data.size={each}" for each in (above - unit, above) if each]
+        raise ValueError(
+            f"The model halves the sides of its images {halvings} times, so they must be "
+            f"multiples of {unit}; those of {source.name} are {shape[0]}×{shape[1]}. Resize them, "
+            f"{' or '.join(sizes)}, or put zeros around them, data.pad_to={above}."
+        )
 
 
 def initialized_model(preset: configuration.Preset, source: Source, *, seed: int) -> FlowModel:

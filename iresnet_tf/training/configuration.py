@@ -22,6 +22,7 @@ from iresnet_tf.training.layer_configuration import (
     Side,
     VectorModel,
 )
+from iresnet_tf.training.source_configuration import DataSource
 
 
 class Table(Config):
@@ -33,10 +34,9 @@ class Table(Config):
     split_seed: NonNegativeInt = 0
 
 
-class Data(Config):
-    """A data source, see `iresnet_tf.data.get`, and the processing of its examples."""
+class Data(DataSource):
+    """A data source and the processing of its examples."""
 
-    name: str
     bits: int | None = Field(None, ge=1, le=8, description="number of bits kept of every pixel")
     size: Side | None = Field(None, description="side of the resized square images")
     only_class: NonNegativeInt | None = Field(
@@ -54,6 +54,15 @@ class Data(Config):
     augmentation: Literal["flip", "crop", "crop-flip"] | None = None
     validation_examples: NonNegativeInt = 0
     table: Table | None = Field(None, description="the table, for the source named table")
+
+    @model_validator(mode="after")
+    def _require_one_kind(self):
+        if self.table is not None and (self.folder or self.npz):
+            raise ValueError(
+                "this preset is for tables, and folder and npz are for pictures; choose a preset "
+                "for images, such as image-density"
+            )
+        return self
 
 
 class _Task(Config):

@@ -100,9 +100,9 @@ def _step_seconds(model, preset, source, seed):
 
 
 def _validation_seconds(model, preset, source):
-    count = preset.data.validation_examples
-    if not count:
+    if not (preset.data.validation_examples or source.has_validation):
         return 0.0
+    count = len(source.examples("validation").x)
 
     def validate(x, y):
         callback = callbacks.Validation(x, y, batch_size=_BATCH)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from iresnet_tf.data import densities
-from iresnet_tf.training import published, small_images
+from iresnet_tf.training import own_images, published, small_images
 from iresnet_tf.training.configuration import (
     ClassifierTask,
     Data,
@@ -102,6 +102,7 @@ def _catalogue():
     yield from map(_toy, densities.NAMES)
     yield _tabular()
     yield from _digits()
+    yield from own_images.presets()
     yield from small_images.presets()
     yield from published.presets()
     for weight, suffix in ((None, ""), (0.0, "-weight-0"), (1.0, "-weight-1")):

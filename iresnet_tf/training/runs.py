@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import sys
 import warnings
 import zlib
 from typing import Any
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from iresnet_tf import data
 from iresnet_tf.analysis import evaluate
-from iresnet_tf.data import Source, tables
+from iresnet_tf.data import Source, picture_folder, tables
 from iresnet_tf.files import write_json
 from iresnet_tf.training import callbacks, continuation, strategies
 from iresnet_tf.training.assembly import build_schedule, initialized_model
@@ -84,6 +85,8 @@ def train(
         source.examples("test", 1)  # A split that cannot be read is found before the folder exists.
         with strategy.scope():
             model = initialized_model(preset, source, seed=seed)
+        if source.found is not None and run.is_kept:
+            print(source.found, file=sys.stderr)
         with run.owned():
             run.create(config)
             return _fit_and_evaluate(model, preset, source, run, seed, stopwatch)
@@ -197,24 +200,30 @@ def _rewrite(run, stored, preset, done):
 def open_source(preset: Preset, *, data_dir: str | os.PathLike[str] | None = None) -> Source:
     """Opens the data source that a preset describes; see `iresnet_tf.data.get`."""
     names = {"validation_examples", "size", "pad_to", "bits", "only_class", "table"}
+    names |= {"folder", "npz", "channels", "test_fraction", "split_seed", "sha256"}
     options = preset.data.model_dump(include=names)
     return data.get(preset.data.name, data_dir=data_dir, **options)
 
 
 def _with_data(preset, source):
-    """Returns the preset with the name of a given source, or the digest of its table, added."""
+    """Returns the preset with the name of a given source, or the digest of its files, added."""
+    options = preset.data
+    table = options.table
     update = {}
-    table = preset.data.table
     if source is not None:
-        update["name"] = source.name
-    elif (
-        table is not None
-        and table.file is not None
-        and table.sha256 is None
-        and pathlib.Path(table.file).is_file()
-    ):
-        update["table"] = table.model_copy(update={"sha256": tables.digest(table.file)})
-    return preset.model_copy(update={"data": preset.data.model_copy(update=update)})
+        update = {"name": source.name, "folder": None, "npz": None}
+    elif table is not None and table.sha256 is None:
+        update["table"] = table.model_copy(update={"sha256": _digest(table.file)})
+    elif options.folder is not None and options.sha256 is None:
+        update["sha256"] = picture_folder.digest(options.folder)
+    elif options.npz is not None and options.sha256 is None:
+        update["sha256"] = _digest(options.npz)
+    return preset.model_copy(update={"data": options.model_copy(update=update)})
+
+
+def _digest(file):
+    """Returns the SHA-256 of a file, ``None`` without one; its source says that it is missing."""
+    return tables.digest(file) if file is not None and pathlib.Path(file).is_file() else None
 
 
 def _fit_and_evaluate(model, preset, source, run, seed, stopwatch):
@@ -283,7 +292,7 @@ def _require_examples(preset, strategy):
 
 def _validation(preset, source, run):
     """Returns the callbacks that evaluate held-out examples, if the preset holds out any."""
-    if not preset.data.validation_examples:
+    if not (preset.data.validation_examples or source.has_validation):
         return []
     monitor = "val_loss" if preset.task.has_density else "val_accuracy"
     return [

@@ -1,0 +1,301 @@
+"""Makes one's own pictures a data source: a folder, arrays in memory, or a file of arrays."""
+
+import functools
+import os
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from iresnet_tf.data import picture_arrays, tables
+from iresnet_tf.data.decoding import DecodedFolder
+from iresnet_tf.data.held_out import TEST_FRACTION, divided
+from iresnet_tf.data.image_source import ImageSource
+from iresnet_tf.data.picture_arrays import Part
+from iresnet_tf.data.source import Examples
+
+_SHOWN = 12
+"""The largest number of classes that a report lists."""
+
+
+class PictureSource(ImageSource):
+    """The source of one's own pictures; `image_folder`, `image_arrays` and `image_file` make it.
+
+    Attributes:
+        class_names: the names of the classes 0, 1, …, ``None`` without classes.
+        found: what was found, converted and left out, in lines for people.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[str], Examples],
+        shape: tuple[int, ...],
+        *,
+        class_names: tuple[str, ...] | None,
+        counts: Mapping[str, int],
+        found: str,
+        **options: Any,
+    ) -> None:
+        held_out = options.get("validation_examples", 0)
+        if held_out and "validation" in counts:
+            raise ValueError(
+                f"{name} has its own validation pictures; received validation_examples={held_out}. "
+                "Leave it out, data.validation_examples=0."
+            )
+        if held_out >= counts["train"]:
+            raise ValueError(
+                f"{name} has {counts['train']} pictures to train on, too few to hold out "
+                f"validation_examples={held_out} of them. Hold out fewer, "
+                "data.validation_examples=0, or add pictures."
+            )
+        classes = None if class_names is None else len(class_names)
+        super().__init__(name, load, shape, classes=classes, **options)
+        self.class_names, self.found = class_names, found
+        self.has_validation = "validation" in counts
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        return ("images",)
+
+    @classmethod
+    def has(cls, name: str) -> bool:
+        return name in cls.names()
+
+    @classmethod
+    def open(cls, name: str, *, data_dir: str | None = None, **options: Any) -> "PictureSource":
+        if options.pop("table", None) is not None:
+            raise ValueError("The option table is for the source named table, not for images.")
+        folder, file = options.pop("folder", None), options.pop("npz", None)
+        if (folder is None) == (file is None):
+            raise ValueError(
+                "Pictures come from a folder, data.folder=FOLDER or --folder FOLDER, or from a "
+                "file of arrays, data.npz=FILE or --npz FILE; "
+                f"received {'neither' if folder is None else 'both'}."
+            )
+        return image_file(file, **options) if folder is None else image_folder(folder, **options)
+
+    def stored(self, split: str) -> Examples:
+        if split == "validation" and self.has_validation:
+            return Examples(*self._kept("validation"))
+        return super().stored(split)
+
+
+def image_folder(
+    folder: str | os.PathLike[str],
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    test_fraction: float | None = None,
+    split_seed: int | None = None,
+    sha256: str | None = None,
+    **options: Any,
+) -> PictureSource:
+    """Returns the source of the pictures in a folder, with one folder in it a class, or none.
+
+    The pictures are checked now, and decoded when a split is first used.
+
+    Args:
+        folder: the folder; if it holds ``train/``, and perhaps ``test/`` and ``validation/``,
+            these are the splits.
+        size: side to which the central square of every picture is resized; by default all
+            pictures must have one size.
+        channels: 1, 3, or 4 with the opacity; by default 1 if no picture has colours, else 3.
+        test_fraction: fraction held out for the test, 0.2 by default, if there is no ``test/``.
+        split_seed: seed of the split and of the order, 0 by default.
+        sha256: what `iresnet_tf.data.picture_folder.digest` must be, or ``None``.
+        **options: ``validation_examples``, ``pad_to``, ``bits`` and ``only_class`` of
+            `iresnet_tf.data.get`.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: for a folder of another layout, a broken picture, pictures of several sizes
+            without ``size``, or pictures that have changed; the message names it.
+
+    Example::
+
+        source = irn.data.image_folder("photos", size=32)
+        print(source.found)
+        irn.training.train(irn.presets.get("image-density"), "runs/photos", source=source)
+    """
+    name = os.fspath(folder)
+    pictures = DecodedFolder(folder, size=size, channels=channels)
+    if sha256 is not None and pictures.sha256 != sha256:
+        raise ValueError(
+            f"The pictures in {name} have changed since the run began: the SHA-256 of their names "
+            f"and contents is not {sha256}. Restore them, or train a new run on them."
+        )
+    labels = {split: np.array(y) for split, y in pictures.layout.labels.items()}
+    chosen, how = _splits(name, labels, test_fraction, split_seed)
+    class_names = pictures.layout.classes
+
+    @functools.cache
+    def load(split):
+        part, rows = chosen[split]
+        x = pictures.decoded([pictures.layout.files[part][row] for row in rows])
+        return Examples(x, None if class_names is None else labels[part][rows])
+
+    lines = [*pictures.report(), *_class_lines(class_names, labels), how]
+    if pictures.layout.left_out:
+        kinds = (f"{count} {kind}" for kind, count in pictures.layout.left_out.most_common())
+        lines.append(f"left out, as no pictures by name: {', '.join(kinds)}")
+    return PictureSource(
+        name,
+        load,
+        pictures.shape,
+        class_names=class_names,
+        counts={split: len(rows) for split, (_, rows) in chosen.items()},
+        found=_lines(name, lines),
+        **options,
+    )
+
+
+def image_file(
+    file: str | os.PathLike[str], *, sha256: str | None = None, **options: Any
+) -> PictureSource:
+    """Returns the source of the pictures in an ``.npz`` or ``.npy`` file.
+
+    An ``.npy`` file holds pictures alone.  An ``.npz`` file holds pictures ``x`` and perhaps
+    classes ``y``, or these for each split, ``x_train``, ``y_train``, ``x_test``, ….
+
+    Args:
+        file: the file.
+        sha256: the SHA-256 that the file must have, or ``None``.
+        **options: those of `image_arrays`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for a damaged or changed file, or arrays that are no pictures.
+    """
+    file = pathlib.Path(file)
+    parts, left_out = picture_arrays.load(file)
+    if sha256 is not None and tables.digest(file) != sha256:
+        raise ValueError(
+            f"{file} has changed since the run began: its SHA-256 is not {sha256}. Restore it, or "
+            "train a new run on it."
+        )
+    return _of_parts(os.fspath(file), parts, left_out, **options)
+
+
+def image_arrays(
+    x: np.ndarray,
+    y: np.ndarray | None = None,
+    *,
+    test: tuple[np.ndarray, np.ndarray | None] | None = None,
+    validation: tuple[np.ndarray, np.ndarray | None] | None = None,
+    name: str = "arrays",
+    **options: Any,
+) -> PictureSource:
+    """Returns the source of pictures in arrays.
+
+    Args:
+        x: integers from 0 to 255 (or ``bool``), ``[n, height, width]`` or
+            ``[n, height, width, channels]``.
+        y: classes ``[n]``, integers or strings, or ``None``.
+        test, validation: pairs of the same kind that are held out; without ``test`` a part of
+            ``x`` is drawn.
+        name: name of the source.
+        **options: ``size``, ``test_fraction`` and ``split_seed`` of `image_folder`, and
+            ``validation_examples``, ``pad_to``, ``bits`` and ``only_class`` of
+            `iresnet_tf.data.get`.
+
+    Raises:
+        ValueError: for arrays that are no pictures, or labels that are not a class for each.
+
+    Example::
+
+        source = irn.data.image_arrays(x, y, pad_to=32)
+        irn.training.train(irn.presets.get("image-hybrid"), "runs/mine", source=source)
+    """
+    given = {"train": (x, y), "test": test, "validation": validation}
+    parts = {split: Part(*part) for split, part in given.items() if part is not None}
+    return _of_parts(name, parts, [], **options)
+
+
+def _of_parts(
+    name: str,
+    parts: Mapping[str, Part],
+    left_out: list[str],
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    test_fraction: float | None = None,
+    split_seed: int | None = None,
+    **options: Any,
+) -> PictureSource:
+    parts, class_names = picture_arrays.numbered(name, picture_arrays.checked(name, parts))
+    height, width, depth = parts["train"].x.shape[1:]
+    if channels not in (None, depth):
+        raise ValueError(
+            f"{name} has pictures of {depth} channels; data.channels={channels} converts the "
+            "pictures of folders alone. Convert the array."
+        )
+    labels = {split: np.zeros(len(x)) if y is None else y for split, (x, y) in parts.items()}
+    chosen, how = _splits(name, labels, test_fraction, split_seed)
+
+    @functools.cache
+    def load(split):
+        part, rows = chosen[split]
+        x, y = parts[part]
+        x = x[rows] if size is None else picture_arrays.with_size(x[rows], size)
+        return Examples(x, None if y is None else y[rows])
+
+    count = sum(map(len, labels.values()))
+    first = f"{count} pictures of {height}×{width}, {_channels(depth)}"
+    resized = [] if size is None else [f"their central squares are resized to {size}×{size}"]
+    lines = [", ".join([first, *resized]), *_class_lines(class_names or None, labels), how]
+    if left_out:
+        lines.append(f"left out: the arrays {', '.join(left_out)}")
+    return PictureSource(
+        name,
+        load,
+        (height, width, depth) if size is None else (size, size, depth),
+        class_names=class_names or None,
+        counts={split: len(rows) for split, (_, rows) in chosen.items()},
+        found=_lines(name, lines),
+        **options,
+    )
+
+
+def _splits(name, labels, test_fraction, split_seed):
+    """Returns the part and the rows in it that make each split, and a line about it."""
+    seed = split_seed or 0
+    rng = np.random.default_rng([seed, 1])
+    chosen = {split: (split, rng.permutation(len(y))) for split, y in labels.items()}
+    if "test" in labels:
+        if test_fraction is not None:
+            raise ValueError(
+                f"{name} has its own test pictures; received test_fraction={test_fraction}. Leave "
+                "it out."
+            )
+        how = "as given"
+    else:
+        fraction = TEST_FRACTION if test_fraction is None else test_fraction
+        train, test = divided(name, labels["train"], test_fraction=fraction, seed=seed)
+        chosen |= {"train": ("train", train), "test": ("train", test)}
+        each = "each class" if len(np.unique(labels["train"])) > 1 else "all"
+        how = f"the test is {fraction:g} of {each}, drawn by seed {seed}"
+    sizes = ", ".join(f"{len(chosen[split][1])} {split}" for split in sorted(chosen, key=_order))
+    return chosen, f"{sizes} ({how})"
+
+
+def _order(split):
+    return ("train", "validation", "test").index(split)
+
+
+def _class_lines(class_names, labels):
+    if class_names is None:
+        return ["no classes"]
+    counts = np.bincount(np.concatenate(list(labels.values())), minlength=len(class_names))
+    shown = [f"{each} ({count})" for each, count in zip(class_names, counts)][:_SHOWN]
+    more = [f"and {len(class_names) - _SHOWN} more"] if len(class_names) > _SHOWN else []
+    return [f"{len(class_names)} classes, from 0 on: {', '.join([*shown, *more])}"]
+
+
+def _channels(count):
+    return {1: "grey", 3: "3 channels", 4: "4 channels"}.get(count, f"{count} channels")
+
+
+def _lines(name, lines):
+    return "\n".join([f"{name}:", *(f"  {line}" for line in lines)])
