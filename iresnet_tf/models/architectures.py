@@ -141,10 +141,9 @@ def image_flow(
         last.append(Flatten())
     for layers in reversed(scales):
         last = [*layers, FactorOut(last)] if factor_out else [*layers, *last]
-    first: list[Invertible] = [Whiten()] if whiten else []
     if padding:
-        first.append(InjectivePadding(padding))
-    return first + last
+        last = [InjectivePadding(padding), *last]
+    return [Whiten(), *last] if whiten else last
 
 
 def _one_per_scale(name: str, value: int | Sequence[int], blocks: Sequence[int]) -> tuple[int, ...]:
