@@ -27,7 +27,23 @@ def presets() -> None:
 @click.option("--epochs", type=click.IntRange(1), help="Number of epochs; may extend a run.")
 @click.option("--steps", type=click.IntRange(1), help="Number of steps, rounded up to epochs.")
 @click.option("--batch-size", type=click.IntRange(1), help="Batch size instead of the preset's.")
-@click.option("--csv", "--npy", "table", type=PATH, help="The table for the preset tabular.")
+@click.option(
+    "--csv",
+    "--parquet",
+    "--npy",
+    "table",
+    type=PATH,
+    help="The table for the preset tabular.",
+)
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="NAME=KIND",
+    help="Kind of a column, where the inferred one is wrong: numeric, integer, categorical, "
+    "boolean or drop, as in 'share=numeric [0, 1]' or 'size=categorical small < large'; "
+    "repeatable.",
+)
 @click.option("--seed", type=SEED, help="0 by default.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out, if there is one.")
 @click.option("--estimate", is_flag=True, help="Only print how long it takes on this machine.")
@@ -50,6 +66,7 @@ def train(
     steps: int | None,
     batch_size: int | None,
     table: pathlib.Path | None,
+    columns: tuple[str, ...],
     seed: int | None,
     resume: bool,
     estimate: bool,
@@ -66,6 +83,8 @@ def train(
         overrides = (*overrides, f"batch_size={batch_size}")
     if table:
         overrides = (*overrides, f"data.table.file={table.resolve()}")
+    if columns:
+        overrides = (*overrides, f"data.table.kinds={json.dumps(dict(map(_named_kind, columns)))}")
     run, done = training.RunFolder(out), 0
     if resume and run.is_begun():
         stored = run.read_run()
@@ -93,6 +112,13 @@ def train(
     )
     if result is not None:
         click.echo(json.dumps(result, indent=2))
+
+
+def _named_kind(text):
+    name, equals, kind = text.rpartition("=")
+    if not equals or not name or not kind.strip():
+        raise click.UsageError(f"--column takes NAME=KIND; received {text!r}.")
+    return name, kind.strip()
 
 
 def _estimate(preset, run, done, seed, data_dir):

@@ -30,6 +30,17 @@ def place(name: str, position: int) -> str:
     return f"column {name!r}, row {position + 1}"
 
 
+def plain(value: Any) -> Any:
+    """Returns a number of NumPy as one of Python, and anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def shown(series: Any, position: int) -> str:
+    """Returns a cell as messages show it."""
+    text = repr(plain(series.iloc[position]))
+    return text if len(text) <= 60 else f"{text[:60]} …"
+
+
 def content(series: Any) -> str:
     """Returns ``"numbers"``, ``"words"`` or ``"truth values"``: what a column holds.
 

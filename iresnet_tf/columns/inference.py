@@ -64,7 +64,7 @@ def inferred_kind(series: Any) -> Kind:
 
 def _single(series, value):
     """Returns the kind of a column in which one value occurs."""
-    value = value.item() if isinstance(value, np.generic) else value
+    value = reading.plain(value)
     return Categorical((value,)) if series.isna().any() else Constant(value)
 
 
@@ -77,7 +77,7 @@ def _require_words(series, different):
     if numeric.sum() > 0.5 * series.notna().sum():
         position = int(np.flatnonzero((series.notna() & ~numeric).to_numpy())[0])
         raise ValueError(
-            f"{reading.place(series.name, position)}: {series.iloc[position]!r} is no number, as "
+            f"{reading.place(series.name, position)}: {reading.shown(series, position)} is no number, as "
             "most cells of the column are. Correct or empty the cell, or make the column "
             "categorical."
         )
@@ -152,6 +152,8 @@ def _is_skewed(different, counts):
     """Returns whether positive numbers have a long upper tail, which their logarithms lack."""
     shares = np.cumsum(counts) / counts.sum()
     low, middle, high = different[np.searchsorted(shares, [0.05, 0.5, 0.95])]
+    if low == high:
+        return False
 
     def skewness(low, middle, high):
         return (high + low - 2.0 * middle) / (high - low)
@@ -195,20 +197,16 @@ def completed(kind: Kind, series: Any) -> Kind:
             ordered = bool(series.dtype.ordered)
         else:
             different = sorted(different)
-        return Categorical(tuple(map(_plain, different)), ordered)
+        return Categorical(tuple(map(reading.plain, different)), ordered)
     # Categories in a text are words, also those of a column of numbers.
-    by_word = {str(value): _plain(value) for value in different}
+    by_word = {str(value): reading.plain(value) for value in different}
     categories = tuple(by_word.get(str(word), word) for word in kind.categories)
     if isinstance(series.dtype, pd.CategoricalDtype):
         unknown = [word for word in categories if word not in series.dtype.categories]
     else:
-        unknown = [word for word in categories if type(word) is not type(_plain(different[0]))]
+        unknown = [word for word in categories if type(word) is not type(reading.plain(different[0]))]
     if unknown:
         raise ValueError(
             f"column {name!r} cannot hold {unknown[0]!r}, one of the categories that were set."
         )
     return Categorical(categories, kind.ordered)
-
-
-def _plain(value):
-    return value.item() if isinstance(value, np.generic) else value

@@ -64,7 +64,7 @@ class LabelColumn(Column):
             shown = ", ".join(map(repr, self.categories[:8]))
             shown += ", …" if len(self.categories) > 8 else ""
             raise ValueError(
-                f"{reading.place(self.name, unknown[0])}: {series.iloc[unknown[0]]!r} is none of "
+                f"{reading.place(self.name, unknown[0])}: {reading.shown(series, unknown[0])} is none of "
                 f"the {len(self.categories)} categories of the column, {shown}."
             )
         if missing.any() and not self.has_missing:
@@ -140,7 +140,7 @@ class ConstantColumn(Column):
         others = np.flatnonzero((series.astype(object) != self.value).to_numpy())
         if len(others):
             raise ValueError(
-                f"{reading.place(self.name, others[0])}: {series.iloc[others[0]]!r} is not "
+                f"{reading.place(self.name, others[0])}: {reading.shown(series, others[0])} is not "
                 f"{self.value!r}, the only value that this column had."
             )
         return ()

@@ -33,7 +33,7 @@ class Levels:
     ) -> None:
         weights = np.asarray(probabilities, np.float64)
         self.tails, self.scale = (float(tails[0]), float(tails[1])), float(scale)
-        self.probabilities = weights / weights.sum()
+        self._weights, self.probabilities = weights, weights / weights.sum()
         inner = self.probabilities * (1.0 - sum(self.tails))
         self._inner = inner
         # Sums from both ends, because 1 − F loses all digits where F is close to 1.
@@ -110,7 +110,7 @@ class Levels:
 
     def get_config(self) -> dict[str, Any]:
         return {
-            "probabilities": self.probabilities.tolist(),
+            "probabilities": self._weights.tolist(),
             "tails": list(self.tails),
             "scale": self.scale,
         }

@@ -7,8 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-MOST_KNOTS = 40
+FIRST_KNOTS, MOST_KNOTS = 12, 80
 ROWS_PER_KNOT = 25
+MOST_ROWS = 20_000
+"""Number of rows above which a part of them, evenly spread, decides where knots are added."""
+
+DEVIATION = 0.7
+"""Largest deviation from the distribution function of ``n`` rows, times ``√n``: about its noise."""
+
 ROWS_BEYOND = 5
 """Number of rows beyond the first knot, and as many beyond the last one."""
 
@@ -59,24 +65,10 @@ class Smooth:
         if not scale > 0.0:  # Half of the numbers are equal.
             scale = _deviation(linked)
         t = np.sort(np.arcsinh((linked - location) / scale))
-        count = min(MOST_KNOTS, len(t) // ROWS_PER_KNOT)
         outer = special.ndtri(min(0.16, ROWS_BEYOND / len(t)))
-        levels = special.ndtr(np.linspace(outer, -outer, max(2, count)))
-        knots = np.quantile(t, levels)
-        span = knots[-1] - knots[0]
-        if not span > 0.0:
-            return cls(lower, upper, location, scale, [-1.0, 1.0], [-1.0, 1.0])
-        kept = np.concatenate([[True], np.diff(knots) > 1e-9 * span])
-        knots = knots[kept]
-        # The mean of the distribution function on both sides of a number that occurs often.
-        ranks = np.searchsorted(t, knots, "left") + np.searchsorted(t, knots, "right")
-        share = np.clip(0.5 * ranks / len(t), 0.5 / len(t), 1.0 - 0.5 / len(t))
-        values = special.ndtri(share)
-        rising = np.concatenate([[True], np.diff(values) > 1e-9])
-        knots, values = knots[rising], values[rising]
-        if len(knots) < 2:
-            return cls(lower, upper, location, scale, [-1.0, 1.0], [-1.0, 1.0])
-        return cls(lower, upper, location, scale, knots, values)
+        count = max(2, min(FIRST_KNOTS, len(t) // ROWS_PER_KNOT))
+        knots = np.quantile(t, special.ndtr(np.linspace(outer, -outer, count)))
+        return cls(lower, upper, location, scale, *_refined(t, knots))
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns ``y`` and ``ln dy/dx`` for ``x`` within the bounds, float64 of any shape."""
@@ -135,6 +127,51 @@ class Smooth:
             "knots": self.knots.tolist(),
             "values": self.values.tolist(),
         }
+
+
+def _refined(t, knots):
+    """Returns knots and values of the spline of sorted numbers, more where they are needed.
+
+    Knots are added where the spline is far from the distribution function, one between two knots
+    at a time.
+    """
+    few = t[:: max(1, len(t) // MOST_ROWS)]
+    share = _distribution(few, few)
+    tolerance = DEVIATION / np.sqrt(len(few))
+    while True:
+        knots, values = _rising(t, knots)
+        if len(knots) < 2:
+            return np.array([-1.0, 1.0]), np.array([-1.0, 1.0])
+        spline = Smooth(None, None, 0.0, 1.0, knots, values)
+        inner = (few > knots[0]) & (few < knots[-1])
+        y, _ = spline._spline(few[inner])
+        deviation = np.abs(special.ndtr(y) - share[inner])
+        cell = spline._cell(few[inner], knots)
+        worst = np.zeros(len(knots) - 1)
+        np.maximum.at(worst, cell, deviation)
+        most = min(MOST_KNOTS, len(t) // ROWS_PER_KNOT) - len(knots)
+        chosen = (deviation == worst[cell]) & (deviation > tolerance)
+        _, first = np.unique(cell[chosen], return_index=True)
+        added = np.setdiff1d(few[inner][chosen][first], knots)
+        if not len(added) or most < len(added):
+            return knots, values
+        knots = np.union1d(knots, added)
+
+
+def _rising(t, knots):
+    """Returns those of the knots that differ, and the normal quantiles of their ranks."""
+    span = knots[-1] - knots[0]
+    knots = knots[np.concatenate([[True], np.diff(knots) > 1e-9 * span])] if span > 0 else knots[:1]
+    share = np.clip(_distribution(t, knots), 0.5 / len(t), 1.0 - 0.5 / len(t))
+    values = special.ndtri(share)
+    rising = np.concatenate([[True], np.diff(values) > 1e-9])
+    return knots[rising], values[rising]
+
+
+def _distribution(t, at):
+    """Returns the distribution function of sorted numbers, the mean of its sides at a jump."""
+    ranks = np.searchsorted(t, at, "left") + np.searchsorted(t, at, "right")
+    return 0.5 * ranks / len(t)
 
 
 def _deviation(values):
