@@ -139,8 +139,8 @@ def negative_log_likelihoods(
     """``−log p(x + u)`` of every example in every pass, ``[passes, n]``, nats, float64.
 
     Each pass draws its own noise ``u`` (zero for continuous data) and probes.  The arguments are
-    those of `likelihood`; without ``add_noise``, ``x`` are points of data space and ``u = 0``.  ``x``
-    may also be the `Rows` of a table, whose cells have noise of their own.
+    those of `likelihood`; without ``add_noise``, ``x`` are points of data space and ``u = 0``.
+    ``x`` may also be the `Rows` of a table, whose cells have noise of their own.
     """
     estimator = choose_estimator(model) if estimator is None else estimator
     with estimator_replaced(model.flow, estimator):

@@ -19,7 +19,12 @@ from iresnet_tf.data import tables
 @click.option("--label", type=click.IntRange(0), help="One class; needs a conditional prior.")
 @click.option("--temperature", type=click.FloatRange(0.0, min_open=True), default=1.0)
 @click.option("--seed", type=SEED, default=0, show_default=True)
-@click.option("--out", required=True, type=PATH, help="The PNG to write, or a CSV or Parquet file for vectors.")
+@click.option(
+    "--out",
+    required=True,
+    type=PATH,
+    help="The PNG to write, a CSV for vectors, or a CSV or Parquet file for a table.",
+)
 @data_dir
 def sample(
     run: pathlib.Path,

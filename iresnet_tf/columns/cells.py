@@ -51,13 +51,13 @@ def content(series: Any) -> str:
     if isinstance(series.dtype, pd.CategoricalDtype):
         return "words"
     if series.isna().all():
-        raise ValueError(f"column {name!r} is empty: none of its cells holds a value. Leave it out.")
+        raise ValueError(f"column {name!r} is empty: no cell of it holds a value. Leave it out.")
     found = pd.api.types.infer_dtype(series, skipna=True)
     numbers = {"integer", "floating", "mixed-integer-float", "decimal"}
     contents = dict.fromkeys(numbers, "numbers") | {"string": "words", "boolean": "truth values"}
     if found in contents:
         return contents[found]
-    if series.dtype == object and found.startswith("mixed"):
+    if pd.api.types.is_object_dtype(series.dtype) and found.startswith("mixed"):
         first, other, position = _two_types(series)
         if other is None:
             raise ValueError(
@@ -138,7 +138,7 @@ def description_of(series: Any) -> dict[str, Any]:
         return {"string": dtype.storage, "na": "NA" if dtype.na_value is pd.NA else "nan"}
     if isinstance(dtype, pd.ArrowDtype):
         return {"arrow": str(dtype.pyarrow_dtype)}
-    if dtype != object:
+    if not pd.api.types.is_object_dtype(dtype):
         return {"dtype": str(dtype)}
     missing = series[series.isna()]
     mark = missing.iloc[0] if len(missing) else None

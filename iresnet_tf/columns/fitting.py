@@ -59,13 +59,15 @@ def _number_column(series, kind, rows):
         found.add(MISSING)
     if isinstance(kind, Numeric):
         at_bounds = ((LOWER, interval.lower, 0), (UPPER, interval.upper, 1))
-        found |= {name for name, end, side in at_bounds if interval.closed[side] and np.any(x == end)}
+        found |= {
+            name for name, end, side in at_bounds if interval.closed[side] and np.any(x == end)
+        }
     states = tuple(state for state in STATES if state in found)
     options = (series.name, reading.description_of(series), interval, states)
     placeholder = Levels(np.ones(len(states)))
     # This column only sorts the cells; it also refuses those that its kind does not have.
     sorter = made(*options, placeholder, Smooth(None, None, 0.0, 1.0, [-1.0, 1.0], [-1.0, 1.0]))
-    state = sorter._state(x)
+    state = sorter.state(x)
     used = np.zeros(len(x), bool)
     used[rows] = True
     values = x[used & (state == states.index(VALUE))]
@@ -78,7 +80,7 @@ def _number_column(series, kind, rows):
     if made is NumericColumn:
         value_map = Smooth.of_values(values, *interval.bounds)
         return made(*options, state_levels, value_map)
-    sorter._stored(x, state == states.index(VALUE))
+    sorter.stored(x, state == states.index(VALUE))
     everywhere = x[~np.isnan(x)]
     return made(*options, state_levels, *_whole_map(values, everywhere, interval))
 

@@ -77,9 +77,9 @@ def _require_words(series, different):
     if numeric.sum() > 0.5 * series.notna().sum():
         position = int(np.flatnonzero((series.notna() & ~numeric).to_numpy())[0])
         raise ValueError(
-            f"{reading.place(series.name, position)}: {reading.shown(series, position)} is no number, as "
-            "most cells of the column are. Correct or empty the cell, or make the column "
-            "categorical."
+            f"{reading.place(series.name, position)}: {reading.shown(series, position)} is no "
+            "number, as most cells of the column are. Correct or empty the cell, or make the "
+            "column categorical."
         )
 
 
@@ -204,7 +204,9 @@ def completed(kind: Kind, series: Any) -> Kind:
     if isinstance(series.dtype, pd.CategoricalDtype):
         unknown = [word for word in categories if word not in series.dtype.categories]
     else:
-        unknown = [word for word in categories if type(word) is not type(reading.plain(different[0]))]
+        unknown = [
+            word for word in categories if type(word) is not type(reading.plain(different[0]))
+        ]
     if unknown:
         raise ValueError(
             f"column {name!r} cannot hold {unknown[0]!r}, one of the categories that were set."

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import re
-from typing import Any, Union
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Drop:
         return "drop"
 
 
-Kind = Union[Numeric, Integer, Categorical, Boolean, Constant, Drop]
+Kind = Numeric | Integer | Categorical | Boolean | Constant | Drop
 
 _SYNTAX = (
     "A kind is numeric, integer, categorical, boolean or drop; numbers take an interval, as in "

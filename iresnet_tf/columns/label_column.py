@@ -64,8 +64,8 @@ class LabelColumn(Column):
             shown = ", ".join(map(repr, self.categories[:8]))
             shown += ", …" if len(self.categories) > 8 else ""
             raise ValueError(
-                f"{reading.place(self.name, unknown[0])}: {reading.shown(series, unknown[0])} is none of "
-                f"the {len(self.categories)} categories of the column, {shown}."
+                f"{reading.place(self.name, unknown[0])}: {reading.shown(series, unknown[0])} is "
+                f"none of the {len(self.categories)} categories of the column, {shown}."
             )
         if missing.any() and not self.has_missing:
             raise ValueError(

@@ -64,12 +64,16 @@ class NumberColumn(Column):
 
     def cells(self, series: Any) -> Cells:
         x = reading.numbers(series)
-        state = self._state(x)
-        values = self._stored(x, state == self.states.index(VALUE))
+        state = self.state(x)
+        values = self.stored(x, state == self.states.index(VALUE))
         return (values, state) if self.has_states else (values,)
 
-    def _state(self, x):
-        """Returns the index of the state of each number, NaN for a missing one."""
+    def state(self, x: np.ndarray) -> np.ndarray:
+        """Returns the index in ``states`` of the state of each number, NaN for a missing one.
+
+        Raises:
+            ValueError: for a state that the column cannot have.
+        """
         interval, state = self.interval, np.full(len(x), self.states.index(VALUE), np.uint8)
         outside = (x < interval.lower) | (x > interval.upper)
         self._refuse(x, outside, f"lies outside {interval}, the values of the column")
@@ -100,7 +104,7 @@ class NumberColumn(Column):
             number = "the cell" if math.isnan(x[row]) else f"{x[row]:.15g}"
             raise ValueError(f"{reading.place(self.name, row)}: {number} {reason}.")
 
-    def _stored(self, x, is_value):
+    def stored(self, x: np.ndarray, is_value: np.ndarray) -> np.ndarray:
         """Returns the compact form of the values; zero where there is none."""
         raise NotImplementedError
 
@@ -188,7 +192,7 @@ class NumericColumn(NumberColumn):
     is_discrete = False
     value_map: Smooth
 
-    def _stored(self, x, is_value):
+    def stored(self, x: np.ndarray, is_value: np.ndarray) -> np.ndarray:
         y = np.zeros(len(x), np.float32)
         y[is_value] = self.value_map.forward(x[is_value])[0]
         return y
@@ -233,7 +237,7 @@ class IntegerColumn(NumberColumn):
     def _is_at(self, x, bound):
         return np.zeros(len(x), bool)
 
-    def _stored(self, x, is_value):
+    def stored(self, x: np.ndarray, is_value: np.ndarray) -> np.ndarray:
         wrong = is_value & (x != np.floor(x))
         self._refuse(x, wrong, "is no whole number, as the others in the column are")
         whole = np.where(is_value, x, self.first)

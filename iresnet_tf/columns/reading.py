@@ -186,9 +186,7 @@ def _frame(table):
         kind = str(column.type)
         series = column.to_pandas()
         if column.null_count and kind in ("int64", "bool"):
-            series = pd.array(
-                series.to_numpy(), dtype={"int64": "Int64", "bool": "boolean"}[kind]
-            )
+            series = pd.array(series.to_numpy(), dtype={"int64": "Int64", "bool": "boolean"}[kind])
         columns[name] = series
     return pd.DataFrame(columns)
 

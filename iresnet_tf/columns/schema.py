@@ -113,7 +113,8 @@ class TableSchema:
         unknown = [name for name in kinds if name not in names]
         if unknown:
             raise ValueError(
-                f"There is no column {unknown[0]!r}. The columns are: {', '.join(map(repr, names))}."
+                f"There is no column {unknown[0]!r}. The columns are: "
+                f"{', '.join(map(repr, names))}."
             )
         rows = np.arange(len(table)) if rows is None else rows
         made = (fitted_column(table[name], kinds.get(name), rows) for name in names)
@@ -175,7 +176,10 @@ class TableSchema:
             likelihood = "probability" if column.is_discrete else "density"
             lines.append((column.name, column.kind(), likelihood, column.note()))
         widths = [max(len(line[index]) for line in lines) for index in range(3)]
-        rows = ("  ".join(cell.ljust(width) for cell, width in zip(line, [*widths, 0])) for line in lines)
+        rows = (
+            "  ".join(cell.ljust(width) for cell, width in zip(line, [*widths, 0]))
+            for line in lines
+        )
         return "\n".join(row.rstrip() for row in rows)
 
     def get_config(self) -> dict[str, Any]:

@@ -138,6 +138,7 @@ def _refined(t, knots):
     few = t[:: max(1, len(t) // MOST_ROWS)]
     share = _distribution(few, few)
     tolerance = DEVIATION / np.sqrt(len(few))
+    before = 0
     while True:
         knots, values = _rising(t, knots)
         if len(knots) < 2:
@@ -153,8 +154,10 @@ def _refined(t, knots):
         chosen = (deviation == worst[cell]) & (deviation > tolerance)
         _, first = np.unique(cell[chosen], return_index=True)
         added = np.setdiff1d(few[inner][chosen][first], knots)
-        if not len(added) or most < len(added):
+        # Where numbers are rounded, a knot may fall on another one.
+        if not before < len(knots) or not len(added) or most < len(added):
             return knots, values
+        before = len(knots)
         knots = np.union1d(knots, added)
 
 

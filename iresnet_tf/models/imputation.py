@@ -19,14 +19,14 @@ class Imputation:
         frame: DataFrame with the dtypes of the table.
         acceptance: share of the steps that each row accepted, ``[rows]``; NaN for a row without
             missing cells.  Where it is below about 0.05, a chain may not have left its start.
-        potential_scale_reduction: largest ``R̂`` of the coordinates of missing cells, of the
-            second halves of two chains for each row; near 1 if the chains forgot their starts.
-            NaN without missing cells.
+        potential_scale_reduction: largest ``R̂`` of the coordinates of the missing cells of each
+            row, of the second halves of two chains, ``[rows]``; near 1 where the chains have
+            forgotten their starts, and NaN without missing cells.
     """
 
     frame: Any
     acceptance: np.ndarray
-    potential_scale_reduction: float
+    potential_scale_reduction: np.ndarray
 
 
 def imputed(model: Any, rows: Any, *, steps: int, seed: int, batch_size: int = 2048) -> Imputation:
@@ -42,17 +42,15 @@ def imputed(model: Any, rows: Any, *, steps: int, seed: int, batch_size: int = 2
     """
     incomplete = np.flatnonzero(_missing(model.schema, rows))
     x = rows.points([seed, 0]).x
-    acceptance = np.full(len(rows), np.nan)
-    reductions: list[np.ndarray] = []
+    acceptance, reduction = np.full((2, len(rows)), np.nan)
     for start in range(0, len(incomplete), batch_size):
         chosen = incomplete[start : start + batch_size]
         part = rows[chosen]
         rng = np.random.default_rng([seed, 1, start])
-        drawn, acceptance[chosen], reduction = _chains(model, part, x[chosen], steps, rng)
-        x[chosen] = drawn
-        reductions.append(reduction)
-    worst = max((float(np.max(each)) for each in reductions if each.size), default=np.nan)
-    return Imputation(model.schema.frame(x), acceptance, worst)
+        x[chosen], acceptance[chosen], reduction[chosen] = _chains(
+            model, part, x[chosen], steps, rng
+        )
+    return Imputation(model.schema.frame(x), acceptance, reduction)
 
 
 def _missing(schema, rows):
@@ -108,8 +106,8 @@ def _chains(model, rows, x, steps, rng):
     within = np.mean([square[:count] - mean[:count] ** 2, square[count:] - mean[count:] ** 2], 0)
     between = 0.5 * (mean[:count] - mean[count:]) ** 2
     gone = _missing_coordinates(schema, rows)
-    reduction = np.sqrt((within + between) / np.maximum(within, 1e-12))[gone]
-    return y[:count], accepted[:count] / steps, reduction
+    reduction = np.sqrt((within + between) / np.maximum(within, 1e-12))
+    return y[:count], accepted[:count] / steps, np.max(np.where(gone, reduction, 1.0), 1)
 
 
 def _missing_coordinates(schema, rows):

@@ -99,9 +99,7 @@ class TableModel(DensityModel):
         compiled = tf.function(self.log_prob, autograph=False, reduce_retracing=True)
         return lambda x, seed: compiled(tf.constant(x, self.compute_dtype), seed=seed).numpy()
 
-    def sample_rows(
-        self, count: int, *, temperature: float = 1.0, seed: int | None = None
-    ) -> Any:
+    def sample_rows(self, count: int, *, temperature: float = 1.0, seed: int | None = None) -> Any:
         """Returns samples as a DataFrame with the columns and dtypes of the table.
 
         Args:
