@@ -117,12 +117,11 @@ def evaluate(
     certified = math.inf if vouched else max(bounds.values(), default=0.0)
     measured: dict[str, Any] = {}
     options: dict[str, Any] = {"estimator": estimator, "passes": passes, "seed": seed}
-    first: np.ndarray = x[:batch_size]
     if isinstance(x, Rows):
         measured["nll"], measured["table"] = table_likelihood(
             model, x, batch_size=batch_size, **options
         )
-        first = first.points(seed).x
+        x = x[:batch_size].points(seed).x
     elif model.has_density:
         unit = "nll" if model.dequantize is None else "bits_per_dim"
         measured[unit] = likelihood(model, x, batch_size=batch_size, **options)
@@ -132,7 +131,7 @@ def evaluate(
         )
     return Evaluation(
         **measured,
-        reconstruction=reconstruction(model, first, seed=seed),
+        reconstruction=reconstruction(model, x[:batch_size], seed=seed),
         lipschitz=LipschitzConstants(certified, bounds, vouched),
     )
 

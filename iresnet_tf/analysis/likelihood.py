@@ -156,7 +156,7 @@ def negative_log_likelihoods(
             pass_seed = random.fold_in(random.as_seed(seed), number)
             parts = []
             for start in range(0, len(x), batch_size):
-                chosen, added = x[start : start + batch_size], 0.0
+                chosen, added = x[start : start + batch_size], np.zeros(1)
                 if isinstance(chosen, Rows):
                     chosen, added = chosen.points([seed, number, start])
                 batch = tf.constant(chosen, model.compute_dtype)

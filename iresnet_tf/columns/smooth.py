@@ -196,12 +196,13 @@ def _link(x, lower, upper):
     """Returns the linked number and the logarithm of its derivative."""
     if lower is None and upper is None:
         return x, np.zeros_like(x)
-    below = None if lower is None else np.log(x - lower)
-    above = None if upper is None else np.log(upper - x)
-    if above is None:
+    if upper is None:
+        below = np.log(x - lower)
         return below, -below
-    if below is None:
+    above = np.log(upper - x)
+    if lower is None:
         return -above, -above
+    below = np.log(x - lower)
     return below - above, math.log(upper - lower) - below - above
 
 

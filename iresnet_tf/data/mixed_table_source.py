@@ -1,6 +1,5 @@
 """Makes a table of mixed columns a data source."""
 
-import copy
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -53,6 +52,11 @@ class MixedTableSource(Source):
         if table is None:
             raise ValueError("A table is needed: iresnet train tabular --csv FILE.")
         found, self._table = read(table), table
+        self._split: dict[str, Any] = {
+            "test_fraction": test_fraction,
+            "split_seed": split_seed,
+            "validation_examples": validation_examples,
+        }
         what = os.fspath(table) if isinstance(table, str | os.PathLike) else "The table"
         if sha256 is not None and tables.digest(table) != sha256:
             raise ValueError(
@@ -76,6 +80,8 @@ class MixedTableSource(Source):
             raise ValueError(f"{what}: {error}") from None
         super().__init__("mixed-table", (self.schema.width,), columns=self.schema.coordinates)
 
+    schema: TableSchema
+
     @classmethod
     def names(cls) -> tuple[str, ...]:
         return ("mixed-table",)
@@ -95,11 +101,7 @@ class MixedTableSource(Source):
         """Returns the source with the schema of a trained `TableModel`."""
         if model.schema.get_config() == self.schema.get_config():
             return self
-        found = copy.copy(self)
-        found.schema, found.event_shape = model.schema, (model.schema.width,)
-        found.columns = model.schema.coordinates
-        found._rows = model.rows(self._table)
-        return found
+        return MixedTableSource(self._table, **self._split, schema=model.schema)
 
     def rows(self, split: str) -> Rows:
         """Returns the rows of a split, in a fixed order, before any noise.

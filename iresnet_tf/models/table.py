@@ -56,8 +56,8 @@ class TableModel(DensityModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(layers, **kwargs)
-        is_schema = isinstance(schema, TableSchema)
-        self.schema = schema if is_schema else TableSchema.from_config(schema)
+        made = schema if isinstance(schema, TableSchema) else TableSchema.from_config(schema)
+        self.schema: TableSchema = made
 
     def rows(self, table: Any) -> Rows:
         """Returns the rows of a table: what `iresnet_tf.columns.read` takes, or rows."""
