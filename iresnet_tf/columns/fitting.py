@@ -1,5 +1,6 @@
 """Fits a column of a table to its cells."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,16 @@ import numpy as np
 from iresnet_tf.columns import cells as reading
 from iresnet_tf.columns.column import Column
 from iresnet_tf.columns.inference import completed, inferred_kind
-from iresnet_tf.columns.kinds import Boolean, Categorical, Constant, Drop, Integer, Numeric, as_kind
+from iresnet_tf.columns.kinds import (
+    Boolean,
+    Categorical,
+    Constant,
+    Drop,
+    Integer,
+    Interval,
+    Numeric,
+    as_kind,
+)
 from iresnet_tf.columns.label_column import ConstantColumn, LabelColumn
 from iresnet_tf.columns.levels import Levels
 from iresnet_tf.columns.number_column import (
@@ -53,7 +63,7 @@ def fitted_column(series: Any, kind: Any, rows: np.ndarray) -> Column | None:
 def _number_column(series, kind, rows):
     x = reading.numbers(series)
     made = IntegerColumn if isinstance(kind, Integer) else NumericColumn
-    interval = kind.interval
+    interval = kind.interval if made is NumericColumn else _closed(kind.interval)
     found = {VALUE}
     if np.isnan(x).any():
         found.add(MISSING)
@@ -85,14 +95,19 @@ def _number_column(series, kind, rows):
     return made(*options, state_levels, *_whole_map(values, everywhere, interval))
 
 
+def _closed(interval):
+    """Returns the interval from the first to the last whole number in another one."""
+    lower, upper = interval.lower, interval.upper
+    if math.isfinite(lower):
+        lower = math.ceil(lower) if interval.closed[0] else math.floor(lower) + 1.0
+    if math.isfinite(upper):
+        upper = math.floor(upper) if interval.closed[1] else math.ceil(upper) - 1.0
+    return Interval(float(lower), float(upper), (math.isfinite(lower), math.isfinite(upper)))
+
+
 def _whole_map(values, everywhere, interval):
     """Returns the map of whole numbers, and the number that is its level 0."""
     lower, upper = interval.bounds
-    # The first and the last whole number in the interval.
-    if lower is not None:
-        lower = np.floor(lower) + 1.0 if not interval.closed[0] else np.ceil(lower)
-    if upper is not None:
-        upper = np.ceil(upper) - 1.0 if not interval.closed[1] else np.floor(upper)
     first = everywhere.min() if lower is None else lower
     last = everywhere.max() if upper is None else upper
     count = last - first + 1.0

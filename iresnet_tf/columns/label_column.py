@@ -137,7 +137,10 @@ class ConstantColumn(Column):
         return ()
 
     def cells(self, series: Any) -> Cells:
-        others = np.flatnonzero((series.astype(object) != self.value).to_numpy())
+        differs = series.isna().to_numpy(copy=True)
+        present = ~differs
+        differs[present] = series[present].astype(object).to_numpy() != self.value
+        others = np.flatnonzero(differs)
         if len(others):
             raise ValueError(
                 f"{reading.place(self.name, others[0])}: {reading.shown(series, others[0])} is not "

@@ -127,7 +127,7 @@ def _of_text(path):
     with path.open("rb") as file:
         start = file.read(4)
     encoding = next((name for mark, name in ENCODINGS if start.startswith(mark)), "utf-8-sig")
-    first = _first_row(path, encoding)
+    first, lines = _first_row(path, encoding)
     header = _is_header(path, first)
     names = [cell.strip() for cell in first] if header else _numbered(len(first))
     index = header and not names[0]
@@ -154,7 +154,7 @@ def _of_text(path):
             use_threads=threads,
             encoding="utf8" if encoding == "utf-8-sig" else encoding,
             column_names=names,
-            skip_rows=int(header),
+            skip_rows=lines if header else 0,
         )
         return arrow.read_csv(path, read_options=text, **options)
 
@@ -192,9 +192,11 @@ def _frame(table):
 
 
 def _first_row(path, encoding):
+    """Returns the first row that is not empty, and the number of the line where it ends."""
     try:
         with path.open(newline="", encoding=encoding) as file:
-            first = next((row for row in csv.reader(file) if row), None)
+            reader = csv.reader(file)
+            first = next((row for row in reader if row), None)
     except (UnicodeError, csv.Error) as error:
         raise ValueError(
             f"{path} is not text in UTF-8, nor in UTF-16 with a byte order mark ({_line(error)}). "
@@ -204,7 +206,7 @@ def _first_row(path, encoding):
         raise ValueError(f"{path} is empty.")
     if any("\0" in cell for cell in first):
         raise ValueError(f"{path} holds bytes of zero, so it is no text. Save it as UTF-8.")
-    return first
+    return first, reader.line_num
 
 
 def _is_header(path, cells):

@@ -1,12 +1,16 @@
 """A table goes to coordinates and comes back with its dtypes, labels, bounds and gaps."""
 
+import ast
 import json
+import pathlib
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+import iresnet_tf
 from iresnet_tf.columns import TableSchema, read, write
 
 RANDOM = np.random.default_rng(0)
@@ -212,3 +216,32 @@ def test_an_index_without_a_name_is_left_out_with_a_word(tmp_path):
     with pytest.warns(UserWarning, match="first column has no name"):
         found = read(tmp_path / "table.csv")
     assert list(found.columns) == ["float", "word"]
+
+
+def test_blank_lines_before_the_header_are_skipped(tmp_path):
+    (tmp_path / "table.csv").write_text('\n\n"a","two\nlines"\n1.5,2\n2.5,3\n')
+    found = read(tmp_path / "table.csv")
+    assert list(found.columns) == ["a", "two\nlines"] and found["a"].tolist() == [1.5, 2.5]
+
+
+def test_the_ends_of_an_open_interval_are_no_whole_numbers_of_it():
+    frame = pd.DataFrame({"k": RANDOM.integers(1, 5, 200)})
+    schema = TableSchema.fit(frame, {"k": "integer (0, 5)"})
+    assert schema.columns[0].kind() == "integer [1, 4]"
+    with pytest.raises(ValueError, match=r"column 'k', row 2: 0 lies outside \[1, 4\]"):
+        schema.rows(pd.DataFrame({"k": [1, 0]}))
+
+
+def test_without_pandas_a_table_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"pip install 'iresnet_tf\[tables\]'"):
+        read("table.csv")
+
+
+@pytest.mark.parametrize("extra", ["pandas", "pyarrow"])
+def test_the_package_imports_no_extra_of_tables_by_itself(extra):
+    for path in pathlib.Path(iresnet_tf.__file__).parent.rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] == extra for name in names), path
