@@ -37,8 +37,15 @@ class Column:
         """
         raise NotImplementedError
 
-    def points(self, cells: Cells, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def points(
+        self, cells: Cells, rng: np.random.Generator, *, density: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Draws the coordinates of cells.
+
+        Args:
+            cells: from `cells`.
+            rng: of the noise.
+            density: whether the second result is needed; else it may be anything.
 
         Returns:
             coordinates, float64 ``[rows, width]``; and ``[rows]``, what is added to their

@@ -75,7 +75,9 @@ class LabelColumn(Column):
         codes = np.where(missing, len(self.categories), codes)
         return (codes.astype(np.min_scalar_type(self.levels.count)),)
 
-    def points(self, cells: Cells, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def points(
+        self, cells: Cells, rng: np.random.Generator, *, density: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
         (codes,) = cells
         y, log_det = self.levels.forward(within(codes, uniform(rng, len(codes))))
         return y[:, None], log_det
@@ -148,7 +150,9 @@ class ConstantColumn(Column):
             )
         return ()
 
-    def points(self, cells: Cells, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def points(
+        self, cells: Cells, rng: np.random.Generator, *, density: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros((1, 0)), np.zeros(1)
 
     def series(self, points: np.ndarray) -> Any:

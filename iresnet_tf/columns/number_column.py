@@ -108,7 +108,7 @@ class NumberColumn(Column):
         """Returns the compact form of the values; zero where there is none."""
         raise NotImplementedError
 
-    def _value_points(self, stored, rng):
+    def _value_points(self, stored, rng, density):
         """Returns the coordinate of the values, and the logarithm of its derivative."""
         raise NotImplementedError
 
@@ -116,8 +116,10 @@ class NumberColumn(Column):
         """Returns the numbers of coordinates of values."""
         raise NotImplementedError
 
-    def points(self, cells: Cells, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        y, log_det = self._value_points(cells[0], rng)
+    def points(
+        self, cells: Cells, rng: np.random.Generator, *, density: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        y, log_det = self._value_points(cells[0], rng, density)
         if not self.has_states:
             return y[:, None], log_det
         state = cells[1]
@@ -197,8 +199,10 @@ class NumericColumn(NumberColumn):
         y[is_value] = self.value_map.forward(x[is_value])[0]
         return y
 
-    def _value_points(self, stored, rng):
+    def _value_points(self, stored, rng, density):
         y = stored.astype(np.float64)
+        if not density:
+            return y, np.zeros(len(y))
         _, log_det = self.value_map.forward(self.value_map.inverse(y))
         return y, log_det
 
@@ -244,7 +248,7 @@ class IntegerColumn(NumberColumn):
         largest = np.max(np.abs(whole), initial=0.0)
         return whole.astype(np.int32 if largest < 2**31 else np.int64)
 
-    def _value_points(self, stored, rng):
+    def _value_points(self, stored, rng, density):
         level = stored.astype(np.float64) - self.first
         return self.value_map.forward(within(level, uniform(rng, len(level))))
 

@@ -56,18 +56,19 @@ class Rows:
         parts = [tuple(array[chosen] for array in cells) for cells in self.cells]
         return Rows(self.schema, parts, count)
 
-    def points(self, seed: Any) -> Points:
+    def points(self, seed: Any, *, density: bool = True) -> Points:
         """Draws the coordinates of all rows.
 
         Args:
             seed: seed, or sequence of seeds, of the noise of the cells.
+            density: whether ``log_det`` is needed; else it may be anything.
         """
         rng = np.random.default_rng(seed)
         x = np.empty((len(self), self.schema.width))
         log_det, start = np.zeros(len(self)), 0
         for column, cells in zip(self.schema.columns, self.cells):
             stop = start + len(column.coordinates)
-            x[:, start:stop], added = column.points(cells, rng)
+            x[:, start:stop], added = column.points(cells, rng, density=density)
             log_det += added
             start = stop
         return Points(x, log_det)

@@ -123,7 +123,7 @@ class MixedTableSource(Source):
 
     def examples(self, split: str, count: int | None = None) -> Examples:
         """Returns the coordinates of the first rows, with a draw of the noise that is fixed."""
-        points = self.rows(split)[:count].points([SPLITS.index(split), 0])
+        points = self.rows(split)[:count].points([SPLITS.index(split), 0], density=False)
         return Examples(points.x.astype(np.float32), None)
 
     def stream(
@@ -134,7 +134,7 @@ class MixedTableSource(Source):
         order = batch_order(len(chosen), batch_size, seed)
 
         def drawn(index):
-            points = rows[chosen[order(index)]].points([seed, index])
+            points = rows[chosen[order(index)]].points([seed, index], density=False)
             return points.x.astype(np.float32)
 
         def batch(index):

@@ -108,3 +108,12 @@ def test_kinds_are_an_override_of_a_preset():
     assert preset.data.table.kinds == {"a": "drop"}
     with pytest.raises(ValueError, match="not valid JSON"):
         presets.get("tabular", ['data.table.kinds={"a"}'])
+
+
+def test_a_run_is_extended_with_the_same_schema(trained):
+    run, _ = trained
+    before = irn.load(run).schema.get_config()
+    result = invoke("train", "tabular", "--out", run, "--resume", "--steps", 9)
+    assert result.exit_code == 0, result.output
+    assert json.loads((run / "result.json").read_text())["steps"] == 9
+    assert irn.load(run).schema.get_config() == before
