@@ -8,7 +8,7 @@ Importing the package switches TensorFloat-32 off in the process, because its in
 certificates need products of ``float32`` precision.
 """
 
-from iresnet_tf import analysis, bijectors, data, layers, models, training
+from iresnet_tf import analysis, bijectors, columns, data, layers, models, training
 from iresnet_tf.numerics import log_det, solvers
 from iresnet_tf.numerics.execution import tensor_float_32
 from iresnet_tf.training import callbacks, load, presets
@@ -21,6 +21,7 @@ __all__ = [
     "analysis",
     "bijectors",
     "callbacks",
+    "columns",
     "data",
     "layers",
     "load",

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from iresnet_tf.analysis.likelihood import Likelihood, likelihood
 from iresnet_tf.analysis.results import Result
+from iresnet_tf.analysis.table_likelihood import TableLikelihood, table_likelihood
+from iresnet_tf.columns.schema import Rows
 from iresnet_tf.layers import refresh, vouched_blocks
 from iresnet_tf.models import FlowModel
 from iresnet_tf.numerics import log_det
@@ -64,7 +66,8 @@ class Evaluation(Result):
 
     Attributes:
         bits_per_dim: negative log-likelihood of discrete data, bits/dim.
-        nll: negative log-likelihood of continuous data, nats.
+        nll: negative log-likelihood of continuous data, or an upper bound for a table, nats.
+        table: for a table of mixed columns, what its likelihood means.
         accuracy: fraction of the examples that are classified correctly.
         classification: standard error of the accuracy, and cross-entropy.
         reconstruction: error of the inverse on the first batch.
@@ -73,6 +76,7 @@ class Evaluation(Result):
 
     bits_per_dim: Likelihood | None = None
     nll: Likelihood | None = None
+    table: TableLikelihood | None = None
     accuracy: float | None = None
     classification: Classification | None = None
     reconstruction: Reconstruction
@@ -85,7 +89,7 @@ class Evaluation(Result):
 
 def evaluate(
     model: FlowModel,
-    x: np.ndarray,
+    x: np.ndarray | Rows,
     y: np.ndarray | None = None,
     *,
     estimator: log_det.LogDet | None = None,
@@ -98,7 +102,8 @@ def evaluate(
     Args:
         model: a built model of `iresnet_tf.models`.  Its spectral vectors are refined first, if
             they are stale; nothing else of it changes, so other threads may use it meanwhile.
-        x: test data ``[n, …event]``; levels if the data are discrete.
+        x: test data ``[n, …event]``; levels if the data are discrete; for a `TableModel`, its
+            ``rows(table)``.
         y: classes ``[n]``, for a model that classifies.
         estimator, passes: see `iresnet_tf.analysis.likelihood.likelihood`.
         batch_size: number of examples evaluated at once.
@@ -111,11 +116,15 @@ def evaluate(
     bounds, vouched = model.lipschitz_bounds(), tuple(vouched_blocks(model.flow))
     certified = math.inf if vouched else max(bounds.values(), default=0.0)
     measured: dict[str, Any] = {}
-    if model.has_density:
-        unit = "nll" if model.dequantize is None else "bits_per_dim"
-        measured[unit] = likelihood(
-            model, x, estimator=estimator, passes=passes, batch_size=batch_size, seed=seed
+    options: dict[str, Any] = {"estimator": estimator, "passes": passes, "seed": seed}
+    if isinstance(x, Rows):
+        measured["nll"], measured["table"] = table_likelihood(
+            model, x, batch_size=batch_size, **options
         )
+        x = x[:batch_size].points(seed).x
+    elif model.has_density:
+        unit = "nll" if model.dequantize is None else "bits_per_dim"
+        measured[unit] = likelihood(model, x, batch_size=batch_size, **options)
     if model.classes is not None:
         measured["accuracy"], measured["classification"] = classification(
             model, x, y, batch_size=batch_size, seed=seed

@@ -11,6 +11,7 @@ import tensorflow as tf
 from scipy import stats
 
 from iresnet_tf.analysis.results import Result
+from iresnet_tf.columns.schema import Rows
 from iresnet_tf.layers import Invertible, residual_blocks, vouched_blocks
 from iresnet_tf.layers.blocks import estimator_replaced
 from iresnet_tf.models import DensityModel, FlowModel
@@ -24,6 +25,9 @@ TARGET_BOUND = 0.005
 
 UNCERTIFIED_TERMS = 50
 """Number of terms for a flow with an uncertified block, where no number bounds the truncation."""
+
+PASSES = 5
+"""Number of passes of an evaluation with noise or probes."""
 
 _MAX_TERMS = 1000
 
@@ -79,11 +83,32 @@ def likelihood(
     estimator = choose_estimator(model) if estimator is None else estimator
     is_discrete = model.dequantize is not None
     is_random = is_discrete or not isinstance(estimator, log_det.Exact)
-    passes = passes or (5 if is_random else 1)
+    passes = passes or (PASSES if is_random else 1)
     nats = negative_log_likelihoods(
         model, x, estimator=estimator, passes=passes, batch_size=batch_size, seed=seed
     )
     unit = (1.0 / (model.dimension * math.log(2.0))) if is_discrete else 1.0
+    return summary(model, nats, estimator, is_random=is_random, unit=unit)
+
+
+def summary(
+    model: DensityModel,
+    nats: np.ndarray,
+    estimator: log_det.LogDet,
+    *,
+    is_random: bool,
+    unit: float = 1.0,
+) -> Likelihood:
+    """Returns the mean of negative log-likelihoods and its errors.
+
+    Args:
+        model: whose likelihood it is.
+        nats: from `negative_log_likelihoods`, ``[passes, n]``.
+        estimator: with which they were measured.
+        is_random: whether they depend on noise or probes.
+        unit: factor from nats to the unit of the result.
+    """
+    passes = len(nats)
     mean, error = float(nats.mean()), 0.0
     if is_random:
         error = float(standard_error(nats.mean(axis=1)))
@@ -97,13 +122,13 @@ def likelihood(
         vouched=bool(vouched_blocks(model.flow)),
         estimator=repr(estimator),
         passes=passes,
-        examples=len(x),
+        examples=nats.shape[1],
     )
 
 
 def negative_log_likelihoods(
     model: DensityModel,
-    x: np.ndarray,
+    x: np.ndarray | Rows,
     *,
     estimator: log_det.LogDet | None = None,
     passes: int = 1,
@@ -115,6 +140,7 @@ def negative_log_likelihoods(
 
     Each pass draws its own noise ``u`` (zero for continuous data) and probes.  The arguments are
     those of `likelihood`; without ``add_noise``, ``x`` are points of data space and ``u = 0``.
+    ``x`` may also be the `Rows` of a table, whose cells have noise of their own.
     """
     estimator = choose_estimator(model) if estimator is None else estimator
     with estimator_replaced(model.flow, estimator):
@@ -130,8 +156,11 @@ def negative_log_likelihoods(
             pass_seed = random.fold_in(random.as_seed(seed), number)
             parts = []
             for start in range(0, len(x), batch_size):
-                batch = tf.constant(x[start : start + batch_size], model.compute_dtype)
-                parts.append(log_prob(batch, random.fold_in(pass_seed, start)).numpy())
+                chosen, added = x[start : start + batch_size], np.zeros(1)
+                if isinstance(chosen, Rows):
+                    chosen, added = chosen.points([seed, number, start])
+                batch = tf.constant(chosen, model.compute_dtype)
+                parts.append(log_prob(batch, random.fold_in(pass_seed, start)).numpy() + added)
             rows.append(-np.concatenate(parts))
     return np.stack(rows).astype(np.float64)
 

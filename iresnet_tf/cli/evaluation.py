@@ -36,7 +36,7 @@ def evaluate(
 ) -> None:
     """Evaluate RUN and print likelihood, reconstruction and certificate as JSON."""
     model, source = open_run(run, data_dir=data_dir)
-    x, y = source.examples(split, examples)
+    x, y = source.measured(split, examples)
     estimator = parse_estimator(log_det)
     result = analysis.evaluate(model, x, y, estimator=estimator, passes=passes, seed=seed).as_dict()
     # The result is printed first, because it may be impossible to write it.

@@ -19,7 +19,10 @@ SEED = click.IntRange(0, 2**31 - 1)
 
 Command = TypeVar("Command", bound=Callable)
 
-_EXPLAINED = (ValueError, OSError, MemoryError, strategies.WorkerLostError, DamagedSetError)
+_EXPLAINED = (
+    *(ValueError, ImportError, OSError, MemoryError),
+    *(strategies.WorkerLostError, DamagedSetError),
+)
 
 _ELSEWHERE = "Give another path, or get the right to use this one."
 _REMEDIES = {

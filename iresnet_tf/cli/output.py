@@ -20,7 +20,7 @@ def require_new(path: pathlib.Path, *suffixes: str) -> None:
     """
     if path.suffix.lower() not in suffixes:
         raise ValueError(f"--out ends in {' or '.join(suffixes)}; received {path}.")
-    files = [path] if path.suffix.lower() == ".csv" else [path, path.with_suffix(".json")]
+    files = [path] if path.suffix.lower() != ".png" else [path, path.with_suffix(".json")]
     for file in files:
         if file.exists():
             raise FileExistsError(f"{file} exists already; choose another --out.")

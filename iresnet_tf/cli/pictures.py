@@ -5,7 +5,7 @@ import pathlib
 
 import click
 
-from iresnet_tf import analysis
+from iresnet_tf import analysis, columns
 from iresnet_tf.analysis import plots
 from iresnet_tf.analysis.evaluation import reconstruction
 from iresnet_tf.cli.options import PATH, SEED, data_dir, run_command
@@ -19,7 +19,12 @@ from iresnet_tf.data import tables
 @click.option("--label", type=click.IntRange(0), help="One class; needs a conditional prior.")
 @click.option("--temperature", type=click.FloatRange(0.0, min_open=True), default=1.0)
 @click.option("--seed", type=SEED, default=0, show_default=True)
-@click.option("--out", required=True, type=PATH, help="The PNG to write, or a CSV for vectors.")
+@click.option(
+    "--out",
+    required=True,
+    type=PATH,
+    help="The PNG to write, a CSV for vectors, or a CSV or Parquet file for a table.",
+)
 @data_dir
 def sample(
     run: pathlib.Path,
@@ -30,19 +35,25 @@ def sample(
     out: pathlib.Path,
     data_dir: pathlib.Path | None,
 ) -> None:
-    """Draw samples of RUN as a picture, or as a table if --out ends in .csv."""
-    require_new(out, ".png", ".csv")
+    """Draw samples of RUN as a picture, or as a table if --out ends in .csv or .parquet."""
+    require_new(out, ".png", ".csv", ".parquet")
     model, source = open_run(run, data_dir=data_dir)
     if not model.has_density:
         raise ValueError(f"{run} is a classifier: it has no density to sample from.")
     if label is not None and not model.prior.takes_labels:
         raise ValueError(f"--label is for models with a conditional prior; {run} has another.")
-    if out.suffix.lower() == ".csv":
+    if out.suffix.lower() != ".png":
         if source.levels is not None:
             raise ValueError(f"{run} is a model of images: give an --out that ends in .png.")
+        if source.schema is None and out.suffix.lower() == ".parquet":
+            raise ValueError(f"{run} is a model of numbers: give an --out that ends in .csv.")
         out.parent.mkdir(parents=True, exist_ok=True)
-        samples = model.sample(count, temperature=temperature, seed=seed)
-        tables.write(out, source.columns or ("x1", "x2"), samples)
+        options = {"temperature": temperature, "seed": seed}
+        if source.schema is not None:
+            columns.write(out, model.sample_rows(count, **options))
+        else:
+            names = source.columns or ("x1", "x2")
+            tables.write(out, names, model.sample(count, **options))
         click.echo(f"wrote {out}")
         return
     picture = plots.samples(

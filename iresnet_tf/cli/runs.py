@@ -21,7 +21,8 @@ def open_run(
     else:
         preset = training.RunFolder(run).read_config()["preset"]
     set_threads(preset.intra_op_threads)
-    return training.load(run), training.open_source(preset, data_dir=data_dir)
+    model = training.load(run)
+    return model, training.open_source(preset, data_dir=data_dir).fitting(model)
 
 
 def set_threads(intra_op: int | str | None) -> None:

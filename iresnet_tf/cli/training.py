@@ -27,7 +27,23 @@ def presets() -> None:
 @click.option("--epochs", type=click.IntRange(1), help="Number of epochs; may extend a run.")
 @click.option("--steps", type=click.IntRange(1), help="Number of steps, rounded up to epochs.")
 @click.option("--batch-size", type=click.IntRange(1), help="Batch size instead of the preset's.")
-@click.option("--csv", "--npy", "table", type=PATH, help="The table for the preset tabular.")
+@click.option(
+    "--csv",
+    "--parquet",
+    "--npy",
+    "table",
+    type=PATH,
+    help="The table for the preset tabular.",
+)
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="NAME=KIND",
+    help="Kind of a column, where the inferred one is wrong: numeric, integer, categorical, "
+    "boolean or drop, as in 'share=numeric [0, 1]' or 'size=categorical small < large'; "
+    "repeatable.",
+)
 @click.option("--folder", type=PATH, help="A folder of pictures, for a preset for images.")
 @click.option("--npz", type=PATH, help="An .npz or .npy file of pictures, for the same presets.")
 @click.option("--seed", type=SEED, help="0 by default.")
@@ -54,6 +70,7 @@ def train(
     table: pathlib.Path | None,
     folder: pathlib.Path | None,
     npz: pathlib.Path | None,
+    columns: tuple[str, ...],
     seed: int | None,
     resume: bool,
     estimate: bool,
@@ -73,6 +90,8 @@ def train(
     pictures = {"folder": folder, "npz": npz}
     given = {option: path for option, path in pictures.items() if path}
     overrides = (*overrides, *(f"data.{option}={path}" for option, path in given.items()))
+    if columns:
+        overrides = (*overrides, f"data.table.kinds={json.dumps(dict(map(_named_kind, columns)))}")
     run, done = training.RunFolder(out), 0
     if resume and run.is_begun():
         stored = run.read_run()
@@ -100,6 +119,13 @@ def train(
     )
     if result is not None:
         click.echo(json.dumps(result, indent=2))
+
+
+def _named_kind(text):
+    name, equals, kind = text.rpartition("=")
+    if not equals or not name or not kind.strip():
+        raise click.UsageError(f"--column takes NAME=KIND; received {text!r}.")
+    return name, kind.strip()
 
 
 def _estimate(preset, run, done, seed, data_dir):

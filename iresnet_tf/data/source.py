@@ -1,12 +1,13 @@
 """Defines data sources: a seeded stream for training, and fixed splits for evaluation."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.columns import TableSchema
 from iresnet_tf.data.augmentation import augment
 
 SPLITS = ("train", "validation", "test")
@@ -37,10 +38,12 @@ class Source:
     Attributes:
         found: what was found in files, in lines for people; ``None`` for known data.
         has_validation: whether the data come with validation examples of their own.
+        schema: the description of the columns, for a table of mixed columns.
     """
 
     found: str | None = None
     has_validation: bool = False
+    schema: TableSchema | None = None
 
     def __init__(
         self,
@@ -88,6 +91,15 @@ class Source:
         """
         raise NotImplementedError
 
+    def measured(self, split: str, count: int | None = None) -> tuple[Any, np.ndarray | None]:
+        """Returns what `iresnet_tf.analysis.evaluate` takes: by default `examples`."""
+        return self.examples(split, count)
+
+    def fitting(self, model: Any) -> "Source":
+        """Returns the source with the encoding that a trained model has: by default itself."""
+        del model
+        return self
+
     def initial_examples(self, count: int = 1024, *, seed: int) -> tf.Tensor:
         """Returns ``count`` training examples for the data-dependent initialisation."""
         first = next(iter(self.stream(count, seed=seed)))
@@ -125,6 +137,28 @@ class Source:
             )
 
 
+def batch_order(size: int, batch_size: int, seed: int) -> Callable[[int], np.ndarray]:
+    """Returns the function from the number of a batch to the indices of its examples.
+
+    Every pass over the ``size`` examples has a new order.  A batch may contain the end of one pass
+    and the start of the next.
+    """
+
+    @functools.lru_cache(maxsize=2)
+    def order(epoch):
+        return np.random.default_rng([seed, epoch]).permutation(size)
+
+    def chosen(index):
+        positions = np.arange(index * batch_size, (index + 1) * batch_size)
+        epochs, offsets = np.divmod(positions, size)
+        found = np.empty(batch_size, np.int64)
+        for epoch in np.unique(epochs):
+            found[epochs == epoch] = order(int(epoch))[offsets[epochs == epoch]]
+        return found
+
+    return chosen
+
+
 class StoredSource(Source):
     """The base class of sources whose examples are stored in arrays.
 
@@ -150,18 +184,11 @@ class StoredSource(Source):
     ) -> tf.data.Dataset:
         self._require_augmentable(augmentation)
         x, y = self.stored("train")
-        size, event_shape = len(x), self.decoded(x[:1]).shape[1:]
-
-        @functools.lru_cache(maxsize=2)
-        def order(epoch):
-            return np.random.default_rng([seed, epoch]).permutation(size)
+        event_shape = self.decoded(x[:1]).shape[1:]
+        order = batch_order(len(x), batch_size, seed)
 
         def rows(index):
-            positions = np.arange(index * batch_size, (index + 1) * batch_size)
-            epochs, offsets = np.divmod(positions, size)
-            chosen = np.empty(batch_size, np.int64)
-            for epoch in np.unique(epochs):
-                chosen[epochs == epoch] = order(int(epoch))[offsets[epochs == epoch]]
+            chosen = order(index)
             classes = np.zeros(batch_size) if y is None else y[chosen]
             return self.decoded(x[chosen]), classes.astype(np.int32)
 

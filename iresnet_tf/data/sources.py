@@ -5,11 +5,18 @@ from typing import Any
 
 from iresnet_tf.data.density_source import DensitySource
 from iresnet_tf.data.image_source import ImageSource
+from iresnet_tf.data.mixed_table_source import MixedTableSource
 from iresnet_tf.data.picture_source import PictureSource
 from iresnet_tf.data.source import Source
 from iresnet_tf.data.table_source import TableSource
 
-_KINDS: list[type[Source]] = [DensitySource, ImageSource, PictureSource, TableSource]
+_KINDS: list[type[Source]] = [
+    DensitySource,
+    ImageSource,
+    PictureSource,
+    TableSource,
+    MixedTableSource,
+]
 
 
 def register(kind: type[Source]) -> type[Source]:
@@ -54,7 +61,8 @@ def get(
         pad_to: side of the grid on which smaller images are centred, with zeros around them.
         bits: number of bits of a pixel that are kept.
         only_class: a class; only its examples are kept.
-        table: for ``"table"``, the arguments of `iresnet_tf.data.table_source.TableSource`.
+        table: for ``"table"``, the arguments of `iresnet_tf.data.table_source.TableSource`; for
+            ``"mixed-table"``, those of `MixedTableSource`, where ``file`` is the table.
         folder: for ``"images"``, a folder of pictures, see `iresnet_tf.data.image_folder`.
         npz: for ``"images"``, a file of arrays, see `iresnet_tf.data.image_file`.
         channels, test_fraction, split_seed, sha256: for ``"images"``, see these functions.

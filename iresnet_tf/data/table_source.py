@@ -75,4 +75,10 @@ class TableSource(ArraySource):
                 f"size, pad_to, bits and only_class are for images, not for a table; received "
                 f"{options}."
             )
+        if table.get("kinds"):
+            raise ValueError(
+                f"A table of numbers has no kinds of columns; received {table['kinds']}. Give "
+                "data.name=mixed-table."
+            )
+        table = {name: value for name, value in table.items() if name != "kinds"}
         return cls(**table, validation_examples=validation_examples)

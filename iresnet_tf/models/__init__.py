@@ -8,6 +8,7 @@ from iresnet_tf.models.flow import FlowModel
 from iresnet_tf.models.hybrid import HybridModel
 from iresnet_tf.models.likelihood import bits_per_dim
 from iresnet_tf.models.prior import ConditionalNormal, DiagonalNormal, Prior
+from iresnet_tf.models.table import TableModel
 
 __all__ = [
     "Classifier",
@@ -18,6 +19,7 @@ __all__ = [
     "FlowModel",
     "HybridModel",
     "Prior",
+    "TableModel",
     "architectures",
     "bits_per_dim",
 ]

@@ -8,7 +8,14 @@ import numpy as np
 
 from iresnet_tf.data import Source
 from iresnet_tf.layers import Center, Dequantize, Gaussianize, Invertible, Logit, Standardize
-from iresnet_tf.models import Classifier, DensityModel, FlowModel, HybridModel, architectures
+from iresnet_tf.models import (
+    Classifier,
+    DensityModel,
+    FlowModel,
+    HybridModel,
+    TableModel,
+    architectures,
+)
 from iresnet_tf.numerics import log_det, solvers
 from iresnet_tf.training import configuration, layer_configuration, optimizers, schedules
 
@@ -43,6 +50,10 @@ def make_model(preset: configuration.Preset, source: Source, *, seed: int) -> Fl
                 "classes, or train a density."
             )
         options["classes"] = source.classes
+    if source.schema is not None:
+        if task.kind != "density":
+            raise ValueError(f"A table of mixed columns trains a density; received {task.kind}.")
+        return TableModel(schema=source.schema, **options)
     return _MODELS[task.kind](**options)
 
 

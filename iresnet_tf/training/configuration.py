@@ -26,9 +26,12 @@ from iresnet_tf.training.source_configuration import DataSource
 
 
 class Table(Config):
-    """The arguments of `iresnet_tf.data.table_source.TableSource`."""
+    """The arguments of `MixedTableSource`, or of `TableSource` without ``kinds``."""
 
-    file: str | None = Field(None, description="a CSV or .npy file")
+    file: str | None = Field(None, description="a CSV, Parquet or .npy file")
+    kinds: dict[str, str] = Field(
+        {}, description="kinds of columns that are set by hand, by their names"
+    )
     sha256: str | None = Field(None, description="SHA-256 of the file; a run notes it")
     test_fraction: float = Field(0.2, gt=0.0, lt=1.0)
     split_seed: NonNegativeInt = 0
@@ -53,7 +56,9 @@ class Data(DataSource):
     )
     augmentation: Literal["flip", "crop", "crop-flip"] | None = None
     validation_examples: NonNegativeInt = 0
-    table: Table | None = Field(None, description="the table, for the source named table")
+    table: Table | None = Field(
+        None, description="the table, for the sources named mixed-table and table"
+    )
 
     @model_validator(mode="after")
     def _require_one_kind(self):

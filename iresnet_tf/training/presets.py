@@ -1,5 +1,6 @@
 """Catalogue of the presets: this package's own, and the published ones."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,10 +36,12 @@ def _toy(density):
 def _tabular():
     return Preset(
         name="tabular",
-        source="this package: any table of numbers, --csv FILE",
-        data=Data(name="table", preprocessing="standardize", table=Table()),
+        source="this package: any table, --csv FILE",
+        data=Data(name="mixed-table", table=Table()),
         task=DensityTask(),
-        model=VectorModel(blocks=8, width=64, depth=2, log_det=LogDet(estimator="exact")),
+        model=VectorModel(
+            blocks=8, width=64, depth=2, whiten=True, log_det=LogDet(estimator="exact")
+        ),
         optimizer=Optimizer(learning_rate=5e-3, warmup_steps=50, ema=0.99),
         batch_size=256,
         steps=2000,
@@ -136,7 +139,8 @@ def get(name: str, overrides: Iterable[str] = ()) -> Preset:
     Args:
         name: one of `names`.
         overrides: one or several strings ``"field=value"``; dots separate the parts of the path
-            to a nested field, for example ``"model.log_det.terms=10"``.
+            to a nested field, for example ``"model.log_det.terms=10"``.  A field of named values
+            takes JSON, for example ``'data.table.kinds={"age": "integer"}'``.
 
     Raises:
         ValueError: for an unknown name or field, or a value out of range; the message names it.
@@ -154,6 +158,13 @@ def replaced(preset: Preset, overrides: Iterable[str]) -> Preset:
     return parse(fields)
 
 
+def _parsed(override, text):
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{override!r} is not valid JSON: {error}.") from None
+
+
 def _replace(fields, override):
     path, equals, text = override.partition("=")
     if not equals or not path:
@@ -165,6 +176,9 @@ def _replace(fields, override):
         if not isinstance(fields.get(parent), dict):
             raise ValueError(f"There is no part {parent!r} in {override!r}.")
         fields = fields[parent]
+    if isinstance(fields.get(last), dict) and text.startswith("{"):
+        fields[last] = _parsed(override, text)
+        return
     if last not in fields or isinstance(fields[last], dict):
         raise ValueError(f"There is no field {path!r}. The fields here are: {', '.join(fields)}.")
     if text.lower() in ("none", "null"):

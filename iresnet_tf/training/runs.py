@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+import tqdm
 
 from iresnet_tf import data
 from iresnet_tf.analysis import evaluate
@@ -83,6 +84,8 @@ def train(
         strategies.require_agreement(strategy, "their configuration", number)
         keras.utils.set_random_seed(seed)
         source.examples("test", 1)  # A split that cannot be read is found before the folder exists.
+        if source.schema is not None and run.is_kept:
+            tqdm.tqdm.write(str(source.schema), file=sys.stderr)
         with strategy.scope():
             model = initialized_model(preset, source, seed=seed)
         if source.found is not None and run.is_kept:
@@ -228,8 +231,9 @@ def _digest(file):
 
 def _fit_and_evaluate(model, preset, source, run, seed, stopwatch):
     done = int(model.optimizer.iterations.numpy())
+    source = source.fitting(model)
     writer = tf.summary.create_file_writer(str(run.tensorboard))
-    test, classes = source.examples("test", preset.evaluation_examples)
+    test = source.examples("test", preset.evaluation_examples).x
     pictures = callbacks.Pictures(
         test,
         run.images,
@@ -263,11 +267,12 @@ def _fit_and_evaluate(model, preset, source, run, seed, stopwatch):
     if run.is_kept:
         # The evaluation runs on one device, so it does not wait for the other workers.
         trained = load_model(run.model)
+        measured = source.measured("test", preset.evaluation_examples)
         result = {
             "preset": preset.name,
             "seed": seed,
             "steps": preset.steps,
-            **evaluate(trained, test, classes, seed=seed).as_dict(),
+            **evaluate(trained, *measured, seed=seed).as_dict(),
             "parameters": int(sum(tf.size(weight) for weight in trained.trainable_variables)),
             **stopwatch.read(),
         }

@@ -116,6 +116,7 @@ def run(tmp_path_factory):
     table = written(folder / "table.csv", rows, NAMES)
     small = ["model.blocks=1", "model.width=8", "model.depth=1", "intra_op_threads=none"]
     small += ["steps_per_epoch=3", "batch_size=64"]
+    small += ["data.name=table", "data.preprocessing=standardize"]
     result = invoke("train", "tabular", "--csv", table, *small, "--steps", 6, "--out",
                     folder / "run")  # fmt: skip
     assert result.exit_code == 0, result.output

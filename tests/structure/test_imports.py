@@ -25,6 +25,7 @@ ORDER = [
     ("numerics.residual_map",),
     ("layers",),
     ("bijectors",),
+    ("columns",),
     ("models",),
     ("data",),
     ("analysis",),
