@@ -53,7 +53,7 @@ def presets() -> Iterator[Preset]:
         model=_MNIST,
         optimizer=_DENSITY,
         batch_size=64,
-        epochs=40,
+        epochs=25,
         steps_per_epoch=200,
         evaluation_examples=1000,
     )
