@@ -28,6 +28,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"iresnet_tf.{name}")
     raise AttributeError(f"module 'iresnet_tf' has no attribute {name!r}")
 
+
 __all__ = [
     "__version__",
     "analysis",

@@ -44,7 +44,7 @@ def vector_flow(
         dtype: that of all layers; by default the one set by `keras.config.set_dtype_policy`.
     """
     layers: list[Invertible] = [Whiten(dtype=dtype)] if whiten else []
-    options = {} if dtype is None else {"dtype": dtype}
+    options: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
     for _ in range(blocks):
         g = Contraction.mlp((width,) * depth, activation=activation, coeff=coeff, p=p, **options)
         block = ResidualBlock(g, log_det=log_det, solver=solver, recompute=recompute)
@@ -144,10 +144,10 @@ def image_flow(
         last.append(Flatten())
     for layers in reversed(scales):
         last = [*layers, FactorOut(last)] if factor_out else [*layers, *last]
-    first: list[Invertible] = [Whiten()] if whiten else []
+    before: list[Invertible] = [Whiten()] if whiten else []
     if padding:
-        first.append(InjectivePadding(padding))
-    return first + last
+        before.append(InjectivePadding(padding))
+    return before + last
 
 
 def _one_per_scale(name: str, value: int | Sequence[int], blocks: Sequence[int]) -> tuple[int, ...]:

@@ -6,7 +6,7 @@
 _REMEDY = "Install it: pip install 'iresnet_tf[sklearn]'."
 
 try:
-    from sklearn.utils.validation import validate_data as _  # noqa: F401
+    from sklearn.utils.validation import validate_data as _
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"iresnet_tf.sklearn needs scikit-learn. {_REMEDY}") from error
 except ImportError as error:
@@ -14,7 +14,7 @@ except ImportError as error:
         f"iresnet_tf.sklearn needs scikit-learn 1.6 or newer ({error}). {_REMEDY}"
     ) from error
 
-from iresnet_tf.sklearn.classifier import ResidualFlowClassifier
-from iresnet_tf.sklearn.density import ResidualFlowDensity
+from iresnet_tf.sklearn.classifier import ResidualFlowClassifier  # noqa: E402
+from iresnet_tf.sklearn.density import ResidualFlowDensity  # noqa: E402
 
 __all__ = ["ResidualFlowClassifier", "ResidualFlowDensity"]

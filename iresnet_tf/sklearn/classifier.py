@@ -19,7 +19,7 @@ from iresnet_tf.sklearn.settings import FlowEstimator
 
 
 class ResidualFlowClassifier(ClassifierMixin, FlowEstimator):
-    """``p(y | x) = softmax(H(F(x)))``: a head on an invertible network, as a scikit-learn estimator.
+    """``p(y | x) = softmax(H(F(x)))``, a head on an invertible network, for scikit-learn.
 
     The columns are mapped as in `ResidualFlowDensity`.  The training ends when the cross-entropy of
     held-out rows has stopped falling; the best weights are kept.
@@ -77,7 +77,8 @@ class ResidualFlowClassifier(ClassifierMixin, FlowEstimator):
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"A classifier needs at least two classes; received one class, {self.classes_[0]!r}."
+                f"A classifier needs at least two classes; received one class, "
+                f"{str(self.classes_[0])!r}."
             )
         constant = constant_columns(x, getattr(self, "feature_names_in_", None))
         if constant:

@@ -13,10 +13,10 @@ _SHIFTS, _LOG_SCALES = (-5.0, 5.0), (np.log(0.05), np.log(20.0))
 
 
 class JohnsonColumns:
-    """``y = (asinh((x − ξ) / λ) − μ) / σ`` for every column, with its own ``ξ``, ``λ``, ``μ``, ``σ``.
+    """``y = (asinh((x − ξ) / λ) − μ) / σ`` for every column, each with its own parameters.
 
-    ``log |dy/dx| = −log(σ λ) − ½ log(1 + ((x − ξ) / λ)²)``.  The map is one to one from the real
-    line onto itself.  The parameters are those of maximum likelihood for a standard normal ``y``,
+    ``log |dy/dx| = −log(σ λ) − ½ log(1 + ((x − ξ) / λ)²)``.  The map takes the real line one to
+    one onto itself.  The parameters are those of maximum likelihood for a standard normal ``y``,
     within bounds that keep the map smooth.  For a large ``λ`` it is a standardisation; it removes
     skewness and long tails too.  Everything is computed in float64, so the location and the unit of
     a column do not matter.
@@ -48,7 +48,7 @@ def constant_columns(x: np.ndarray, names: Sequence[str] | None) -> list[str]:
     is_constant = np.ptp(x, 0) <= 1e-12 * size
     return [
         repr(names[index]) if names is not None else f"number {index}"
-        for index in np.flatnonzero(is_constant)
+        for index in np.flatnonzero(is_constant).tolist()
     ]
 
 
@@ -68,7 +68,8 @@ def _fitted(x):
         return np.log(stddev) + 0.5 * np.mean(np.log1p(np.square(u))) + log_scale
 
     starts = [(shift, np.log(s)) for shift in np.quantile(standard, (0.1, 0.5)) for s in (0.3, 3.0)]
-    starts = [np.clip(start, *zip(_SHIFTS, _LOG_SCALES)) for start in starts]
+    lower, upper = zip(_SHIFTS, _LOG_SCALES)
+    starts = [np.clip(start, np.array(lower), np.array(upper)) for start in starts]
     best = min(
         (optimize.minimize(loss, start, bounds=(_SHIFTS, _LOG_SCALES)) for start in starts),
         key=lambda found: found.fun,

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.layers import InjectivePadding, SpectralDense, refresh
 from iresnet_tf.internals import all_layers
+from iresnet_tf.layers import InjectivePadding, SpectralDense, refresh
 from iresnet_tf.models import Classifier, DensityModel, FlowModel, NormalMixture, architectures
 from iresnet_tf.numerics.log_det import Exact, LogDet, PowerSeries
 from iresnet_tf.training.averaging import averaged_weights
@@ -22,7 +22,7 @@ ROWS = 1000
 """Number of rows that a prediction takes at a time."""
 
 FIRST_SCALE = 0.05
-"""Factor of the last kernel of each block at the start, so that a block begins near the identity."""
+"""Factor of each block's last kernel at the start, so that the block begins near the identity."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Holds the settings that both estimators share, and chooses those that depend on the table."""
 
-import numbers
 from typing import Any
 
 import numpy as np
@@ -28,20 +27,22 @@ class FlowEstimator(BaseEstimator):
             value = getattr(self, name)
             if value == "auto" and name not in ("max_iter", "patience"):
                 continue
-            if not isinstance(value, numbers.Integral) or value < least:
+            if not isinstance(value, int | np.integer) or value < least:
                 raise ValueError(
                     f"{name} is a whole number of at least {least}; received {value!r}."
                 )
         for name in ("learning_rate", "weight_decay", "tol"):
             value = getattr(self, name)
             positive = name == "learning_rate"
-            if not isinstance(value, numbers.Real) or not (value > 0 or value == 0 != positive):
+            if not isinstance(value, (int, float, np.number)) or not (
+                value > 0 or value == 0 != positive
+            ):
                 raise ValueError(
                     f"{name} is a {'positive' if positive else 'non-negative'} number; received "
                     f"{value!r}."
                 )
         fraction = self.validation_fraction
-        if not isinstance(fraction, numbers.Real) or not 0.0 < fraction < 1.0:
+        if not isinstance(fraction, (int, float, np.number)) or not 0.0 < fraction < 1.0:
             raise ValueError(
                 f"validation_fraction lies between 0 and 1 (exclusive); received {fraction!r}."
             )
