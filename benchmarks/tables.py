@@ -3,7 +3,7 @@
     python benchmarks/tables.py likelihood --out FILE
     python benchmarks/tables.py time
 
-``likelihood`` fits a `ResidualFlowDensity`, a `GaussianMixture` and a `KernelDensity` to four fifths
+``likelihood`` fits `ResidualFlowDensity`, `GaussianMixture` and `KernelDensity` to four fifths
 of the rows, and takes the mean log-density of the other fifth, for each of five parts.  The number
 of components, 1 to 20, and the bandwidth are those of the highest held-out likelihood within the
 training rows; the chosen model is then fitted to all of them.  Both see standardised columns, and

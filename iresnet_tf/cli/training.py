@@ -27,7 +27,8 @@ def presets() -> None:
 @click.option("--epochs", type=click.IntRange(1), help="Number of epochs; may extend a run.")
 @click.option("--steps", type=click.IntRange(1), help="Number of steps, rounded up to epochs.")
 @click.option("--batch-size", type=click.IntRange(1), help="Batch size instead of the preset's.")
-@click.option("--csv", "--npy", "table", type=PATH, help="The table for the preset tabular.")
+@click.option("--csv", "--npy", "table", type=PATH, help="The table of the presets for tables.")
+@click.option("--context", metavar="COLUMNS", help="The columns given to conditional: a,b,c.")
 @click.option("--seed", type=SEED, help="0 by default.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out, if there is one.")
 @click.option("--estimate", is_flag=True, help="Only print how long it takes on this machine.")
@@ -50,6 +51,7 @@ def train(
     steps: int | None,
     batch_size: int | None,
     table: pathlib.Path | None,
+    context: str | None,
     seed: int | None,
     resume: bool,
     estimate: bool,
@@ -66,6 +68,8 @@ def train(
         overrides = (*overrides, f"batch_size={batch_size}")
     if table:
         overrides = (*overrides, f"data.table.file={table.resolve()}")
+    if context:
+        overrides = (*overrides, f"data.context={context}")
     run, done = training.RunFolder(out), 0
     if resume and run.is_begun():
         stored = run.read_run()

@@ -3,12 +3,13 @@
 import os
 from typing import Any
 
+from iresnet_tf.data.conditional_table import ConditionalTable
 from iresnet_tf.data.density_source import DensitySource
 from iresnet_tf.data.image_source import ImageSource
 from iresnet_tf.data.source import Source
 from iresnet_tf.data.table_source import TableSource
 
-_KINDS: list[type[Source]] = [DensitySource, ImageSource, TableSource]
+_KINDS: list[type[Source]] = [DensitySource, ImageSource, TableSource, ConditionalTable]
 
 
 def register(kind: type[Source]) -> type[Source]:
@@ -36,6 +37,7 @@ def get(
     bits: int | None = None,
     only_class: int | None = None,
     table: dict[str, Any] | None = None,
+    context: tuple[str, ...] = (),
 ) -> Source:
     """Returns the source of that name.
 
@@ -48,6 +50,7 @@ def get(
         bits: number of bits of a pixel that are kept.
         only_class: a class; only its examples are kept.
         table: for ``"table"``, the arguments of `iresnet_tf.data.table_source.TableSource`.
+        context: for ``"conditional-table"``, the names of the columns that are given.
 
     Raises:
         ValueError: for an unknown name, or an option that the data do not allow.
@@ -61,7 +64,13 @@ def get(
             "own source as training.train(…, source=source), or register its class with "
             "iresnet_tf.data.register."
         )
+    if context and "conditional-table" not in kind.names():
+        raise ValueError(
+            f"Context columns are for a conditional density of a table, the preset conditional; "
+            f"{name} takes none; received {', '.join(context)}."
+        )
     options: dict[str, Any] = {"size": size, "pad_to": pad_to, "bits": bits, "table": table}
     options |= {"only_class": only_class, "validation_examples": validation_examples or None}
+    options["context"] = context or None
     given = {option: value for option, value in options.items() if value is not None}
     return kind.open(name, data_dir=None if data_dir is None else os.fspath(data_dir), **given)

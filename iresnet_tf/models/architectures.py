@@ -31,6 +31,7 @@ def vector_flow(
     recompute: bool = False,
     whiten: bool = False,
     dtype: str | None = None,
+    **condition: Any,
 ) -> list[Invertible]:
     """Returns the layers ``blocks`` × (ActNorm, residual MLP block), ActNorm, for ``[batch, D]``.
 
@@ -42,9 +43,10 @@ def vector_flow(
         log_det, solver, recompute: options of each `ResidualBlock`.
         whiten: whether a `Whiten` is the first layer.
         dtype: that of all layers; by default the one set by `keras.config.set_dtype_policy`.
+        **condition: ``context_shape`` and ``conditioner`` of each block's `Contraction`.
     """
     layers: list[Invertible] = [Whiten(dtype=dtype)] if whiten else []
-    options: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
+    options = condition if dtype is None else {**condition, "dtype": dtype}
     for _ in range(blocks):
         g = Contraction.mlp((width,) * depth, activation=activation, coeff=coeff, p=p, **options)
         block = ResidualBlock(g, log_det=log_det, solver=solver, recompute=recompute)

@@ -46,8 +46,7 @@ class ServedModel(keras.Model):
 
         Raises:
             FileExistsError: if the path exists; nothing is changed then.
-            ValueError: for another format; if the model is not built, or depends on a context,
-                which no signature takes.
+            ValueError: for another format; if the model is not built.
         """
         if format != "tf_saved_model":
             raise ValueError(
@@ -55,11 +54,6 @@ class ServedModel(keras.Model):
                 f"format='tf_saved_model'; received format={format!r}. Leave it out."
             )
         self._require_built()
-        if self.takes_context:
-            raise ValueError(
-                f"{self.name} depends on a context, which no exported signature takes. Save it "
-                "with model.save instead."
-            )
         path = pathlib.Path(filepath)
         if path.exists():
             raise FileExistsError(
@@ -90,6 +84,7 @@ class ServedModel(keras.Model):
         return {
             "model": type(self).__name__,
             "event_shape": list(self.flow.event_shape),
+            "context_shape": list(self.flow.context_shape) if self.takes_context else None,
             "latent_shape": list(self.flow.latent_shape),
             "levels": None if self.dequantize is None else self.dequantize.levels,
             "classes": self.classes,

@@ -6,7 +6,7 @@
 _REMEDY = "Install it: pip install 'iresnet_tf[sklearn]'."
 
 try:
-    from sklearn.utils.validation import validate_data as _
+    from sklearn.utils.validation import validate_data as _  # noqa: F401
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"iresnet_tf.sklearn needs scikit-learn. {_REMEDY}") from error
 except ImportError as error:

@@ -131,7 +131,8 @@ class ResidualFlowClassifier(ClassifierMixin, FlowEstimator):
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Returns the most probable class of each row, ``[rows]``."""
-        return self.classes_[np.argmax(self._logits(X), 1)]
+        best = np.argmax(self._logits(X), 1)
+        return self.classes_[best]
 
     def _logits(self, X):
         x = self._rows(X)

@@ -197,6 +197,7 @@ def _rewrite(run, stored, preset, done):
 def open_source(preset: Preset, *, data_dir: str | os.PathLike[str] | None = None) -> Source:
     """Opens the data source that a preset describes; see `iresnet_tf.data.get`."""
     names = {"validation_examples", "size", "pad_to", "bits", "only_class", "table"}
+    names.add("context")
     options = preset.data.model_dump(include=names)
     return data.get(preset.data.name, data_dir=data_dir, **options)
 
@@ -220,7 +221,8 @@ def _with_data(preset, source):
 def _fit_and_evaluate(model, preset, source, run, seed, stopwatch):
     done = int(model.optimizer.iterations.numpy())
     writer = tf.summary.create_file_writer(str(run.tensorboard))
-    test, classes = source.examples("test", preset.evaluation_examples)
+    # Beside the examples are their classes or contexts, if they have any.
+    test, beside = source.examples("test", preset.evaluation_examples)
     pictures = callbacks.Pictures(
         test,
         run.images,
@@ -228,6 +230,7 @@ def _fit_and_evaluate(model, preset, source, run, seed, stopwatch):
         levels=source.levels,
         every=max(1, preset.epochs // PICTURES_PER_RUN),
         names=source.columns,
+        context=beside if preset.task.takes_context else None,
     )
     augmentation = preset.data.augmentation
     batches = source.stream(preset.batch_size, seed=seed, skip=done, augmentation=augmentation)
@@ -258,7 +261,7 @@ def _fit_and_evaluate(model, preset, source, run, seed, stopwatch):
             "preset": preset.name,
             "seed": seed,
             "steps": preset.steps,
-            **evaluate(trained, test, classes, seed=seed).as_dict(),
+            **evaluate(trained, test, beside, seed=seed).as_dict(),
             "parameters": int(sum(tf.size(weight) for weight in trained.trainable_variables)),
             **stopwatch.read(),
         }
