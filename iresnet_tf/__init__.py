@@ -19,7 +19,7 @@ from iresnet_tf.version import __version__
 
 tensor_float_32.switch_off()
 
-_OPTIONAL = ("sklearn",)
+_OPTIONAL = ("bayesflow", "sklearn")
 """The modules that need an extra of the package; each is imported when it is first used."""
 
 

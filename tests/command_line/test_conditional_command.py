@@ -65,7 +65,7 @@ def test_samples_follow_the_context_that_is_given(run, tmp_path):
     assert not (tmp_path / "t.csv").exists()
 
 
-@pytest.mark.parametrize("name", ["s.csv", "s.png"])
+@pytest.mark.parametrize("name", ["s.csv", pytest.param("s.png", marks=pytest.mark.slow)])
 def test_without_a_context_samples_have_those_of_test_rows(run, name, tmp_path):
     done = invoke("sample", run, "--count", 20, "--out", tmp_path / name)
     assert done.exit_code == 0, done.output
@@ -75,7 +75,13 @@ def test_without_a_context_samples_have_those_of_test_rows(run, name, tmp_path):
         assert all((np.abs(known - row[:2]).max(1) < 1e-4).any() for row in rows)
 
 
-@pytest.mark.parametrize("study", ["spectrum", "log-det", "inverse", "calibration"])
+@pytest.mark.parametrize(
+    "study",
+    [
+        "calibration",
+        *(pytest.param(s, marks=pytest.mark.slow) for s in ("spectrum", "log-det", "inverse")),
+    ],
+)
 def test_the_studies_take_it(run, study):
     done = invoke("analyze", run, study, "--examples", 40)
     assert done.exit_code == 0, done.output
@@ -86,6 +92,7 @@ def test_the_studies_take_it(run, study):
         assert numbers["curves"][0]["error"][-1] < 1e-3
 
 
+@pytest.mark.slow
 def test_it_certifies_and_reconstructs(run, tmp_path):
     assert invoke("certify", run).exit_code == 0
     done = invoke("reconstruct", run, "--count", 8, "--out", tmp_path / "r.png")

@@ -29,7 +29,7 @@ ORDER = [
     ("data",),
     ("analysis",),
     ("training",),
-    ("sklearn",),
+    ("bayesflow", "sklearn"),
     ("cli",),
 ]
 """Subpackages from the lowest to the highest: each imports only from its own and lower rows."""
