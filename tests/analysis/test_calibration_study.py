@@ -27,7 +27,7 @@ def model_of(shift=0.0, spread=1.0):
     bias.assign(np.full((1, 2), -CONTEXT))
     stddev = spread * np.sqrt(1.0 - CONTEXT**2)
     model.flow.parts[1].log_scale.assign(np.full(2, -np.log(stddev)))
-    model.flow.parts[1].shift.assign(np.full(2, -shift / stddev))
+    model.flow.parts[1].bias.assign(np.full(2, -shift))
     model.flow.parts[1].initialized.assign(True)
     return model
 
