@@ -37,6 +37,14 @@ class Architecture:
 
     def build(self, log_det: LogDet | None = None) -> FlowModel:
         """Returns a model that computes in float64, built for rows of the table."""
+        # The seeds of the layers come from NumPy's global state, which belongs to the user.
+        state = np.random.get_state()
+        try:
+            return self._built(log_det)
+        finally:
+            np.random.set_state(state)
+
+    def _built(self, log_det):
         layers = architectures.vector_flow(
             self.blocks,
             self.width,

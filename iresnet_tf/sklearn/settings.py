@@ -34,9 +34,8 @@ class FlowEstimator(BaseEstimator):
         for name in ("learning_rate", "weight_decay", "tol"):
             value = getattr(self, name)
             positive = name == "learning_rate"
-            if not isinstance(value, (int, float, np.number)) or not (
-                value > 0 or value == 0 != positive
-            ):
+            is_number = isinstance(value, (int, float, np.number))
+            if not is_number or not value >= 0.0 or (positive and value == 0.0):
                 raise ValueError(
                     f"{name} is a {'positive' if positive else 'non-negative'} number; received "
                     f"{value!r}."
