@@ -1,7 +1,8 @@
 """Trains a network until its loss on held-out rows stops falling, and keeps it as arrays."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -25,6 +26,16 @@ FIRST_SCALE = 0.05
 """Factor of each block's last kernel at the start, so that the block begins near the identity."""
 
 
+@contextlib.contextmanager
+def _global_state_kept() -> Iterator[None]:
+    """Restores the global state of NumPy, of which new layers and Keras's ``fit`` take seeds."""
+    state = np.random.get_state()
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
 @dataclasses.dataclass(frozen=True)
 class Architecture:
     """The sizes of a network; ``classes`` or else ``components`` tells its task."""
@@ -35,16 +46,9 @@ class Architecture:
     components: int = 1
     classes: int | None = None
 
+    @_global_state_kept()
     def build(self, log_det: LogDet | None = None) -> FlowModel:
         """Returns a model that computes in float64, built for rows of the table."""
-        # The seeds of the layers come from NumPy's global state, which belongs to the user.
-        state = np.random.get_state()
-        try:
-            return self._built(log_det)
-        finally:
-            np.random.set_state(state)
-
-    def _built(self, log_det):
         layers = architectures.vector_flow(
             self.blocks,
             self.width,
@@ -165,6 +169,7 @@ class BestWeights(keras.callbacks.Callback):
         self.losses.append(float(loss))
 
 
+@_global_state_kept()
 def train(
     model: FlowModel,
     x: np.ndarray,
@@ -192,12 +197,23 @@ def train(
     )
     optimizer.exclude_from_weight_decay(var_names=["scale", "shift", "bias", "beta", "gamma"])
     model.compile(optimizer)
-    arrays = (x,) if y is None else (x, y)
-    data = tf.data.Dataset.from_tensor_slices(arrays)
-    data = data.shuffle(min(len(x), 100_000), seed=seed).batch(batch_size)
-    data = data if y is not None else data.map(lambda rows: rows)
+
+    def order(epoch):
+        # Unlike `tf.data.Dataset.shuffle`, this does not depend on TensorFlow's global seed.
+        return np.random.default_rng([seed, int(epoch)]).permutation(len(x))
+
+    def of_epoch(epoch):
+        rows = tf.numpy_function(order, [epoch], tf.int64)
+        return tf.data.Dataset.from_tensor_slices(rows).batch(batch_size)
+
+    def batch(rows):
+        chosen = tf.gather(x, tf.ensure_shape(rows, [None]))
+        return chosen if y is None else (chosen, tf.gather(y, rows))
+
+    data = tf.data.Dataset.counter().flat_map(of_epoch).map(batch)
     record = BestWeights(held_out_loss, patience, tol)
-    model.fit(data, epochs=max_iter, verbose=verbose, callbacks=[record])
+    options: dict[str, Any] = {"steps_per_epoch": steps, "verbose": verbose}
+    model.fit(data, epochs=max_iter, callbacks=[record], **options)
     for variable, value in zip(model.weights, record.weights):
         variable.assign(value)
     return record
