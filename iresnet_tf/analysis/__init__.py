@@ -1,6 +1,7 @@
 """Evaluations, certificates and studies of a model; `plots` draws their results."""
 
 from iresnet_tf.analysis import plots
+from iresnet_tf.analysis.calibration_study import CalibrationStudy, study_calibration
 from iresnet_tf.analysis.certificate import Certificate, certify
 from iresnet_tf.analysis.evaluation import Evaluation, evaluate
 from iresnet_tf.analysis.interpolation import Interpolation, interpolate
@@ -12,6 +13,7 @@ from iresnet_tf.analysis.results import Result
 from iresnet_tf.analysis.spectrum_study import SpectrumStudy, study_spectrum
 
 __all__ = [
+    "CalibrationStudy",
     "Certificate",
     "Evaluation",
     "Interpolation",
@@ -26,6 +28,7 @@ __all__ = [
     "interpolate",
     "log_probs",
     "plots",
+    "study_calibration",
     "study_inverse",
     "study_log_det",
     "study_outliers",

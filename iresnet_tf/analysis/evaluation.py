@@ -104,14 +104,22 @@ def evaluate(
             they are stale; nothing else of it changes, so other threads may use it meanwhile.
         x: test data ``[n, …event]``; levels if the data are discrete; for a `TableModel`, its
             ``rows(table)``.
-        y: classes ``[n]``, for a model that classifies.
+        y: classes ``[n]``, for a model that classifies; contexts ``[n, …context_shape]``, for a
+            model that takes them.
         estimator, passes: see `iresnet_tf.analysis.likelihood.likelihood`.
         batch_size: number of examples evaluated at once.
         seed: seed of noise and probes.
 
     Raises:
-        ValueError: if a model that classifies gets no classes.
+        ValueError: if a model that classifies gets no classes, or one that takes a context no
+            contexts.
     """
+    if model.takes_context and y is None:
+        raise ValueError(
+            f"{model.name} depends on a context, so its evaluation needs the contexts of the "
+            "examples: evaluate(model, x, contexts)."
+        )
+    context = y if model.takes_context else None
     refresh(model)
     bounds, vouched = model.lipschitz_bounds(), tuple(vouched_blocks(model.flow))
     certified = math.inf if vouched else max(bounds.values(), default=0.0)
@@ -124,14 +132,19 @@ def evaluate(
         x = x[:batch_size].points(seed).x
     elif model.has_density:
         unit = "nll" if model.dequantize is None else "bits_per_dim"
-        measured[unit] = likelihood(model, x, batch_size=batch_size, **options)
+        measured[unit] = likelihood(model, x, batch_size=batch_size, context=context, **options)
     if model.classes is not None:
         measured["accuracy"], measured["classification"] = classification(
             model, x, y, batch_size=batch_size, seed=seed
         )
     return Evaluation(
         **measured,
-        reconstruction=reconstruction(model, x[:batch_size], seed=seed),
+        reconstruction=reconstruction(
+            model,
+            x[:batch_size],
+            seed=seed,
+            context=None if context is None else context[:batch_size],
+        ),
         lipschitz=LipschitzConstants(certified, bounds, vouched),
     )
 
@@ -169,13 +182,16 @@ def classification(
     )
 
 
-def reconstruction(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> Reconstruction:
+def reconstruction(
+    model: FlowModel, x: np.ndarray, *, seed: int = 0, context: np.ndarray | None = None
+) -> Reconstruction:
     """Measures ``max |F⁻¹(F(x)) − x|`` over data ``[n, …event]`` (levels, if discrete).
 
-    The seed decides the dequantisation noise.
+    The seed decides the dequantisation noise.  A model that takes a context needs those of the
+    data, ``[n, …context_shape]``.
     """
     x = model.dequantized(x, seed)
-    inverse = model.flow.inverse(model.encode(x))
+    inverse = model.flow.inverse(model.encode(x, context=context), context=context)
     return Reconstruction(
         max_abs_error=float(tf.reduce_max(tf.abs(inverse.x - x))),
         iterations=int(tf.reduce_max(inverse.iterations)),

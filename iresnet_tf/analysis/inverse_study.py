@@ -75,7 +75,9 @@ class InverseStudy(Result):
     block: BlockInverse | None
 
 
-def study_inverse(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> InverseStudy:
+def study_inverse(
+    model: FlowModel, x: np.ndarray, *, seed: int = 0, context: np.ndarray | None = None
+) -> InverseStudy:
     """Measures ``‖F⁻¹(F(x)) − x‖₂`` by evaluations of ``g`` per block, for several coefficients.
 
     It studies
@@ -91,50 +93,55 @@ def study_inverse(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> InverseS
         model: a built model of `iresnet_tf.models`.
         x: data ``[n, …event]``; levels if they are discrete.
         seed: seed of the dequantisation noise.
+        context: ``[n, …context_shape]``, for a model that takes one.
 
     Source: Behrmann et al. 2019 (arXiv:1811.00995), figure 1 and §3.2.
     """
     x = model.dequantized(x, seed)
     flow = copied(model.flow)
+    context = flow._condition(context, x)
     curves = [
-        FlowCurve(f"trained, {name}", _median_errors(flow, x, solver))
+        FlowCurve(f"trained, {name}", _median_errors(flow, x, context, solver))
         for name, solver in _SOLVERS.items()
     ]
-    block = _study_block(flow, x)
+    block = _study_block(flow, x, context)
     for norm in (*COEFFICIENTS, UNCONSTRAINED):
         for layer in spectral_layers(flow):
             # The kernel is far above the constraint, which scales it to a norm of exactly ``norm``.
             layer.kernel.assign(layer.kernel * (1e3 / layer.spectral_norm()))
             layer.coeff = norm
         name = f"c = {norm}" if norm < 1.0 else f"no constraint (norm {norm:g})"
-        curves.append(FlowCurve(name, _median_errors(flow, x, solvers.Picard)))
+        curves.append(FlowCurve(name, _median_errors(flow, x, context, solvers.Picard)))
     return InverseStudy(ITERATIONS, tuple(curves), block)
 
 
-def _median_errors(flow, x, solver):
-    y = flow(x)
+def _median_errors(flow, x, context, solver):
+    y = flow(x, context=context)
     errors = []
     for iterations in ITERATIONS:
         for block in residual_blocks(flow):
             block.solver = solver(_TOLERANCE, iterations)
         # Unlike `inverse`, this does not raise for a divergence, which the study shows.
-        restored = flow._inverse_point(y, InverseOptions())
+        restored = flow._inverse_point(y, InverseOptions(context=context))
         errors.append(float(np.median(_distances(restored, x))))
     return tuple(errors)
 
 
-def _study_block(flow, x):
-    bounds = [(block.lipschitz_bound_or_inf(), block, b) for block, b in block_inputs(flow, x)]
+def _study_block(flow, x, context):
+    bounds = [
+        (block.lipschitz_bound_or_inf(), block, b) for block, b in block_inputs(flow, x, context)
+    ]
     certified = [bound for bound in bounds if bound[0] < 1.0]
     if not certified:
         return None
     lipschitz, block, x = max(certified, key=lambda bound: bound[0])
-    y, curves = block(x), []
+    context = context if block.is_conditional else None
+    y, curves = block(x, context=context), []
     for name, solver in _SOLVERS.items():
         errors, error_bounds = [], []
         for iterations in ITERATIONS:
             block.solver = solver(_TOLERANCE, iterations)
-            inverse = block.inverse(y, lipschitz=lipschitz)
+            inverse = block.inverse(y, lipschitz=lipschitz, context=context)
             errors.append(float(_distances(inverse.x, x).max()))
             error_bounds.append(float(tf.reduce_max(inverse.error_bound)))
         curves.append(BlockCurve(name, tuple(errors), tuple(error_bounds)))

@@ -68,6 +68,7 @@ def likelihood(
     passes: int | None = None,
     batch_size: int = 128,
     seed: int = 0,
+    context: np.ndarray | None = None,
 ) -> Likelihood:
     """Measures the likelihood of test data and its errors.
 
@@ -79,13 +80,20 @@ def likelihood(
             default 5 if anything is random, else 1.
         batch_size: number of examples evaluated at once.
         seed: seed of noise and probes.
+        context: contexts ``[n, …context_shape]``, for a model that takes them.
     """
     estimator = choose_estimator(model) if estimator is None else estimator
     is_discrete = model.dequantize is not None
     is_random = is_discrete or not isinstance(estimator, log_det.Exact)
     passes = passes or (PASSES if is_random else 1)
     nats = negative_log_likelihoods(
-        model, x, estimator=estimator, passes=passes, batch_size=batch_size, seed=seed
+        model,
+        x,
+        estimator=estimator,
+        passes=passes,
+        batch_size=batch_size,
+        seed=seed,
+        context=context,
     )
     unit = (1.0 / (model.dimension * math.log(2.0))) if is_discrete else 1.0
     return summary(model, nats, estimator, is_random=is_random, unit=unit)
@@ -135,6 +143,7 @@ def negative_log_likelihoods(
     batch_size: int = 128,
     seed: int = 0,
     add_noise: bool = True,
+    context: np.ndarray | None = None,
 ) -> np.ndarray:
     """``−log p(x + u)`` of every example in every pass, ``[passes, n]``, nats, float64.
 
@@ -146,10 +155,10 @@ def negative_log_likelihoods(
     with estimator_replaced(model.flow, estimator):
 
         @tf.function(autograph=False, reduce_retracing=True)
-        def log_prob(batch, pass_seed):
+        def log_prob(batch, batch_context, pass_seed):
             if add_noise:
                 batch = model.dequantized(batch, random.fold_in(pass_seed, 0))
-            return model.log_prob(batch, seed=random.fold_in(pass_seed, 1))
+            return model.log_prob(batch, seed=random.fold_in(pass_seed, 1), context=batch_context)
 
         rows = []
         for number in range(passes):
@@ -159,8 +168,11 @@ def negative_log_likelihoods(
                 chosen, added = x[start : start + batch_size], np.zeros(1)
                 if isinstance(chosen, Rows):
                     chosen, added = chosen.points([seed, number, start])
-                batch = tf.constant(chosen, model.compute_dtype)
-                parts.append(log_prob(batch, random.fold_in(pass_seed, start)).numpy() + added)
+                batch, given = tf.constant(chosen, model.compute_dtype), None
+                if context is not None:
+                    given = tf.constant(context[start : start + batch_size], model.compute_dtype)
+                own_seed = random.fold_in(pass_seed, start)
+                parts.append(log_prob(batch, given, own_seed).numpy() + added)
             rows.append(-np.concatenate(parts))
     return np.stack(rows).astype(np.float64)
 

@@ -68,7 +68,9 @@ class LogDetStudy(Result):
     estimates: tuple[SeriesError, ...]
 
 
-def study_log_det(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> LogDetStudy:
+def study_log_det(
+    model: FlowModel, x: np.ndarray, *, seed: int = 0, context: np.ndarray | None = None
+) -> LogDetStudy:
     """Computes bias and noise of the power series on data, and the truncation bound.
 
     For Rademacher probes, both have closed forms.  With the truncated series
@@ -86,6 +88,7 @@ def study_log_det(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> LogDetSt
         model: a built model whose flow has a log-determinant.
         x: data ``[n, …event]``; levels if they are discrete.
         seed: seed of the dequantisation noise.
+        context: ``[n, …context_shape]``, for a model that takes one.
 
     Raises:
         ValueError: for a flow without a log-determinant, or a large flow that is not of images.
@@ -106,7 +109,7 @@ def study_log_det(model: FlowModel, x: np.ndarray, *, seed: int = 0) -> LogDetSt
     if model.dequantize is not None:
         x = flow.parts[0].add_noise(x, random.as_seed(seed))
     dimension = math.prod(flow.event_shape)
-    exact, traces, variances = _moments(flow, x)
+    exact, traces, variances = _moments(flow, x, context)
     constants = block_constants(flow)
     errors = []
     for terms, trace, variance in zip(TERMS, traces, variances):
@@ -149,7 +152,7 @@ def _on_crops(flow, x):
     return x, copied(flow, x.shape[1:])
 
 
-def _moments(flow, x):
+def _moments(flow, x, context):
     """Returns the exact log-determinants ``[n]``, and mean and variance of a one-probe estimate.
 
     Mean and variance are ``[terms, n]``, for each of `TERMS`.  All are sums over the blocks.
@@ -158,8 +161,10 @@ def _moments(flow, x):
     traces, variances = np.zeros((2, len(TERMS), len(x)))
     for start in range(0, len(x), _CHUNK):
         here = slice(start, start + _CHUNK)
-        for block, inputs in block_inputs(flow, x[here]):
-            linearization = as_contractive(block.g).bind().linearize(inputs)
+        given = None if context is None else tf.cast(context[here], x.dtype)
+        for block, inputs in block_inputs(flow, x[here], given):
+            own = given if block.is_conditional else None
+            linearization = as_contractive(block.g).bind(own).linearize(inputs)
             jacobian = jacobian_of(linearization).numpy().astype(np.float64)
             exact[here] += np.linalg.slogdet(np.eye(jacobian.shape[-1]) + jacobian)[1]
             series, power = np.zeros_like(jacobian), -np.eye(jacobian.shape[-1])

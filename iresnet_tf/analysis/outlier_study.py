@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-from sklearn.metrics import roc_auc_score, roc_curve
 
 from iresnet_tf.analysis.likelihood import negative_log_likelihoods
 from iresnet_tf.analysis.results import Result
@@ -132,6 +131,9 @@ def _summary(nats, unit):
 
 
 def _roc_curve(score, against, inside, outside):
+    # The package imports without scikit-learn.
+    from sklearn.metrics import roc_auc_score, roc_curve
+
     labels = np.repeat([0, 1], [len(inside), len(outside)])
     scores = np.concatenate([inside, outside])
     false_positives, true_positives, _ = roc_curve(labels, scores)

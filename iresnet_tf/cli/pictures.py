@@ -4,6 +4,7 @@ import json
 import pathlib
 
 import click
+import numpy as np
 
 from iresnet_tf import analysis, columns
 from iresnet_tf.analysis import plots
@@ -12,10 +13,18 @@ from iresnet_tf.cli.options import PATH, SEED, data_dir, run_command
 from iresnet_tf.cli.output import require_new, write_picture
 from iresnet_tf.cli.runs import open_run
 from iresnet_tf.data import tables
+from iresnet_tf.data.conditional_table import contexts_of
 
 
 @run_command
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True)
+@click.option(
+    "--given",
+    multiple=True,
+    metavar="COLUMN=NUMBER,…",
+    help="A context of a conditional model; --count samples of each. By default the contexts are "
+    "those of the first test rows, with one sample each.",
+)
 @click.option("--label", type=click.IntRange(0), help="One class; needs a conditional prior.")
 @click.option("--temperature", type=click.FloatRange(0.0, min_open=True), default=1.0)
 @click.option("--seed", type=SEED, default=0, show_default=True)
@@ -29,6 +38,7 @@ from iresnet_tf.data import tables
 def sample(
     run: pathlib.Path,
     count: int,
+    given: tuple[str, ...],
     label: int | None,
     temperature: float,
     seed: int,
@@ -42,6 +52,12 @@ def sample(
         raise ValueError(f"{run} is a classifier: it has no density to sample from.")
     if label is not None and not model.prior.takes_labels:
         raise ValueError(f"--label is for models with a conditional prior; {run} has another.")
+    numbers = {"count": count, "temperature": temperature, "seed": seed, "label": label}
+    if model.takes_context:
+        _sample_given(model, source, given, count, temperature, seed, numbers, out)
+        return
+    if given:
+        raise ValueError(f"--given is for conditional models; {run} takes no context.")
     if out.suffix.lower() != ".png":
         if source.levels is not None:
             raise ValueError(f"{run} is a model of images: give an --out that ends in .png.")
@@ -65,8 +81,32 @@ def sample(
         labels=None if label is None else [label] * count,
         names=source.columns,
     )
-    numbers = {"count": count, "temperature": temperature, "seed": seed, "label": label}
     write_picture(picture, numbers, out)
+
+
+def _sample_given(model, source, given, count, temperature, seed, numbers, out):
+    """Draws samples of a conditional model; a CSV has the columns of the contexts first."""
+    is_csv = out.suffix.lower() == ".csv"
+    options = {"temperature": temperature, "seed": seed}
+    x, rows = source.examples("test", None if given else count)
+    if given:
+        contexts = [contexts_of(text, source.context_columns) for text in given]
+        rows, each = np.concatenate(contexts), count
+    else:
+        each = 1
+        if not is_csv:
+            picture = plots.conditional_samples(model, x, rows, names=source.columns, **options)
+            write_picture(picture, numbers, out)
+            return
+    drawn = np.asarray(model.sample(each, context=rows, **options)).reshape(-1, x.shape[1])
+    if is_csv:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        table = np.concatenate([np.repeat(rows, each, axis=0), drawn], 1)
+        tables.write(out, (*source.context_columns, *source.columns), table)
+        click.echo(f"wrote {out}")
+        return
+    groups = {"data": x, "model": drawn}
+    write_picture(plots.columns(groups, names=source.columns), {**numbers, "given": given}, out)
 
 
 @run_command
@@ -79,9 +119,12 @@ def reconstruct(
     """Show test data and their reconstructions by RUN's forward map and its inverse."""
     require_new(out, ".png")
     model, source = open_run(run, data_dir=data_dir)
-    x = source.examples("test", count).x
-    picture = plots.reconstructions(model, x, levels=source.levels, names=source.columns)
-    numbers = reconstruction(model, x).as_dict()
+    x, beside = source.examples("test", count)
+    context = beside if model.takes_context else None
+    picture = plots.reconstructions(
+        model, x, levels=source.levels, names=source.columns, context=context
+    )
+    numbers = reconstruction(model, x, context=context).as_dict()
     write_picture(picture, numbers, out)
     click.echo(json.dumps(numbers, indent=2))
 
@@ -103,6 +146,8 @@ def interpolate(
     """Show paths in latent space between test examples of RUN."""
     require_new(out, ".png")
     model, source = open_run(run, data_dir=data_dir)
+    if model.takes_context:
+        raise ValueError(f"Paths are drawn by models that take no context; {run} takes one.")
     x = source.examples("test", 2 * pairs).x
     half = len(x) // 2
     result = analysis.interpolate(

@@ -18,14 +18,27 @@ def _spectrum(model, source, examples, **others):
 
 
 def _log_det(model, source, examples, **others):
-    return analysis.study_log_det(model, source.examples("test", examples or 16).x)
+    x, beside = source.examples("test", examples or 16)
+    context = beside if model.takes_context else None
+    return analysis.study_log_det(model, x, context=context)
 
 
 def _inverse(model, source, examples, **others):
-    return analysis.study_inverse(model, source.examples("test", examples or 16).x)
+    x, beside = source.examples("test", examples or 16)
+    context = beside if model.takes_context else None
+    return analysis.study_inverse(model, x, context=context)
+
+
+def _calibration(model, source, examples, **others):
+    x, beside = source.examples("test", examples or 1000)
+    return analysis.study_calibration(model, x, beside, names=source.columns)
 
 
 def _outliers(model, source, examples, *, against, data_dir):
+    if model.takes_context:
+        raise ValueError(
+            f"ood compares log p(x); {model.name} depends on a context. Study its calibration."
+        )
     inside = source.examples("test", examples or 500).x
     typical = source.initial_examples(len(inside), seed=0).numpy()
     others = {
@@ -40,13 +53,18 @@ _STUDIES: dict[str, tuple[Callable[..., analysis.Result], Callable]] = {
     "log-det": (_log_det, plots.log_det),
     "inverse": (_inverse, plots.inverse),
     "ood": (_outliers, plots.outliers),
+    "calibration": (_calibration, plots.calibration),
 }
 """The function of each study, and the function that draws its result."""
 
 
 @run_command
 @click.argument("study", type=click.Choice(list(_STUDIES)))
-@click.option("--examples", type=click.IntRange(1), help="How many; default 16, for ood 500.")
+@click.option(
+    "--examples",
+    type=click.IntRange(1),
+    help="How many; default 16, for ood 500, for calibration 1000.",
+)
 @click.option(
     "--against",
     multiple=True,

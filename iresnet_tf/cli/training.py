@@ -28,12 +28,9 @@ def presets() -> None:
 @click.option("--steps", type=click.IntRange(1), help="Number of steps, rounded up to epochs.")
 @click.option("--batch-size", type=click.IntRange(1), help="Batch size instead of the preset's.")
 @click.option(
-    "--csv",
-    "--parquet",
-    "--npy",
-    "table",
+    *("--csv", "--parquet", "--npy", "table"),
     type=PATH,
-    help="The table for the preset tabular.",
+    help="The table of the presets for tables.",
 )
 @click.option(
     "--column",
@@ -46,6 +43,7 @@ def presets() -> None:
 )
 @click.option("--folder", type=PATH, help="A folder of pictures, for a preset for images.")
 @click.option("--npz", type=PATH, help="An .npz or .npy file of pictures, for the same presets.")
+@click.option("--context", metavar="COLUMNS", help="The columns given to conditional: a,b,c.")
 @click.option("--seed", type=SEED, help="0 by default.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out, if there is one.")
 @click.option("--estimate", is_flag=True, help="Only print how long it takes on this machine.")
@@ -71,6 +69,7 @@ def train(
     folder: pathlib.Path | None,
     npz: pathlib.Path | None,
     columns: tuple[str, ...],
+    context: str | None,
     seed: int | None,
     resume: bool,
     estimate: bool,
@@ -92,6 +91,8 @@ def train(
     overrides = (*overrides, *(f"data.{option}={path}" for option, path in given.items()))
     if columns:
         overrides = (*overrides, f"data.table.kinds={json.dumps(dict(map(_named_kind, columns)))}")
+    if context:
+        overrides = (*overrides, f"data.context={context}")
     run, done = training.RunFolder(out), 0
     if resume and run.is_begun():
         stored = run.read_run()

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
-from sklearn import datasets
 
 from iresnet_tf.data.damage import DamagedSetError, damage_explained, folder_of_sets
 
@@ -68,6 +67,8 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
         del dl_manager  # Nothing is downloaded.
+        from sklearn import datasets  # the package imports without scikit-learn
+
         digits = datasets.load_digits()
         order = np.random.RandomState(0).permutation(len(digits.target))
         return {

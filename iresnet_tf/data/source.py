@@ -14,7 +14,10 @@ SPLITS = ("train", "validation", "test")
 
 
 class Examples(NamedTuple):
-    """Examples ``x [n, …event]`` and their classes ``y [n]``, or ``None`` without classes."""
+    """Examples ``x [n, …event]``, and ``y``: their classes ``[n]``, contexts, or ``None``.
+
+    The contexts of a source with ``context_columns`` are float32 ``[n, columns]``.
+    """
 
     x: np.ndarray
     y: np.ndarray | None
@@ -34,6 +37,8 @@ class Source:
         levels: number of levels of discrete data, ``None`` for continuous data.
         classes: number of classes, ``None`` for data without classes.
         columns: names of the elements of a vector, if they have any.
+        context_columns: names of the elements of the context of an example, for a source of pairs
+            ``(x, context)`` in place of classes.
 
     Attributes:
         found: what was found in files, in lines for people; ``None`` for known data.
@@ -53,8 +58,10 @@ class Source:
         levels: int | None = None,
         classes: int | None = None,
         columns: tuple[str, ...] | None = None,
+        context_columns: tuple[str, ...] | None = None,
     ) -> None:
         self.name, self.event_shape = name, tuple(event_shape)
+        self.context_columns = context_columns
         self.levels, self.classes, self.columns = levels, classes, columns
 
     def stream(
@@ -72,7 +79,7 @@ class Source:
 
         Returns:
             Dataset of float32 ``[batch_size, …event]``, or of pairs with int32 classes
-            ``[batch_size]``.
+            ``[batch_size]`` or float32 contexts ``[batch_size, columns]``.
         """
         raise NotImplementedError
 
@@ -84,7 +91,7 @@ class Source:
             count: number of examples.
 
         Returns:
-            float32 examples, and int32 classes or ``None``.
+            float32 examples, and int32 classes, float32 contexts or ``None``.
 
         Raises:
             ValueError: for a split that the source does not have.
@@ -103,7 +110,13 @@ class Source:
     def initial_examples(self, count: int = 1024, *, seed: int) -> tf.Tensor:
         """Returns ``count`` training examples for the data-dependent initialisation."""
         first = next(iter(self.stream(count, seed=seed)))
-        return first if self.classes is None else first[0]
+        return first if self.classes is None and self.context_columns is None else first[0]
+
+    def initial_contexts(self, count: int = 1024, *, seed: int) -> tf.Tensor | None:
+        """Returns the contexts of `initial_examples`, or ``None`` for examples without contexts."""
+        if self.context_columns is None:
+            return None
+        return next(iter(self.stream(count, seed=seed)))[1]
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -184,20 +197,22 @@ class StoredSource(Source):
     ) -> tf.data.Dataset:
         self._require_augmentable(augmentation)
         x, y = self.stored("train")
-        event_shape = self.decoded(x[:1]).shape[1:]
+        beside, event_shape = self._beside(), self.decoded(x[:1]).shape[1:]
         order = batch_order(len(x), batch_size, seed)
 
         def rows(index):
             chosen = order(index)
-            classes = np.zeros(batch_size) if y is None else y[chosen]
-            return self.decoded(x[chosen]), classes.astype(np.int32)
+            others = np.zeros(batch_size) if y is None else y[chosen]
+            return self.decoded(x[chosen]), others.astype(beside)
 
         def batch(index):
-            examples, classes = tf.numpy_function(rows, [index], [tf.float32, tf.int32])
+            examples, others = tf.numpy_function(rows, [index], [tf.float32, beside])
             examples = tf.ensure_shape(examples, [batch_size, *event_shape])
             if augmentation is not None:
                 examples = augment(examples, augmentation, seed=seed, first=index * batch_size)
-            return examples if y is None else (examples, tf.ensure_shape(classes, [batch_size]))
+            if y is None:
+                return examples
+            return examples, tf.ensure_shape(others, [batch_size, *y.shape[1:]])
 
         indices = tf.data.Dataset.counter(start=skip)
         return indices.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
@@ -206,7 +221,12 @@ class StoredSource(Source):
         if split not in SPLITS:
             raise ValueError(f"A split is one of {SPLITS}; received {split!r}.")
         x, y = self.stored(split)
-        return Examples(self.decoded(x[:count]), None if y is None else y[:count].astype(np.int32))
+        y = None if y is None else y[:count].astype(self._beside())
+        return Examples(self.decoded(x[:count]), y)
+
+    def _beside(self) -> type:
+        """Returns the dtype of what accompanies an example: a class or a context."""
+        return np.int32 if self.context_columns is None else np.float32
 
 
 class ArraySource(StoredSource):
@@ -215,8 +235,9 @@ class ArraySource(StoredSource):
     Args:
         name: name of the data set.
         parts: pairs ``(x, y)`` for ``"train"``, ``"test"`` and optionally ``"validation"``:
-            examples ``[n, …event]``, and integer classes ``[n]`` or ``None``.
-        **facts: ``levels``, ``classes`` and ``columns`` of `Source`.
+            examples ``[n, …event]``, and integer classes ``[n]``, contexts ``[n, columns]`` or
+            ``None``.
+        **facts: ``levels``, ``classes``, ``columns`` and ``context_columns`` of `Source`.
 
     Example::
 

@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from iresnet_tf.data.conditional_table import ConditionalTable
 from iresnet_tf.data.density_source import DensitySource
 from iresnet_tf.data.image_source import ImageSource
 from iresnet_tf.data.mixed_table_source import MixedTableSource
@@ -15,6 +16,7 @@ _KINDS: list[type[Source]] = [
     ImageSource,
     PictureSource,
     TableSource,
+    ConditionalTable,
     MixedTableSource,
 ]
 
@@ -50,6 +52,7 @@ def get(
     test_fraction: float | None = None,
     split_seed: int | None = None,
     sha256: str | None = None,
+    context: tuple[str, ...] = (),
 ) -> Source:
     """Returns the source of that name.
 
@@ -63,6 +66,7 @@ def get(
         only_class: a class; only its examples are kept.
         table: for ``"table"``, the arguments of `iresnet_tf.data.table_source.TableSource`; for
             ``"mixed-table"``, those of `MixedTableSource`, where ``file`` is the table.
+        context: for ``"conditional-table"``, the names of the columns that are given.
         folder: for ``"images"``, a folder of pictures, see `iresnet_tf.data.image_folder`.
         npz: for ``"images"``, a file of arrays, see `iresnet_tf.data.image_file`.
         channels, test_fraction, split_seed, sha256: for ``"images"``, see these functions.
@@ -79,9 +83,15 @@ def get(
             "own source as training.train(…, source=source), or register its class with "
             "iresnet_tf.data.register."
         )
+    if context and "conditional-table" not in kind.names():
+        raise ValueError(
+            f"Context columns are for a conditional density of a table, the preset conditional; "
+            f"{name} takes none; received {', '.join(context)}."
+        )
     options: dict[str, Any] = {"size": size, "pad_to": pad_to, "bits": bits, "table": table}
     options |= {"only_class": only_class, "validation_examples": validation_examples or None}
     options |= {"folder": folder, "npz": npz, "channels": channels, "sha256": sha256}
     options |= {"test_fraction": test_fraction, "split_seed": split_seed}
+    options["context"] = context or None
     given = {option: value for option, value in options.items() if value is not None}
     return kind.open(name, data_dir=None if data_dir is None else os.fspath(data_dir), **given)

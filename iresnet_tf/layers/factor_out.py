@@ -101,7 +101,7 @@ class FactorOut(ToVector):
         """Returns the bound of the rest, at least 1 for the channels that leave."""
         return tf.maximum(as_float64(1.0), as_float64(self.rest.inverse_lipschitz_bound()))
 
-    def _part_inputs(self, x):
+    def _part_inputs(self, x, context=None):
         yield self.rest, self._split(x)[1]
 
     def _last_latent(self, y):

@@ -84,14 +84,16 @@ class Invertible(keras.layers.Layer):
         """Returns the rank of one sample, if it is known before the layer is built."""
         return None
 
-    def _part_inputs(self, x: tf.Tensor) -> Iterator[tuple["Invertible", tf.Tensor]]:
+    def _part_inputs(
+        self, x: tf.Tensor, context: tf.Tensor | None = None
+    ) -> Iterator[tuple["Invertible", tf.Tensor]]:
         """Yields the parts in order, each with what it receives for the input ``x``.
 
         By default each part receives the output of the part before it.
         """
         for part in self.parts:
             yield part, x
-            x = part(x)
+            x = part(x, context=context) if part.is_conditional else part(x)
 
     def _last_latent(self, y: tf.Tensor) -> tf.Tensor:
         """Returns the part of a latent ``y`` that has passed every layer, for a classifier's head.

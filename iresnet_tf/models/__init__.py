@@ -7,6 +7,7 @@ from iresnet_tf.models.density import DensityModel
 from iresnet_tf.models.flow import FlowModel
 from iresnet_tf.models.hybrid import HybridModel
 from iresnet_tf.models.likelihood import bits_per_dim
+from iresnet_tf.models.normal_mixture import NormalMixture
 from iresnet_tf.models.prior import ConditionalNormal, DiagonalNormal, Prior
 from iresnet_tf.models.table import TableModel
 
@@ -18,6 +19,7 @@ __all__ = [
     "DiagonalNormal",
     "FlowModel",
     "HybridModel",
+    "NormalMixture",
     "Prior",
     "TableModel",
     "architectures",

@@ -30,6 +30,8 @@ def vector_flow(
     p: float = 2,
     recompute: bool = False,
     whiten: bool = False,
+    dtype: str | None = None,
+    **condition: Any,
 ) -> list[Invertible]:
     """Returns the layers ``blocks`` × (ActNorm, residual MLP block), ActNorm, for ``[batch, D]``.
 
@@ -40,13 +42,16 @@ def vector_flow(
         activation, coeff, p: options of each block's `Contraction.mlp`.
         log_det, solver, recompute: options of each `ResidualBlock`.
         whiten: whether a `Whiten` is the first layer.
+        dtype: that of all layers; by default the one set by `keras.config.set_dtype_policy`.
+        **condition: ``context_shape`` and ``conditioner`` of each block's `Contraction`.
     """
-    layers: list[Invertible] = [Whiten()] if whiten else []
+    layers: list[Invertible] = [Whiten(dtype=dtype)] if whiten else []
+    options = condition if dtype is None else {**condition, "dtype": dtype}
     for _ in range(blocks):
-        g = Contraction.mlp((width,) * depth, activation=activation, coeff=coeff, p=p)
+        g = Contraction.mlp((width,) * depth, activation=activation, coeff=coeff, p=p, **options)
         block = ResidualBlock(g, log_det=log_det, solver=solver, recompute=recompute)
-        layers += [ActNorm(), block]
-    return [*layers, ActNorm()]
+        layers += [ActNorm(dtype=dtype), block]
+    return [*layers, ActNorm(dtype=dtype)]
 
 
 def image_flow(

@@ -11,6 +11,7 @@ from iresnet_tf.layers.inputs import as_tensor
 from iresnet_tf.models import inputs
 from iresnet_tf.models.batches import is_batched
 from iresnet_tf.models.density import DensityModel
+from iresnet_tf.models.serving import as_signatures
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -105,6 +106,43 @@ class ConditionalDensityModel(DensityModel):
     def predict_step(self, data: tuple) -> tf.Tensor:
         x, context, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self(x, context=context)
+
+    def signatures(self) -> dict[str, Any]:
+        def spec(shape, dtype=self.compute_dtype):
+            return tf.TensorSpec(shape, dtype)
+
+        x, z = spec([None, *self.flow.event_shape]), spec([None, *self.flow.latent_shape])
+        given = spec([None, *(self.flow.context_shape or ())])
+        number, integer = spec([]), spec([], tf.int32)
+
+        def encode(x, context):
+            """Returns latents z = F(x; context) of points x of data space. There is a context for
+            each point, or one for all, [1, …]."""
+            return {"z": self.encode(x, context=context)}
+
+        def decode(z, context):
+            """Returns points x = F⁻¹(z; context) of data space, with contexts as for encode."""
+            return {"x": self.decode(z, context=context)}
+
+        def log_prob(x, context, seed):
+            """Returns log p(x | context) in nats, with contexts as for encode. The seed decides
+            the probes of the log-determinant."""
+            return {"log_prob": self.log_prob(x, seed=seed, context=context)}
+
+        def sample(context, count, temperature, seed):
+            """Returns count samples x of the model for each context, [batch, count, …]. The
+            temperature multiplies the standard deviation of the latents."""
+            repeated = tf.repeat(context, count, axis=0)
+            rows = tf.shape(repeated)[0]
+            x = self._served_samples(rows, temperature, seed, context=repeated)["x"]
+            return {"x": tf.reshape(x, [-1, count, *self.flow.event_shape])}
+
+        return as_signatures(
+            (encode, x, given),
+            (decode, z, given),
+            (log_prob, x, given, integer),
+            (sample, given, integer, number, integer),
+        )
 
     def _first_examples(self, x, y, wanted, held_out=0.0):
         if not inputs.are_pairs(x, y):

@@ -56,8 +56,8 @@ class ServedModel(keras.Model):
         Raises:
             FileExistsError: if the path exists; nothing is changed then.
             ImportError: for ``"onnx"`` without `tf2onnx`.
-            ValueError: for another format; if the model is not built, or depends on a context,
-                which no signature takes.
+            ValueError: for another format; if the model is not built; for ``"onnx"``, if it
+                depends on a context.
         """
         if format not in ("tf_saved_model", "onnx"):
             raise ValueError(
@@ -70,10 +70,10 @@ class ServedModel(keras.Model):
                 f"{evaluations!r} for {format!r}."
             )
         self._require_built()
-        if self.takes_context:
+        if format == "onnx" and self.takes_context:
             raise ValueError(
-                f"{self.name} depends on a context, which no exported signature takes. Save it "
-                "with model.save instead."
+                f"{self.name} depends on a context, which the ONNX files do not take. Export it as "
+                "a SavedModel: leave format out."
             )
         path = pathlib.Path(filepath)
         if path.exists():
@@ -113,6 +113,7 @@ class ServedModel(keras.Model):
         return {
             "model": type(self).__name__,
             "event_shape": list(self.flow.event_shape),
+            "context_shape": list(self.flow.context_shape) if self.takes_context else None,
             "latent_shape": list(self.flow.latent_shape),
             "levels": None if self.dequantize is None else self.dequantize.levels,
             "classes": self.classes,

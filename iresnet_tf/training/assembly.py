@@ -10,6 +10,7 @@ from iresnet_tf.data import Source
 from iresnet_tf.layers import Center, Dequantize, Gaussianize, Invertible, Logit, Standardize
 from iresnet_tf.models import (
     Classifier,
+    ConditionalDensityModel,
     DensityModel,
     FlowModel,
     HybridModel,
@@ -37,11 +38,11 @@ def make_model(preset: configuration.Preset, source: Source, *, seed: int) -> Fl
     """Returns the model of a preset before it is built; see `build_model`."""
     task = preset.task
     options: dict[str, Any] = {
-        "layers": build_layers(preset.model),
+        "layers": build_layers(preset.model, **build_conditioner(preset, source)),
         "preprocessing": build_preprocessing(preset, source, seed=seed),
         "seed": seed,
         "name": preset.name.replace("-", "_"),
-        **task.model_dump(exclude={"kind"}),
+        **task.model_dump(exclude={"kind", "conditioner"}),
     }
     if task.takes_classes:
         if source.classes is None:
@@ -86,7 +87,8 @@ def initialized_model(preset: configuration.Preset, source: Source, *, seed: int
     """Returns the compiled and initialised model of a preset before its first step."""
     model = build_model(preset, source, seed=seed)
     compile_model(model, preset)
-    model.initialize(source.initial_examples(seed=seed))
+    context = source.initial_contexts(seed=seed)
+    model.initialize(source.initial_examples(seed=seed), context=context)
     return model
 
 
@@ -100,6 +102,7 @@ def compile_model(model: FlowModel, preset: configuration.Preset) -> None:
 
 _MODELS: dict[str, Callable[..., FlowModel]] = {
     "density": DensityModel,
+    "conditional": ConditionalDensityModel,
     "classifier": Classifier,
     "hybrid": HybridModel,
 }
@@ -107,16 +110,45 @@ _MODELS: dict[str, Callable[..., FlowModel]] = {
 
 
 def build_layers(
-    options: layer_configuration.VectorModel | layer_configuration.ImageModel,
+    options: layer_configuration.VectorModel | layer_configuration.ImageModel, **condition: Any
 ) -> list[Invertible]:
-    """Returns the invertible layers that the configuration of a model describes."""
-    fields = dict(options)
+    """Returns the invertible layers that the configuration of a model describes.
+
+    The condition is that of `build_conditioner`.
+    """
+    fields = {**dict(options), **condition}
     fields["log_det"] = build_log_det(options.log_det)
     solver = {"anderson": solvers.Anderson, "picard": solvers.Picard}[options.solver]
     fields["solver"] = solver(tolerance=fields.pop("tolerance"))
     if fields.pop("architecture") == "vector":
         return architectures.vector_flow(**fields)
     return architectures.image_flow(**fields)
+
+
+def build_conditioner(preset: configuration.Preset, source: Source) -> dict[str, Any]:
+    """Returns the ``context_shape`` and the ``conditioner`` of every block of a conditional model.
+
+    All blocks share the conditioner.  It standardizes the context by the training examples, and
+    has layers of the widths that the preset tells.
+
+    Raises:
+        ValueError: if the data have no contexts and the task needs them, or the other way round.
+    """
+    task = preset.task
+    if task.takes_context != (source.context_columns is not None):
+        raise ValueError(
+            f"{source.name} has {'no ' if task.takes_context else ''}contexts, so it cannot train "
+            f"a {task.kind} model. The preset conditional and data named conditional-table belong "
+            "together."
+        )
+    if not isinstance(task, configuration.ConditionalTask):
+        return {}
+    context = np.asarray(source.examples("train").y, np.float64)
+    mean, variance = context.mean(0).tolist(), context.var(0).tolist()
+    layers: list[keras.layers.Layer] = [keras.layers.Normalization(mean=mean, variance=variance)]
+    layers += [keras.layers.Dense(width, "swish") for width in task.conditioner]
+    conditioner = keras.Sequential(layers, name="conditioner")
+    return {"context_shape": context.shape[1:], "conditioner": conditioner}
 
 
 def build_preprocessing(

@@ -59,6 +59,9 @@ class Data(DataSource):
     table: Table | None = Field(
         None, description="the table, for the sources named mixed-table and table"
     )
+    context: tuple[str, ...] = Field(
+        (), description="the columns that are given, for the source named conditional-table"
+    )
 
     @model_validator(mode="after")
     def _require_one_kind(self):
@@ -76,6 +79,9 @@ class _Task(Config):
     has_density: ClassVar[bool] = True
     """Whether the model has a likelihood."""
 
+    takes_context: ClassVar[bool] = False
+    """Whether the model depends on a context, which a conditioner computes from given columns."""
+
     takes_classes: ClassVar[bool] = True
     """Whether the model learns from classes, with a head that normalises by whole batches."""
 
@@ -86,6 +92,18 @@ class DensityTask(_Task):
     takes_classes = False
     kind: Literal["density"] = "density"
     prior: Literal["learned", "fixed"] = "learned"
+
+
+class ConditionalTask(_Task):
+    """The arguments of a `ConditionalDensityModel`, and of the network that sees the context."""
+
+    takes_classes = False
+    takes_context = True
+    kind: Literal["conditional"] = "conditional"
+    prior: Literal["learned", "fixed"] = "learned"
+    conditioner: tuple[Annotated[int, Field(gt=0, le=65_536)], ...] = Field(
+        (64, 64), description="widths of the layers that the context passes before the blocks"
+    )
 
 
 class ClassifierTask(_Task):
@@ -147,7 +165,7 @@ class Preset(Config):
     name: str
     source: str = Field(description="origin of the configuration")
     data: Data
-    task: DensityTask | ClassifierTask | HybridTask = Field(discriminator="kind")
+    task: DensityTask | ConditionalTask | ClassifierTask | HybridTask = Field(discriminator="kind")
     model: VectorModel | ImageModel = Field(discriminator="architecture")
     optimizer: Optimizer = Optimizer()
     batch_size: int = Field(gt=0, le=10**6)
@@ -173,6 +191,11 @@ class Preset(Config):
             raise ValueError(
                 f"a {self.task.kind} model with model.coeff=none has no inverse and no "
                 "log-determinant; it takes a coefficient between 0 and 1"
+            )
+        if self.task.takes_context and self.model.architecture != "vector":
+            raise ValueError(
+                f"a conditional model is for the columns of a table; model.architecture="
+                f"{self.model.architecture} is for images; it takes vector"
             )
         if self.optimizer.accumulation_steps > 1 and self.task.takes_classes:
             raise ValueError(

@@ -8,6 +8,7 @@ from iresnet_tf.data import densities
 from iresnet_tf.training import own_images, published, small_images
 from iresnet_tf.training.configuration import (
     ClassifierTask,
+    ConditionalTask,
     Data,
     DensityTask,
     HybridTask,
@@ -41,6 +42,22 @@ def _tabular():
         task=DensityTask(),
         model=VectorModel(
             blocks=8, width=64, depth=2, whiten=True, log_det=LogDet(estimator="exact")
+        ),
+        optimizer=Optimizer(learning_rate=5e-3, warmup_steps=50, ema=0.99),
+        batch_size=256,
+        steps=2000,
+        steps_per_epoch=200,
+    )
+
+
+def _conditional():
+    return Preset(
+        name="conditional",
+        source="this package: any table of numbers, --csv FILE --context COLUMNS",
+        data=Data(name="conditional-table", preprocessing="standardize", table=Table()),
+        task=ConditionalTask(),
+        model=VectorModel(
+            blocks=6, width=64, depth=2, coeff=0.97, log_det=LogDet(estimator="exact")
         ),
         optimizer=Optimizer(learning_rate=5e-3, warmup_steps=50, ema=0.99),
         batch_size=256,
@@ -104,6 +121,7 @@ def _hybrid(name, data, blocks, examples, weight, suffix=""):
 def _catalogue():
     yield from map(_toy, densities.NAMES)
     yield _tabular()
+    yield _conditional()
     yield from _digits()
     yield from own_images.presets()
     yield from small_images.presets()

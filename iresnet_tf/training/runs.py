@@ -203,7 +203,7 @@ def _rewrite(run, stored, preset, done):
 def open_source(preset: Preset, *, data_dir: str | os.PathLike[str] | None = None) -> Source:
     """Opens the data source that a preset describes; see `iresnet_tf.data.get`."""
     names = {"validation_examples", "size", "pad_to", "bits", "only_class", "table"}
-    names |= {"folder", "npz", "channels", "test_fraction", "split_seed", "sha256"}
+    names |= {"folder", "npz", "channels", "test_fraction", "split_seed", "sha256", "context"}
     options = preset.data.model_dump(include=names)
     return data.get(preset.data.name, data_dir=data_dir, **options)
 
@@ -233,7 +233,8 @@ def _fit_and_evaluate(model, preset, source, run, seed, stopwatch):
     done = int(model.optimizer.iterations.numpy())
     source = source.fitting(model)
     writer = tf.summary.create_file_writer(str(run.tensorboard))
-    test = source.examples("test", preset.evaluation_examples).x
+    # Beside the examples are their classes or contexts, if they have any.
+    test, beside = source.examples("test", preset.evaluation_examples)
     pictures = callbacks.Pictures(
         test,
         run.images,
@@ -241,6 +242,7 @@ def _fit_and_evaluate(model, preset, source, run, seed, stopwatch):
         levels=source.levels,
         every=max(1, preset.epochs // PICTURES_PER_RUN),
         names=source.columns,
+        context=beside if preset.task.takes_context else None,
     )
     augmentation = preset.data.augmentation
     batches = source.stream(preset.batch_size, seed=seed, skip=done, augmentation=augmentation)

@@ -69,7 +69,7 @@ def test_pictures_go_to_a_folder_without_a_run(tmp_path):
     with pytest.raises(ValueError, match="levels"):
         model.fit(points(), epochs=2, verbose=0, callbacks=[pictures])
     conditional = irn.models.ConditionalDensityModel([block(context_shape=(3,))])
-    with pytest.raises(ValueError, match="take no context"):
+    with pytest.raises(ValueError, match="takes a context; Pictures received none"):
         pictures.set_model(conditional)
     with pytest.raises(ValueError, match="models of this package; received Functional"):
         stock("adam").fit(*regression(), verbose=0, callbacks=[pictures])

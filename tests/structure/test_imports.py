@@ -30,6 +30,7 @@ ORDER = [
     ("data",),
     ("analysis",),
     ("training",),
+    ("bayesflow", "sklearn"),
     ("cli",),
 ]
 """Subpackages from the lowest to the highest: each imports only from its own and lower rows."""

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from iresnet_tf.analysis.plots.images import image_grid, image_pairs
 from iresnet_tf.analysis.plots.vectors import columns, density_and_samples, point_pairs
-from iresnet_tf.models import DensityModel, FlowModel
+from iresnet_tf.models import ConditionalDensityModel, DensityModel, FlowModel
 
 
 def samples(
@@ -45,12 +45,38 @@ def samples(
     )
 
 
+def conditional_samples(
+    model: ConditionalDensityModel,
+    data: np.ndarray,
+    context: np.ndarray,
+    *,
+    temperature: float = 1.0,
+    seed: int = 0,
+    names: Sequence[str] | None = None,
+) -> Figure:
+    """Draws pairs of columns of data together with those of samples, one for each context.
+
+    If the model is right, both have the same distribution.
+
+    Args:
+        model: a built `ConditionalDensityModel` of vectors.
+        data: test data ``[n, columns]``.
+        context: their contexts ``[n, …context_shape]``.
+        temperature, seed: see `DensityModel.sample`.
+        names: names of the columns.
+    """
+    options = {"temperature": temperature, "seed": seed}
+    drawn = np.asarray(model.sample(1, context=context, **options))[:, 0]
+    return columns({"data": data, "model": drawn}, names=names)
+
+
 def reconstructions(
     model: FlowModel,
     x: np.ndarray,
     *,
     levels: int | None = None,
     names: Sequence[str] | None = None,
+    context: np.ndarray | None = None,
 ) -> Figure:
     """Draws data together with ``F⁻¹(F(x))``.
 
@@ -59,8 +85,9 @@ def reconstructions(
         x: data ``[n, …event]``; levels if they are discrete.
         levels: number of levels of images, ``None`` for points and longer vectors.
         names: names of the elements of a vector.
+        context: ``[n, …context_shape]``, for a model that takes one.
     """
-    restored = reconstructed(model, x)
+    restored = reconstructed(model, x, context)
     if levels is not None:
         return image_pairs(x, restored, levels)
     if x.shape[1:] == (2,):
@@ -68,6 +95,7 @@ def reconstructions(
     return columns({"data": x, "reconstruction": restored}, names=names)
 
 
-def reconstructed(model: FlowModel, x: np.ndarray) -> np.ndarray:
+def reconstructed(model: FlowModel, x: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
     """Returns ``F⁻¹(F(x))``; for discrete data, the levels of the restored points."""
-    return np.asarray(model.to_levels(model.decode(model.encode(model.dequantized(x, 0)))))
+    latent = model.encode(model.dequantized(x, 0), context=context)
+    return np.asarray(model.to_levels(model.decode(latent, context=context)))

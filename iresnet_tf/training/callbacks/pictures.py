@@ -32,10 +32,13 @@ class Pictures(keras.callbacks.Callback):
         every: number of epochs between pictures.
         count: number of images shown.
         names: names of the elements of a vector.
+        context: the contexts of ``data``, ``[n, …context_shape]``, for a model of vectors that
+            takes one; every sample is drawn for one of them.
 
     Raises:
-        ValueError: for neither folder nor writer; in ``fit``, for a model that takes a context,
-            or is not of this package; when it draws, for images of unknown levels.
+        ValueError: for neither folder nor writer; in ``fit``, for a model that is not of this
+            package, one that takes a context and gets none, or the other way round; when it
+            draws, for images of unknown levels.
 
     Example::
 
@@ -52,6 +55,7 @@ class Pictures(keras.callbacks.Callback):
         every: int = 1,
         count: int = 64,
         names: Sequence[str] | None = None,
+        context: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         if folder is None and writer is None:
@@ -61,7 +65,7 @@ class Pictures(keras.callbacks.Callback):
         self.data, self.levels, self.every, self.count = data, levels, every, count
         self.folder = None if folder is None else pathlib.Path(folder)
         self.writer = writer or tf.summary.create_noop_writer()
-        self.names = names
+        self.names, self.context = names, context
 
     def set_model(self, model: keras.Model) -> None:
         if not isinstance(model, FlowModel):
@@ -69,10 +73,11 @@ class Pictures(keras.callbacks.Callback):
                 f"Pictures draws models of this package; received {type(model).__name__}. Leave "
                 "the callback out, or draw in a keras.callbacks.LambdaCallback."
             )
-        if model.takes_context:
+        if model.takes_context != (self.context is not None):
             raise ValueError(
-                f"Pictures draws models that take no context; {model.name} takes one. Draw its "
-                "samples for some contexts in a keras.callbacks.LambdaCallback."
+                f"{model.name} takes {'a' if model.takes_context else 'no'} context; Pictures "
+                f"received {'none' if self.context is None else 'some'}: Pictures(data, …, "
+                "context=…)."
             )
         super().set_model(model)
 
@@ -86,7 +91,8 @@ class Pictures(keras.callbacks.Callback):
         step = int(self.model.optimizer.iterations.numpy())
         shown = self.data[: self.count]
         pictures = self._draw_all(shown)
-        report = reconstruction(self.model, shown)
+        context = None if self.context is None else self.context[: self.count]
+        report = reconstruction(self.model, shown, context=context)
         with self.writer.as_default(step=step):
             tf.summary.scalar("inverse_iterations", report.iterations)
             tf.summary.scalar("reconstruction_error", report.max_abs_error)
@@ -99,6 +105,10 @@ class Pictures(keras.callbacks.Callback):
     def _draw_all(self, shown: np.ndarray) -> dict[str, Figure]:
         dequantize = self.model.dequantize
         levels = self.levels if dequantize is None else dequantize.levels
+        if self.context is not None and len(shown.shape) == 2:
+            x, context = self.data[:2000], self.context[:2000]
+            drawn = plots.conditional_samples(self.model, x, context, names=self.names)
+            return {"samples": drawn}
         if levels is None and len(shown.shape) == 2:
             return {"density": plots.samples(self.model, self.data, count=2000, names=self.names)}
         if levels is None or len(shown.shape) != 4:
