@@ -15,20 +15,10 @@ from iresnet_tf.training.layer_configuration import ImageModel, LogDet
 
 _HELD_OUT = 1000
 _GAUSSIAN: dict[str, Any] = {"preprocessing": "gaussianize", "alpha": 1e-6}
-_FLOW: dict[str, Any] = {
-    "whiten": True,
-    "coeff": 0.98,
-    "power_iterations": 2,
-    "log_det": LogDet(estimator="krylov", products=3),
-}
-_MNIST = ImageModel(blocks=(6, 6), width=(64, 128), dense_blocks=6, dense_width=256, **_FLOW)
+_KRYLOV: dict[str, Any] = {"log_det": LogDet(estimator="krylov", products=3)}
+_MNIST = ImageModel(blocks=(6, 6), width=(64, 128), dense_blocks=4, dense_width=192, **_KRYLOV)
 _DENSITY = Optimizer(
-    learning_rate=1e-2,
-    warmup_steps=100,
-    ema=0.998,
-    clip_norm=1.0,
-    log_det_share=0.25,
-    product_dtype="bfloat16",
+    learning_rate=4e-3, warmup_steps=100, ema=0.995, clip_norm=1.0, log_det_share=0.25
 )
 _CLASSIFIER = Optimizer(learning_rate=3e-3, warmup_steps=200)
 
@@ -42,7 +32,7 @@ def presets() -> Iterator[Preset]:
         model=_MNIST,
         optimizer=_DENSITY,
         batch_size=64,
-        epochs=20,
+        epochs=18,
         steps_per_epoch=200,
         evaluation_examples=1000,
     )
@@ -51,7 +41,7 @@ def presets() -> Iterator[Preset]:
         data=_GAUSSIAN,
         task=HybridTask(prior="conditional"),
         model=_MNIST,
-        optimizer=_DENSITY,
+        optimizer=_DENSITY.model_copy(update={"product_dtype": "bfloat16"}),
         batch_size=64,
         epochs=25,
         steps_per_epoch=200,
@@ -71,8 +61,22 @@ def presets() -> Iterator[Preset]:
         "cifar10-density",
         data={},
         task=DensityTask(),
-        model=ImageModel(blocks=(10, 6), width=(96, 128), **_FLOW),
-        optimizer=_DENSITY,
+        model=ImageModel(
+            blocks=(10, 6),
+            width=(96, 128),
+            whiten=True,
+            coeff=0.98,
+            power_iterations=2,
+            **_KRYLOV,
+        ),
+        optimizer=Optimizer(
+            learning_rate=1e-2,
+            warmup_steps=100,
+            ema=0.998,
+            clip_norm=1.0,
+            log_det_share=0.25,
+            product_dtype="bfloat16",
+        ),
         batch_size=32,
         epochs=40,
         steps_per_epoch=200,
