@@ -87,12 +87,21 @@ def presets() -> Iterator[Preset]:
         data={"preprocessing": "standardize", "augmentation": "crop-flip"},
         task=ClassifierTask(),
         model=ImageModel(
-            blocks=(3, 3, 3), width=(64,), padding=1, preactivation=True, last_act_norm=False
+            blocks=(3, 3, 3),
+            width=(64,),
+            padding=1,
+            preactivation=True,
+            last_act_norm=False,
+            whiten=True,
+            coeff=0.98,
+            power_iterations=2,
         ),
-        optimizer=_CLASSIFIER,
-        batch_size=64,
-        epochs=10,
-        steps_per_epoch=765,
+        optimizer=Optimizer(
+            learning_rate=6e-3, warmup_steps=200, ema=0.998, product_dtype="bfloat16"
+        ),
+        batch_size=128,
+        epochs=13,
+        steps_per_epoch=382,
     )
 
 
