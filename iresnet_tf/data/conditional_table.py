@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from iresnet_tf.data.source import SPLITS, ArraySource
-from iresnet_tf.data.table_source import TableSource
+from iresnet_tf.data.table_source import TableSource, table_of_numbers
 
 
 class ConditionalTable(ArraySource):
@@ -65,7 +65,7 @@ class ConditionalTable(ArraySource):
 
     @classmethod
     def open(cls, name: str, *, data_dir: str | None = None, **options: Any) -> "ConditionalTable":
-        table = options.pop("table", {})
+        table = table_of_numbers(options.pop("table", {}))
         context = options.pop("context", ())
         validation_examples = options.pop("validation_examples", 0)
         if options:

@@ -68,17 +68,25 @@ class TableSource(ArraySource):
 
     @classmethod
     def open(cls, name: str, *, data_dir: str | None = None, **options: Any) -> "TableSource":
-        table = options.pop("table", {})
+        table = table_of_numbers(options.pop("table", {}))
         validation_examples = options.pop("validation_examples", 0)
         if options:
             raise ValueError(
                 f"size, pad_to, bits and only_class are for images, not for a table; received "
                 f"{options}."
             )
-        if table.get("kinds"):
-            raise ValueError(
-                f"A table of numbers has no kinds of columns; received {table['kinds']}. Give "
-                "data.name=mixed-table."
-            )
-        table = {name: value for name, value in table.items() if name != "kinds"}
         return cls(**table, validation_examples=validation_examples)
+
+
+def table_of_numbers(options: dict[str, Any]) -> dict[str, Any]:
+    """Returns the options of a table without the kinds of columns, which must be empty.
+
+    Raises:
+        ValueError: for kinds of columns.
+    """
+    if options.get("kinds"):
+        raise ValueError(
+            f"A table of numbers has no kinds of columns; received {options['kinds']}. Give "
+            "data.name=mixed-table."
+        )
+    return {name: value for name, value in options.items() if name != "kinds"}

@@ -73,8 +73,11 @@ def test_the_pickle_holds_arrays_alone(flow):
     modules = {name.split(".")[0] for name in names if "." in name}
     assert not modules & {"keras", "tensorflow", "tf_keras", "builtins", "os"}
     again = pickle.loads(text)
-    np.testing.assert_array_equal(again.score_samples(TEST[:50]), flow.score_samples(TEST[:50]))
-    np.testing.assert_array_equal(again.sample(5, random_state=1), flow.sample(5, random_state=1))
+    # Threads may add up in another order.
+    scores = (each.score_samples(TEST[:50]) for each in (again, flow))
+    np.testing.assert_allclose(*scores, rtol=1e-13)
+    samples = (each.sample(5, random_state=1) for each in (again, flow))
+    np.testing.assert_allclose(*samples, rtol=1e-9)
 
 
 def test_the_same_seed_gives_the_same_numbers_whatever_the_global_state(flow):

@@ -74,6 +74,8 @@ def test_a_preset_compiles_its_model_with_its_savings(name, fields):
     source = types.SimpleNamespace(
         name="digits",
         classes=10,
+        context_columns=None,
+        schema=None,
         levels=17,
         examples=lambda split: Examples(np.ones((2, 8, 8, 1)), None),
         initial_examples=lambda *_, seed: np.ones((2, 8, 8, 1)),
