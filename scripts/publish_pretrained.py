@@ -122,6 +122,11 @@ def save(trained, path, half):
 
     Keras converts the weights to the dtype of their variables when it loads the file.
     """
+    if half and any(isinstance(part, irn.layers.Whiten) for part in trained.flow.parts):
+        raise ValueError(
+            f"{trained.name} whitens its data by orthogonal matrices, whose inverses float16 does "
+            "not keep. Leave out --half."
+        )
     bare = type(trained).from_config(trained.get_config())
     bare.build((None, *trained.flow.event_shape))
     bare.set_weights(trained.get_weights())

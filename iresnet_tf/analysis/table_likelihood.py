@@ -14,7 +14,7 @@ from iresnet_tf.numerics import log_det
 
 @dataclasses.dataclass(frozen=True)
 class TableLikelihood(Result):
-    """What the likelihood of a table of mixed columns means, and a sharper bound on it.
+    """The meaning of the likelihood of a table of mixed columns, and a sharper bound on it.
 
     Attributes:
         unit: the unit of ``nll`` in words.

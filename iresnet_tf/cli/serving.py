@@ -10,6 +10,9 @@ from iresnet_tf.cli.options import PATH, parse_estimator, run_command
 from iresnet_tf.cli.output import require_writable
 from iresnet_tf.layers.blocks import estimator_replaced
 
+_FORMATS = {"saved-model": "tf_saved_model", "onnx": "onnx"}
+"""The formats that the command takes, and their names in `export` of a model."""
+
 
 @run_command
 @click.option("--out", required=True, type=PATH, help="The new folder of the SavedModel.")
@@ -17,7 +20,7 @@ from iresnet_tf.layers.blocks import estimator_replaced
 @click.option(
     "--format",
     "format",
-    type=click.Choice(["saved-model", "onnx"]),
+    type=click.Choice(list(_FORMATS)),
     default="saved-model",
     show_default=True,
     help="onnx: files that run without TensorFlow; needs tf2onnx.",
@@ -42,11 +45,5 @@ def export(
     with contextlib.ExitStack() as stack:
         if estimator is not None:
             stack.enter_context(estimator_replaced(model.flow, estimator))
-        if format == "onnx":
-            try:
-                model.export(out, "onnx", evaluations=evaluations)
-            except ImportError as error:
-                raise click.ClickException(str(error)) from error
-        else:
-            model.export(out)
+        model.export(out, _FORMATS[format], evaluations=evaluations)
     click.echo(f"wrote {out}")

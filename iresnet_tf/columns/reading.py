@@ -52,7 +52,7 @@ def read(table: Any) -> Any:
     try:
         if suffix in (".parquet", ".pq"):
             return ParquetTable(path)
-        return _of_array(_array(path), str(path)) if suffix == ".npy" else _of_text(path)
+        return _of_array(read_array(path), str(path)) if suffix == ".npy" else _of_text(path)
     except OSError as error:
         if error.errno is not None:
             raise
@@ -95,7 +95,12 @@ class ParquetTable:
         return self._file.read([name]).to_pandas()[name].reset_index(drop=True)
 
 
-def _array(path):
+def read_array(path: pathlib.Path) -> np.ndarray:
+    """Returns the array of a ``.npy`` file.
+
+    Raises:
+        ValueError: for a file that holds no array, or objects.
+    """
     try:
         # The file is mapped, so an array that is larger than its file is not allocated.
         values = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from iresnet_tf.data.source import SPLITS, ArraySource
-from iresnet_tf.data.table_source import TableSource, table_of_numbers
+from iresnet_tf.data.table_source import TableSource, options_of_numbers
 
 
 class ConditionalTable(ArraySource):
@@ -65,15 +65,8 @@ class ConditionalTable(ArraySource):
 
     @classmethod
     def open(cls, name: str, *, data_dir: str | None = None, **options: Any) -> "ConditionalTable":
-        table = table_of_numbers(options.pop("table", {}))
         context = options.pop("context", ())
-        validation_examples = options.pop("validation_examples", 0)
-        if options:
-            raise ValueError(
-                f"size, pad_to, bits and only_class are for images, not for a table; received "
-                f"{options}."
-            )
-        return cls(**table, context=context, validation_examples=validation_examples)
+        return cls(**options_of_numbers(options), context=context)
 
 
 def contexts_of(text: str, names: tuple[str, ...]) -> np.ndarray:

@@ -11,6 +11,7 @@ from iresnet_tf.columns import TableSchema, read
 from iresnet_tf.columns.schema import Rows
 from iresnet_tf.data import tables
 from iresnet_tf.data.source import SPLITS, Examples, Source, batch_order
+from iresnet_tf.data.table_source import options_of_table
 
 
 class MixedTableSource(Source):
@@ -37,6 +38,8 @@ class MixedTableSource(Source):
         ValueError: without a table; for a file that has changed; for a table without a
             description, see `TableSchema.fit`; for a split with an empty part.
     """
+
+    schema: TableSchema
 
     def __init__(
         self,
@@ -79,8 +82,7 @@ class MixedTableSource(Source):
         except ValueError as error:
             raise ValueError(f"{what}: {error}") from None
         super().__init__("mixed-table", (self.schema.width,), columns=self.schema.coordinates)
-
-    schema: TableSchema
+        self.found = str(self.schema)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -88,14 +90,8 @@ class MixedTableSource(Source):
 
     @classmethod
     def open(cls, name: str, *, data_dir: str | None = None, **options: Any) -> "MixedTableSource":
-        table = dict(options.pop("table", None) or {})
-        validation_examples = options.pop("validation_examples", 0)
-        if options:
-            raise ValueError(
-                f"size, pad_to, bits and only_class are for images, not for a table; received "
-                f"{options}."
-            )
-        return cls(table.pop("file", None), validation_examples=validation_examples, **table)
+        fields = options_of_table(options)
+        return cls(fields.pop("file", None), **fields)
 
     def fitting(self, model: Any) -> "MixedTableSource":
         """Returns the source with the schema of a trained `TableModel`."""

@@ -26,7 +26,7 @@ class BrokenPictureError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What a file says about its picture.
+    """The properties of a picture that its file states.
 
     Attributes:
         height, width: sides in pixels, after the picture is turned as its EXIF data ask for.

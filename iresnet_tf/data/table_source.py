@@ -68,25 +68,35 @@ class TableSource(ArraySource):
 
     @classmethod
     def open(cls, name: str, *, data_dir: str | None = None, **options: Any) -> "TableSource":
-        table = table_of_numbers(options.pop("table", {}))
-        validation_examples = options.pop("validation_examples", 0)
-        if options:
-            raise ValueError(
-                f"size, pad_to, bits and only_class are for images, not for a table; received "
-                f"{options}."
-            )
-        return cls(**table, validation_examples=validation_examples)
+        return cls(**options_of_numbers(options))
 
 
-def table_of_numbers(options: dict[str, Any]) -> dict[str, Any]:
-    """Returns the options of a table without the kinds of columns, which must be empty.
+def options_of_table(options: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a source of a table, from the options of `iresnet_tf.data.get`.
 
     Raises:
-        ValueError: for kinds of columns.
+        ValueError: for an option that is for images.
     """
-    if options.get("kinds"):
+    others = {name: options[name] for name in options.keys() - {"table", "validation_examples"}}
+    if others:
         raise ValueError(
-            f"A table of numbers has no kinds of columns; received {options['kinds']}. Give "
+            f"size, pad_to, bits and only_class are for images, not for a table; received {others}."
+        )
+    table = options.get("table") or {}
+    return {**table, "validation_examples": options.get("validation_examples", 0)}
+
+
+def options_of_numbers(options: dict[str, Any]) -> dict[str, Any]:
+    """Returns `options_of_table` for a table of numbers, which has no kinds of columns.
+
+    Raises:
+        ValueError: also for kinds of columns.
+    """
+    fields = options_of_table(options)
+    kinds = fields.pop("kinds", None)
+    if kinds:
+        raise ValueError(
+            f"A table of numbers has no kinds of columns; received {kinds}. Give "
             "data.name=mixed-table."
         )
-    return {name: value for name, value in options.items() if name != "kinds"}
+    return fields

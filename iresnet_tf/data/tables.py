@@ -1,6 +1,5 @@
 """Reads tables of numbers from CSV files and NumPy arrays, and checks every column."""
 
-import codecs
 import csv
 import hashlib
 import os
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from iresnet_tf.columns.reading import ENCODINGS, read_array
 from iresnet_tf.files import written_whole
 
 RESOLUTION = 1e-4
@@ -18,14 +18,6 @@ RESOLUTION = 1e-4
 
 SMALLEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 """Smallest standard deviation and largest magnitude, those of float32."""
-
-_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-"""The bytes at the start of a text in another encoding than UTF-8; the longer marks come first."""
 
 _MISSING = {"", "?", "-", ".", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "missing"}
 """The marks that other programs write in place of a missing number."""
@@ -85,18 +77,7 @@ def write(path: str | os.PathLike[str], columns: Sequence[str], values: np.ndarr
 
 
 def _read_array(path):
-    try:
-        # The file is mapped, so an array that is larger than its file is not allocated.
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError:
-        raise
-    except Exception as error:  # NumPy raises errors of many types for a damaged file.
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{path} is no array of numbers ({reason}). Save one with numpy.save."
-        ) from None
-    if not isinstance(values, np.ndarray):
-        raise ValueError(f"{path} is a zip archive, not one array. Save an array with numpy.save.")
+    values = read_array(path)
     if values.ndim != 2 or values.dtype.kind not in "buif" or 0 in values.shape:
         raise ValueError(
             f"A table is an array of real numbers, [rows, columns]; {path} holds one of shape "
@@ -147,7 +128,7 @@ def _lines(path):
     """Returns pairs of the number of a line, by which messages name a row, and its cells."""
     with path.open("rb") as file:
         start = file.read(4)
-    encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8-sig")
+    encoding = next((name for mark, name in ENCODINGS if start.startswith(mark)), "utf-8-sig")
     try:
         with path.open(newline="", encoding=encoding) as file:
             reader = csv.reader(file)

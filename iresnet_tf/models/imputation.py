@@ -8,7 +8,7 @@ import tensorflow as tf
 from scipy import special
 
 CORRELATIONS = (0.95, 0.8, 0.0)
-"""What the steps keep of their state in turn: small, larger and independent proposals."""
+"""The correlations of proposals with the state, in turn: small, larger and independent steps."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Classifies the rows of a table."""
 
 import warnings
-from typing import Any, Self
+from typing import Self
 
 import keras
 import numpy as np
@@ -41,33 +41,6 @@ class ResidualFlowClassifier(ClassifierMixin, FlowEstimator):
         ValueError: from ``fit``, for fewer than two classes, a value that is not finite, fewer
             than four rows, or a setting out of range.
     """
-
-    def __init__(
-        self,
-        *,
-        blocks: int | str = "auto",
-        width: int | str = "auto",
-        learning_rate: float = 5e-3,
-        weight_decay: float = 0.1,
-        batch_size: int | str = "auto",
-        max_iter: int = 200,
-        validation_fraction: float = 0.1,
-        patience: int = 10,
-        tol: float = 1e-3,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.blocks = blocks
-        self.width = width
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.tol = tol
-        self.random_state = random_state
-        self.verbose = verbose
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fits the classifier to rows ``X [rows, columns]`` and their classes ``y [rows]``."""

@@ -82,18 +82,20 @@ class ResidualFlowDensity(
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
-        self.blocks = blocks
-        self.width = width
+        super().__init__(
+            blocks=blocks,
+            width=width,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            max_iter=max_iter,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            tol=tol,
+            random_state=random_state,
+            verbose=verbose,
+        )
         self.components = components
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.tol = tol
-        self.random_state = random_state
-        self.verbose = verbose
 
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Fits the density to rows ``X [rows, columns]``; ``y`` is not used."""

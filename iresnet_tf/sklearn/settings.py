@@ -22,6 +22,33 @@ class FlowEstimator(BaseEstimator):
     columns_: JohnsonColumns
     network_: Network
 
+    def __init__(
+        self,
+        *,
+        blocks: int | str = "auto",
+        width: int | str = "auto",
+        learning_rate: float = 5e-3,
+        weight_decay: float = 0.1,
+        batch_size: int | str = "auto",
+        max_iter: int = 200,
+        validation_fraction: float = 0.1,
+        patience: int = 10,
+        tol: float = 1e-3,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.blocks = blocks
+        self.width = width
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.tol = tol
+        self.random_state = random_state
+        self.verbose = verbose
+
     def _check_settings(self) -> None:
         for name, least in _WHOLE.items():
             value = getattr(self, name)

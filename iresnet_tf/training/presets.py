@@ -34,6 +34,14 @@ def _toy(density):
     )
 
 
+_TABLE: dict[str, Any] = {
+    "optimizer": Optimizer(learning_rate=5e-3, warmup_steps=50, ema=0.99),
+    "batch_size": 256,
+    "steps": 2000,
+    "steps_per_epoch": 200,
+}
+
+
 def _tabular():
     return Preset(
         name="tabular",
@@ -43,10 +51,7 @@ def _tabular():
         model=VectorModel(
             blocks=8, width=64, depth=2, whiten=True, log_det=LogDet(estimator="exact")
         ),
-        optimizer=Optimizer(learning_rate=5e-3, warmup_steps=50, ema=0.99),
-        batch_size=256,
-        steps=2000,
-        steps_per_epoch=200,
+        **_TABLE,
     )
 
 
@@ -59,10 +64,7 @@ def _conditional():
         model=VectorModel(
             blocks=6, width=64, depth=2, coeff=0.97, log_det=LogDet(estimator="exact")
         ),
-        optimizer=Optimizer(learning_rate=5e-3, warmup_steps=50, ema=0.99),
-        batch_size=256,
-        steps=2000,
-        steps_per_epoch=200,
+        **_TABLE,
     )
 
 

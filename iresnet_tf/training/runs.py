@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import tqdm
 
 from iresnet_tf import data
 from iresnet_tf.analysis import evaluate
@@ -84,8 +83,6 @@ def train(
         strategies.require_agreement(strategy, "their configuration", number)
         keras.utils.set_random_seed(seed)
         source.examples("test", 1)  # A split that cannot be read is found before the folder exists.
-        if source.schema is not None and run.is_kept:
-            tqdm.tqdm.write(str(source.schema), file=sys.stderr)
         with strategy.scope():
             model = initialized_model(preset, source, seed=seed)
         if source.found is not None and run.is_kept:

@@ -27,7 +27,7 @@ def model_of(frame, layers, kinds=None, **options):
 
 @pytest.fixture(scope="module")
 def complete():
-    """Correlated normal numbers of different scales."""
+    """Returns a table of correlated normal numbers of different scales."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=COUNT)
     y = CORRELATION * x + np.sqrt(1.0 - CORRELATION**2) * rng.normal(size=COUNT)
@@ -36,7 +36,7 @@ def complete():
 
 @pytest.fixture(scope="module")
 def pairs(complete):
-    """The same, with gaps."""
+    """Returns the table `complete` with a quarter of the second column missing."""
     gaps = np.random.default_rng(1).random(COUNT) < 0.25
     return complete.assign(y=complete["y"].mask(gaps))
 

@@ -28,7 +28,7 @@ def test_a_function_is_called_and_not_copied():
     np.testing.assert_allclose(twice(tf.constant(3.0)), 81.0)
 
 
-def test_a_trace_runs_the_source_of_the_package_and_not_a_rewritten_one(monkeypatch):
+def test_a_trace_runs_the_source_of_the_package_and_not_a_rewritten_one():
     files = []
 
     class Spy(layers.Squeeze):

@@ -37,8 +37,8 @@ def call_on_batch(
         batch: tensors ``[batch, …]``.
         *others: tensors that all parts of the batch share.
     """
-    # Eagerly, one call of a compiled function is cheaper than the operations that it saves.  In a
-    # graph the function would compute for its gradient once more what it derives.
+    # Eagerly, a compiled function derives the map with fewer calls of TensorFlow.  In a graph it
+    # would receive more tensors, and its gradient would derive the map again.
     if not tf.executing_eagerly():
         g = derived(g)
     signature = Signature(g, any_batch=True)
