@@ -1,10 +1,9 @@
 """Makes the measured models, by name, on random data, and counts their operations."""
 
-import dataclasses
-
 import keras
 import numpy as np
 
+from iresnet_tf.data.source import Source
 from iresnet_tf.layers import act_norms, residual_blocks, spectral_layers
 from iresnet_tf.models import Classifier
 from iresnet_tf.numerics import log_det
@@ -17,14 +16,8 @@ from iresnet_tf.training.assembly import (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """Random data in place of a source."""
-
-    name: str
-    event_shape: tuple
-    levels: int | None
-    classes = None
+class Data(Source):
+    """Random data in place of a data set."""
 
     def batch(self, size):
         """Returns ``[size, …event]``, float32."""
@@ -35,8 +28,8 @@ class Data:
         return generator.integers(0, self.levels, shape).astype("float32")
 
 
-_TOY, _DIGITS = Data("toy", (2,), None), Data("digits", (8, 8, 1), 17)
-_CIFAR = Data("cifar10", (32, 32, 3), 256)
+_TOY, _DIGITS = Data("toy", (2,)), Data("digits", (8, 8, 1), levels=17)
+_CIFAR = Data("cifar10", (32, 32, 3), levels=256)
 
 # name: (preset, its overrides, data)
 WORKLOADS = {

@@ -54,15 +54,18 @@ def call_on_batch(
     if tf.executing_eagerly():
         return compiled(tensors_of(g), *batch, *others)
     # A loop of the caller needs results and gradients of its own shapes, not of any batch.
-    tensors, batch = [_as_itself(each) for each in tensors_of(g)], tuple(map(_as_itself, batch))
+    tensors = [_with_gradient_of(*each) for each in zip(tensors_of(g), signature.specs, strict=True)]
+    batch = map(_with_gradient_of, batch, specs)
     size = -1 if examples is None else examples
     results = compiled(tensors, *batch, *others)
     return tf.nest.map_structure(lambda rows: tf.reshape(rows, [size, *rows.shape[1:]]), results)
 
 
-def _as_itself(tensor):
-    """Returns the tensor, whose gradient gets its static shape."""
-    return tf.reshape(tensor, tensor.shape) if tensor.shape.is_fully_defined() else tensor
+def _with_gradient_of(tensor, spec):
+    """Returns the tensor, whose gradient gets its static shape where that of ``spec`` is less."""
+    if spec.shape.is_fully_defined() or not tensor.shape.is_fully_defined():
+        return tensor
+    return tf.reshape(tensor, tensor.shape)
 
 
 @functools.lru_cache(maxsize=256)
