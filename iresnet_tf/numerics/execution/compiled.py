@@ -54,15 +54,15 @@ def call_on_batch(
     if tf.executing_eagerly():
         return compiled(tensors_of(g), *batch, *others)
     # A loop of the caller needs results and gradients of its own shapes, not of any batch.
-    tensors = [_with_gradient_of(*each) for each in zip(tensors_of(g), signature.specs, strict=True)]
-    batch = map(_with_gradient_of, batch, specs)
+    tensors = list(map(_with_static_gradient, tensors_of(g), signature.specs))
+    batch = map(_with_static_gradient, batch, specs)
     size = -1 if examples is None else examples
     results = compiled(tensors, *batch, *others)
     return tf.nest.map_structure(lambda rows: tf.reshape(rows, [size, *rows.shape[1:]]), results)
 
 
-def _with_gradient_of(tensor, spec):
-    """Returns the tensor, whose gradient gets its static shape where that of ``spec`` is less."""
+def _with_static_gradient(tensor, spec):
+    """Returns the tensor.  Its gradient has its static shape, even if ``spec`` has any batch."""
     if spec.shape.is_fully_defined() or not tensor.shape.is_fully_defined():
         return tensor
     return tf.reshape(tensor, tensor.shape)
