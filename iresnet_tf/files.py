@@ -13,8 +13,8 @@ from typing import Any
 def written_whole(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Yields a temporary path for a file or a folder, which replaces ``path`` on success.
 
-    The temporary path has the same name and is on the same disk.  If the ``with`` statement fails,
-    it is removed and ``path`` is unchanged.
+    The temporary path has the same name and is on the same disk.  Missing folders above ``path`` are
+    made.  If the ``with`` statement fails, all that was made is removed and ``path`` is unchanged.
 
     Example::
 
@@ -22,7 +22,10 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
             np.save(partial, numbers)
     """
     path = pathlib.Path(path)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as folder:
+    with (
+        _folders_above(path),
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as folder,
+    ):
         partial = pathlib.Path(folder) / path.name
         try:
             yield partial
@@ -31,6 +34,19 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
                 error.filename = os.fspath(path)
             raise
         os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def _folders_above(path):
+    """Makes the missing folders above a path, and removes those that are empty at the end."""
+    missing = [folder for folder in path.absolute().parents if not folder.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for folder in missing:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def write_json(path: str | os.PathLike[str], data: Any) -> None:

@@ -44,7 +44,6 @@ def require_writable(path: pathlib.Path) -> None:
 
 def write_picture(picture: Figure, numbers: dict[str, Any], path: pathlib.Path) -> None:
     """Writes a picture, and next to it its numbers as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
         picture.savefig(partial)
         write_json(path.with_suffix(".json"), numbers)

@@ -63,7 +63,6 @@ def sample(
             raise ValueError(f"{run} is a model of images: give an --out that ends in .png.")
         if source.schema is None and out.suffix.lower() == ".parquet":
             raise ValueError(f"{run} is a model of numbers: give an --out that ends in .csv.")
-        out.parent.mkdir(parents=True, exist_ok=True)
         options = {"temperature": temperature, "seed": seed}
         if source.schema is not None:
             columns.write(out, model.sample_rows(count, **options))
@@ -100,7 +99,6 @@ def _sample_given(model, source, given, count, temperature, seed, numbers, out):
             return
     drawn = np.asarray(model.sample(each, context=rows, **options)).reshape(-1, x.shape[1])
     if is_csv:
-        out.parent.mkdir(parents=True, exist_ok=True)
         table = np.concatenate([np.repeat(rows, each, axis=0), drawn], 1)
         tables.write(out, (*source.context_columns, *source.columns), table)
         click.echo(f"wrote {out}")

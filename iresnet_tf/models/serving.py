@@ -81,7 +81,6 @@ class ServedModel(keras.Model):
                 f"{path} exists already; nothing was changed. Choose another folder, or remove it."
             )
         refresh(self)
-        path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as partial:
             if format == "onnx":
                 partial.mkdir()

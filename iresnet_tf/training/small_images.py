@@ -16,10 +16,19 @@ from iresnet_tf.training.layer_configuration import ImageModel, LogDet
 _HELD_OUT = 1000
 _GAUSSIAN: dict[str, Any] = {"preprocessing": "gaussianize", "alpha": 1e-6}
 _KRYLOV: dict[str, Any] = {"log_det": LogDet(estimator="krylov", products=3)}
-_MNIST = ImageModel(blocks=(6, 6), width=(64, 128), dense_blocks=4, dense_width=192, **_KRYLOV)
-_DENSITY = Optimizer(
-    learning_rate=4e-3, warmup_steps=100, ema=0.995, clip_norm=1.0, log_det_share=0.25
-)
+_MNIST: dict[str, Any] = {
+    "width": (64, 128),
+    "dense_width": 256,
+    "coeff": 0.98,
+    "power_iterations": 2,
+    **_KRYLOV,
+}
+_ADAM: dict[str, Any] = {
+    "warmup_steps": 200,
+    "ema": 0.998,
+    "log_det_share": 0.25,
+    "product_dtype": "bfloat16",
+}
 _CLASSIFIER = Optimizer(learning_rate=3e-3, warmup_steps=200)
 
 
@@ -29,22 +38,22 @@ def presets() -> Iterator[Preset]:
         "mnist-density",
         data=_GAUSSIAN,
         task=DensityTask(),
-        model=_MNIST,
-        optimizer=_DENSITY,
+        model=ImageModel(blocks=(8, 8), dense_blocks=6, **_MNIST),
+        optimizer=Optimizer(learning_rate=3e-2, clip_norm=1.0, **_ADAM),
         batch_size=64,
-        epochs=18,
-        steps_per_epoch=200,
+        epochs=32,
+        steps_per_epoch=500,
         evaluation_examples=1000,
     )
     yield _preset(
         "mnist-hybrid",
         data=_GAUSSIAN,
-        task=HybridTask(prior="conditional"),
-        model=_MNIST,
-        optimizer=_DENSITY.model_copy(update={"product_dtype": "bfloat16"}),
+        task=HybridTask(prior="conditional", likelihood_weight=0.005),
+        model=ImageModel(blocks=(6, 6), dense_blocks=4, **_MNIST),
+        optimizer=Optimizer(learning_rate=3e-2, clip_norm=5e-3, **_ADAM),
         batch_size=64,
-        epochs=25,
-        steps_per_epoch=200,
+        epochs=26,
+        steps_per_epoch=500,
         evaluation_examples=1000,
     )
     yield _preset(
@@ -69,14 +78,7 @@ def presets() -> Iterator[Preset]:
             power_iterations=2,
             **_KRYLOV,
         ),
-        optimizer=Optimizer(
-            learning_rate=1e-2,
-            warmup_steps=100,
-            ema=0.998,
-            clip_norm=1.0,
-            log_det_share=0.25,
-            product_dtype="bfloat16",
-        ),
+        optimizer=Optimizer(learning_rate=1e-2, clip_norm=1.0, **{**_ADAM, "warmup_steps": 100}),
         batch_size=32,
         epochs=40,
         steps_per_epoch=200,

@@ -30,6 +30,18 @@ def test_a_folder_appears_when_it_is_whole(tmp_path):
     assert (path / "part").read_text() == "1" and list(tmp_path.iterdir()) == [path]
 
 
+def test_missing_folders_are_made_and_removed_again_if_nothing_is_written(tmp_path):
+    path = tmp_path / "new" / "newer" / "numbers"
+    with pytest.raises(ValueError, match="stop"):
+        with written_whole(path):
+            assert path.parent.is_dir()
+            raise ValueError("stop")
+    assert not any(tmp_path.iterdir())
+    with written_whole(path) as partial:
+        partial.write_text("1")
+    assert path.read_text() == "1" and list(path.parent.iterdir()) == [path]
+
+
 def test_json_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
         write_json(tmp_path / "numbers.json", {"numbers": object()})
