@@ -13,7 +13,7 @@ from typing import Any
 def written_whole(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Yields a temporary path for a file or a folder, which replaces ``path`` on success.
 
-    The temporary path has the same name and is on the same disk.  Missing folders above ``path`` are
+    The temporary path has the same name and is on the same disk.  Missing folders above it are
     made.  If the ``with`` statement fails, all that was made is removed and ``path`` is unchanged.
 
     Example::

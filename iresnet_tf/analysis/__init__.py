@@ -3,6 +3,7 @@
 from iresnet_tf.analysis import plots
 from iresnet_tf.analysis.calibration_study import CalibrationStudy, study_calibration
 from iresnet_tf.analysis.certificate import Certificate, certify
+from iresnet_tf.analysis.class_log_probabilities import class_log_probs
 from iresnet_tf.analysis.evaluation import Evaluation, evaluate
 from iresnet_tf.analysis.interpolation import Interpolation, interpolate
 from iresnet_tf.analysis.inverse_study import InverseStudy, study_inverse
@@ -24,6 +25,7 @@ __all__ = [
     "Result",
     "SpectrumStudy",
     "certify",
+    "class_log_probs",
     "evaluate",
     "interpolate",
     "log_probs",

@@ -5,25 +5,34 @@ import math
 from typing import Any
 
 import numpy as np
-import scipy.special
 import tensorflow as tf
 
+from iresnet_tf.analysis.class_log_probabilities import class_log_probs, default_passes
 from iresnet_tf.analysis.likelihood import Likelihood, likelihood
 from iresnet_tf.analysis.results import Result
 from iresnet_tf.analysis.table_likelihood import TableLikelihood, table_likelihood
 from iresnet_tf.columns.schema import Rows
 from iresnet_tf.layers import refresh, vouched_blocks
 from iresnet_tf.models import FlowModel
+from iresnet_tf.models.classifying import ClassifyingModel
 from iresnet_tf.numerics import log_det
 
 
 @dataclasses.dataclass(frozen=True)
 class Classification(Result):
-    """The binomial standard error of the accuracy, and the mean cross-entropy in nats."""
+    """The details of an accuracy.
+
+    Attributes:
+        standard_error: binomial standard error of the accuracy.
+        cross_entropy: mean of ``−log p(y | x)`` of the true classes, nats.
+        examples: number of examples.
+        passes: number of draws of the noise in ``p(y | x)``; see `class_log_probs`.
+    """
 
     standard_error: float
     cross_entropy: float
     examples: int
+    passes: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +144,7 @@ def evaluate(
         measured[unit] = likelihood(model, x, batch_size=batch_size, context=context, **options)
     if model.classes is not None:
         measured["accuracy"], measured["classification"] = classification(
-            model, x, y, batch_size=batch_size, seed=seed
+            model, x, y, passes=passes, batch_size=batch_size, seed=seed
         )
     return Evaluation(
         **measured,
@@ -150,17 +159,15 @@ def evaluate(
 
 
 def classification(
-    model: FlowModel,
+    model: ClassifyingModel,
     x: np.ndarray,
     y: np.ndarray | None,
     *,
+    passes: int | None = None,
     batch_size: int = 128,
     seed: int = 0,
 ) -> tuple[float, Classification]:
-    """Measures the accuracy on test data and its details.
-
-    Discrete data get their noise first, as in training: without noise, every point would lie at
-    the corner of its cell, where the model was not trained.
+    """Measures the accuracy on test data and its details, by `class_log_probs`.
 
     Raises:
         ValueError: if there are no classes ``y``.
@@ -170,15 +177,14 @@ def classification(
             f"{model.name} classifies, so its evaluation needs the classes of the examples: "
             "evaluate(model, x, y)."
         )
-    points = model.dequantized(x, seed)
-    outputs = model.predict(points, batch_size=batch_size, verbose=0)
-    logits = np.asarray(outputs["logits"] if isinstance(outputs, dict) else outputs, np.float64)
-    log_p = logits - scipy.special.logsumexp(logits, axis=1, keepdims=True)
-    accuracy = float(np.mean(logits.argmax(1) == y))
+    passes = passes or default_passes(model)
+    log_p = class_log_probs(model, x, passes=passes, batch_size=batch_size, seed=seed)
+    accuracy = float(np.mean(log_p.argmax(1) == y))
     return accuracy, Classification(
         standard_error=math.sqrt(accuracy * (1.0 - accuracy) / len(y)),
         cross_entropy=float(-log_p[np.arange(len(y)), y].mean()),
         examples=len(y),
+        passes=passes,
     )
 
 

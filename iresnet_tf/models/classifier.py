@@ -24,6 +24,7 @@ class Classifier(ClassifyingModel):
         layers: invertible layers, data side first, possibly with an `InjectivePadding`.
         classes: number of classes.
         dropout: fraction of the features dropped before the dense layer of the head.
+        pooling: whether the head averages the pixels; see `ClassifierHead`.
         preprocessing, seed: see `FlowModel`.
 
     Shapes: ``[batch, …event] → [batch, classes]``, logits.

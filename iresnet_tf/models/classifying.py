@@ -16,15 +16,21 @@ from iresnet_tf.models.serving import as_signatures
 class ClassifyingModel(FlowModel):
     """``H(F(x))``: a head ``H`` that scores classes, on the latent of an invertible ``F``.
 
-    ``classes`` and ``dropout`` are those of `ClassifierHead`; the other options are those of the
-    model that this class is combined with.
+    ``classes``, ``dropout`` and ``pooling`` are those of `ClassifierHead`; the other options are
+    those of the model that this class is combined with.
     """
 
     def __init__(
-        self, layers: Iterable[Invertible], classes: int, *, dropout: float = 0.0, **kwargs: Any
+        self,
+        layers: Iterable[Invertible],
+        classes: int,
+        *,
+        dropout: float = 0.0,
+        pooling: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(layers, **kwargs)
-        self.head = ClassifierHead(classes, dropout, name="head", dtype=self.dtype_policy)
+        self.head = ClassifierHead(classes, dropout, pooling, name="head", dtype=self.dtype_policy)
 
     @property
     def classes(self) -> int:
@@ -63,4 +69,5 @@ class ClassifyingModel(FlowModel):
         return {**super().signatures(), **as_signatures((classify, x))}
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "classes": self.classes, "dropout": self.head.rate}
+        head = {"classes": self.classes, "dropout": self.head.rate, "pooling": self.head.pooling}
+        return {**super().get_config(), **head}

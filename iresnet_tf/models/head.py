@@ -1,5 +1,6 @@
 """Turns latents into class scores, and checks the data of a classifier."""
 
+import math
 from typing import Any
 
 import keras
@@ -19,6 +20,8 @@ class ClassifierHead(keras.layers.Layer):
     Args:
         classes: number of classes.
         dropout: fraction of the features dropped before the dense layer.
+        pooling: whether the pixels are averaged.  Without, each pixel has dense weights of its own,
+            as suits a trunk that mixes all pixels: its few channels alone carry little.
 
     Shapes: ``[batch, …, channels] → [batch, classes]``, logits.
 
@@ -28,13 +31,15 @@ class ClassifierHead(keras.layers.Layer):
     Source: Behrmann et al. 2019 (arXiv:1811.00995), §4.1.
     """
 
-    def __init__(self, classes: int, dropout: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self, classes: int, dropout: float = 0.0, pooling: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if classes != int(classes) or classes < 2:
             raise ValueError(f"classes is an integer of at least 2; received {classes!r}.")
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout is a fraction in [0, 1); received {dropout!r}.")
-        self.classes, self.rate = int(classes), float(dropout)
+        self.classes, self.rate, self.pooling = int(classes), float(dropout), bool(pooling)
         self.norm = keras.layers.BatchNormalization(
             momentum=0.9, epsilon=1e-5, synchronized=True, dtype=self.dtype_policy
         )
@@ -42,7 +47,8 @@ class ClassifierHead(keras.layers.Layer):
 
     def build(self, input_shape: tuple) -> None:
         self.norm.build(input_shape)
-        self.dense.build((None, input_shape[-1]))
+        features = input_shape[-1:] if self.pooling else input_shape[1:]
+        self.dense.build((None, math.prod(features)))
         # Keras's dropout does not save its state; with this one, a resumed run draws the same
         # numbers as a run that was not interrupted.
         self.seed_state = self.add_weight(
@@ -56,7 +62,10 @@ class ClassifierHead(keras.layers.Layer):
 
     def call(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         features = tf.nn.relu(self.norm(z, training=training))
-        features = tf.reduce_mean(features, axis=list(range(1, z.shape.rank - 1)))
+        if self.pooling:
+            features = tf.reduce_mean(features, axis=list(range(1, z.shape.rank - 1)))
+        else:
+            features = tf.reshape(features, [-1, math.prod(z.shape[1:])])
         if training and self.rate:
             seed = replicas.placed_seed(tf.identity(self.seed_state.value), tf.shape(z)[0])
             self.seed_state.assign_add([0, 1])
@@ -65,7 +74,8 @@ class ClassifierHead(keras.layers.Layer):
         return self.dense(features)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "classes": self.classes, "dropout": self.rate}
+        options = {"classes": self.classes, "dropout": self.rate, "pooling": self.pooling}
+        return {**super().get_config(), **options}
 
 
 def require_classes(y: np.ndarray | tf.Tensor, classes: int) -> None:

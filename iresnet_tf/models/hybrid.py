@@ -29,7 +29,7 @@ class HybridModel(ClassifyingModel, DensityModel):
         likelihood_weight: ``λ ≥ 0``; ``None`` for ``1 / D``.
         prior: ``"learned"``, ``"fixed"``, ``"conditional"`` (a learned diagonal normal
             for each class), or a `Prior`.
-        dropout, preprocessing, seed: see `Classifier` and `DensityModel`.
+        dropout, pooling, preprocessing, seed: see `Classifier` and `DensityModel`.
 
     Shapes: ``[batch, …event]``; ``call`` and ``predict`` return ``log_prob`` ``[batch]`` and
     ``logits`` ``[batch, classes]``, by name.

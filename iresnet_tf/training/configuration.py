@@ -112,6 +112,7 @@ class ClassifierTask(_Task):
     has_density = False
     kind: Literal["classifier"] = "classifier"
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    pooling: bool = True
 
 
 class HybridTask(_Task):
@@ -121,6 +122,7 @@ class HybridTask(_Task):
     prior: Literal["learned", "fixed", "conditional"] = "learned"
     likelihood_weight: float | None = Field(None, ge=0.0, le=1e6)
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    pooling: bool = True
 
 
 class Optimizer(Config):

@@ -86,7 +86,10 @@ def _digits():
         data=Data(name="digits", preprocessing="gaussianize", alpha=1e-6),
         task=DensityTask(),
         model=ImageModel(blocks=(12,), width=(64,), dense_blocks=6),
-        **{**_DIGITS, "optimizer": Optimizer(**_ADAM, log_det_share=0.25)},
+        **{
+            **_DIGITS,
+            "optimizer": Optimizer(**{**_ADAM, "learning_rate": 1.5e-2}, log_det_share=0.25),
+        },
     )
     yield Preset(
         name="digits-classifier",

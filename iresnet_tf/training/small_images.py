@@ -48,11 +48,11 @@ def presets() -> Iterator[Preset]:
     yield _preset(
         "mnist-hybrid",
         data=_GAUSSIAN,
-        task=HybridTask(prior="conditional", likelihood_weight=0.005),
+        task=HybridTask(prior="conditional", likelihood_weight=3e-3, pooling=False),
         model=ImageModel(blocks=(6, 6), dense_blocks=4, **_MNIST),
-        optimizer=Optimizer(learning_rate=3e-2, clip_norm=5e-3, **_ADAM),
+        optimizer=Optimizer(learning_rate=3e-2, clip_norm=3e-3, **_ADAM),
         batch_size=64,
-        epochs=26,
+        epochs=20,
         steps_per_epoch=500,
         evaluation_examples=1000,
     )

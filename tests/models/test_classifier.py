@@ -51,14 +51,16 @@ def test_a_classifier_learns_and_its_trunk_still_inverts():
     np.testing.assert_allclose(model.decode(model.encode(x)), x, atol=1e-4)
 
 
-def test_a_classifier_is_its_head_on_its_latent():
-    model, (x, _) = classifier(), data(5)
+@pytest.mark.parametrize("pooling", [True, False])
+def test_a_classifier_is_its_head_on_its_latent(pooling):
+    model, (x, _) = classifier(pooling=pooling), data(5)
     model.build(x.shape)
     head = model.head
     z = model.encode(x).numpy().reshape(5, *model.flow._last_latent_shape())
     gamma, beta, mean, variance = (weight.numpy() for weight in head.norm.weights)
     normal = (z - mean) / np.sqrt(variance + 1e-5) * gamma + beta
-    features = np.maximum(normal, 0.0).mean((1, 2))
+    features = np.maximum(normal, 0.0)
+    features = features.mean((1, 2)) if pooling else features.reshape(5, -1)
     kernel, bias = (weight.numpy() for weight in head.dense.weights)
     np.testing.assert_allclose(model.predict(x, verbose=0), features @ kernel + bias, atol=1e-5)
 
@@ -73,7 +75,7 @@ def test_a_classifier_takes_the_users_loss_and_metrics():
 
 @pytest.mark.parametrize("make", [classifier, hybrid])
 def test_saved_and_loaded(make, tmp_path):
-    model, (x, y) = make(dropout=0.2), data(32)
+    model, (x, y) = make(dropout=0.2, pooling=False), data(32)
     model.compile(keras.optimizers.Adam(1e-3))
     model.fit(x, y, batch_size=9, verbose=0)
     model.save(tmp_path / "model.keras")
@@ -81,7 +83,8 @@ def test_saved_and_loaded(make, tmp_path):
     np.testing.assert_array_equal(loaded.encode(x), model.encode(x))
     expected = model.evaluate(x, y, verbose=0, return_dict=True)
     assert loaded.evaluate(x, y, verbose=0, return_dict=True) == expected
-    assert (loaded.head.classes, loaded.head.rate) == (CLASSES, 0.2)
+    head = loaded.head
+    assert (head.classes, head.rate, head.pooling) == (CLASSES, 0.2, False)
 
 
 @pytest.mark.parametrize("make", [classifier, hybrid])
