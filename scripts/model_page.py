@@ -59,7 +59,7 @@ def _figures(figures):
     if (found := figures.classification) is not None:
         texts["test accuracy"] = (
             f"**{100 * figures.accuracy:.2f}** ± {100 * found.standard_error:.2f} % "
-            f"({found.examples:,} examples)"
+            f"({found.examples:,} examples, mean of {found.passes} draws of the noise)"
         )
     error, bound = figures.reconstruction.max_abs_error, figures.lipschitz.certified_max
     texts["there and back"] = f"off by at most {error:.0e} in the units of the data"

@@ -26,13 +26,14 @@ class Classification(Result):
         standard_error: binomial standard error of the accuracy.
         cross_entropy: mean of ``−log p(y | x)`` of the true classes, nats.
         examples: number of examples.
-        passes: number of draws of the noise in ``p(y | x)``; see `class_log_probs`.
+        passes: number of draws of the noise in ``p(y | x)``; see `class_log_probs`.  Results of
+            older versions have one draw and do not tell.
     """
 
     standard_error: float
     cross_entropy: float
     examples: int
-    passes: int
+    passes: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +116,7 @@ def evaluate(
             ``rows(table)``.
         y: classes ``[n]``, for a model that classifies; contexts ``[n, …context_shape]``, for a
             model that takes them.
-        estimator, passes: see `iresnet_tf.analysis.likelihood.likelihood`.
+        estimator, passes: of the likelihood; see `iresnet_tf.analysis.likelihood.likelihood`.
         batch_size: number of examples evaluated at once.
         seed: seed of noise and probes.
 
@@ -144,7 +145,7 @@ def evaluate(
         measured[unit] = likelihood(model, x, batch_size=batch_size, context=context, **options)
     if model.classes is not None:
         measured["accuracy"], measured["classification"] = classification(
-            model, x, y, passes=passes, batch_size=batch_size, seed=seed
+            model, x, y, batch_size=batch_size, seed=seed
         )
     return Evaluation(
         **measured,
