@@ -55,9 +55,9 @@ def call_on_batch(
         return compiled(tensors_of(g), *batch, *others)
     # A loop of the caller needs results and gradients of its own shapes, not of any batch.
     tensors = list(map(_with_static_gradient, tensors_of(g), signature.specs))
-    batch = map(_with_static_gradient, batch, specs)
+    batched = map(_with_static_gradient, batch, specs)
     size = -1 if examples is None else examples
-    results = compiled(tensors, *batch, *others)
+    results = compiled(tensors, *batched, *others)
     return tf.nest.map_structure(lambda rows: tf.reshape(rows, [size, *rows.shape[1:]]), results)
 
 
