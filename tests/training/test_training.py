@@ -203,7 +203,8 @@ def test_warm_up_is_saved_with_its_optimizer(steps):
 @pytest.mark.parametrize("name", ["constant", "steps", "cosine"])
 def test_schedules_without_warm_up_start_at_the_rate(name):
     options = presets.get("digits-density").optimizer
-    options = options.model_copy(update={"warmup_steps": 0, "schedule": name})
+    update = {"learning_rate": 6e-3, "warmup_steps": 0, "schedule": name}
+    options = options.model_copy(update=update)
     assert float(assembly.build_schedule(options, 50)(0)) == pytest.approx(6e-3)
 
 
