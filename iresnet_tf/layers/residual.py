@@ -19,7 +19,7 @@ from iresnet_tf.layers.inversion import InverseOptions, InverseResult
 from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.numerics import log_det as estimators
 from iresnet_tf.numerics import residual_map, solvers
-from iresnet_tf.numerics.maps import Map, with_products_in_bfloat16
+from iresnet_tf.numerics.maps import Map, in_bfloat16
 from iresnet_tf.numerics.precision import as_float64, rounded_up
 
 _BLOCKS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -131,7 +131,7 @@ class ResidualBlock(Invertible):
         g, step = self._map(context), STEP.get()
         if step.economy.product_dtype is None:
             return g
-        return with_products_in_bfloat16(g, step.next_seed())
+        return in_bfloat16(g, step.next_seed())
 
     def _map(self, context: tf.Tensor | None) -> Map:
         return self._branch.bind(context) if self.is_conditional else self._branch.bind()

@@ -46,17 +46,43 @@ class Share:
             self._count = tf.maximum(1, rounded)
             self._start = tf.minimum(self._count, batch - 1)
         place = random.uniform([], random.unplaced(seed), tf.float64)
-        self._shift = tf.cast(tf.floor(place * tf.cast(batch, tf.float64)), tf.int32)
-        self.chosen, self.others = map(Rows, self.split(tf.range(batch)))
+        shift = tf.cast(tf.floor(place * tf.cast(batch, tf.float64)), tf.int32)
+        self._order = tf.math.floormod(tf.range(batch) + shift, batch)
+        self._places = tf.math.floormod(tf.range(batch) - shift, batch)
+        self.chosen = Rows(self._order[: self._count])
+        self.others = Rows(self._order[self._start :])
 
     def split(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the rows ``[batch, …]`` of the chosen and of the other samples."""
-        rolled = tf.roll(rows, -self._shift, 0)
-        return rolled[: self._count], rolled[self._start :]
+
+        # TensorFlow's own gradients of slices and of indexing take several times as long.
+        @tf.custom_gradient
+        def divided(rows):
+            return self._divided(rows), self._united
+
+        return divided(rows)
 
     def joined(self, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
         """Returns the rows of both, which `split` has divided, in the order of the batch."""
-        return tf.roll(tf.concat([chosen, others], 0)[: self._batch], self._shift, 0)
+
+        @tf.custom_gradient
+        def united(chosen, others):
+            def gradient(cotangent):
+                of_chosen, of_others = self._divided(cotangent)
+                # Rows that are chosen, too, have been dropped.
+                kept = tf.cast(tf.less_equal(self._count, self._start), of_others.dtype)
+                return of_chosen, kept * of_others
+
+            return self._united(chosen, others), gradient
+
+        return united(chosen, others)
+
+    def _divided(self, rows):
+        ordered = tf.gather(rows, self._order)
+        return ordered[: self._count], ordered[self._start :]
+
+    def _united(self, chosen, others):
+        return tf.gather(tf.concat([chosen, others], 0), self._places)
 
     def weighted(self, values: tf.Tensor) -> tf.Tensor:
         """Returns ``B/k`` times the numbers of the chosen samples, ``[k]``, and 0 of the others."""

@@ -8,7 +8,7 @@ import tensorflow as tf
 from iresnet_tf import layers
 from iresnet_tf.layers import activations
 from iresnet_tf.layers.contractive import as_contractive
-from iresnet_tf.numerics.maps.activations import swish
+from iresnet_tf.numerics.maps.swish import swish, swish_value
 
 SCALAR = ["relu", "elu", "softplus", "sigmoid", "tanh", "linear", "lipswish"]
 ACTIVATIONS = [*SCALAR, "clipswish", "maxmin"]
@@ -186,5 +186,18 @@ def test_written_out_gradient_of_swish_is_that_of_the_plain_formula():
     for one, other in zip(swish(x, slope), plain_swish(x, slope), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-14)
     own, plain = swish_derivatives(swish, x, slope), swish_derivatives(plain_swish, x, slope)
+    for one, other in zip(tf.nest.flatten(own), tf.nest.flatten(plain), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+def test_gradients_of_the_value_of_swish_are_those_of_the_plain_formula():
+    x, slope = 3.0 * normal(4, 5), tf.constant(0.7, tf.float64)
+
+    def with_zero(function):
+        return lambda x, slope: (function(x, slope), tf.zeros_like(x))
+
+    np.testing.assert_array_equal(swish_value(x, slope), swish(x, slope)[0])
+    own = swish_derivatives(with_zero(swish_value), x, slope)
+    plain = swish_derivatives(with_zero(lambda *given: plain_swish(*given)[0]), x, slope)
     for one, other in zip(tf.nest.flatten(own), tf.nest.flatten(plain), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-12)

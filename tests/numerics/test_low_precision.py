@@ -27,7 +27,7 @@ OPERATORS = {
 
 
 def lowered(g):
-    return maps.with_products_in_bfloat16(g, tf.constant([1, 2]))
+    return maps.in_bfloat16(g, tf.constant([1, 2]))
 
 
 def rounded(x):
@@ -39,7 +39,7 @@ def rounded(x):
 def test_a_product_rounds_its_factors_and_its_result(kind, leading):
     make, event = OPERATORS[kind]
     operator = make()
-    low = lowered(maps.Affine(operator)).operator
+    low = lowered(maps.Affine(operator)).function.operator
     exact = type(operator)(tf.cast(low.kernel, tf.float64), *plain_fields(operator))
     v = drawn(*leading, *event, seed=1)
     u = drawn(*exact(rounded(v)).shape, seed=2)
@@ -83,15 +83,101 @@ def test_kernels_are_rounded_to_their_neighbours_at_random():
     assert (np.abs(draws.mean(0) - exact) <= 4.0 * error + 2.0**-24).all()
 
 
-def test_only_kernels_are_cast():
-    inner = maps.Concatenation(maps.Affine(maps.Dense(drawn(5, 3)), drawn(3)), *drawn(2))
-    g = maps.Composition((inner, maps.Elementwise("elu"), maps.Shift(drawn(4, 8), drawn(4))))
+def every_kind():
+    """Returns a map with a part of every kind, and its factors: kernels, biases and weights."""
+    dense = [maps.Dense(0.3 * drawn(*shape)) for shape in ((5, 6), (11, 8), (8, 8), (16, 4))]
+    inner = maps.Composition((maps.Affine(dense[0], drawn(6)), maps.ScaledSwish(tf.constant(3.0))))
+    g = maps.Composition((
+        maps.Concatenation(inner, *drawn(2)),
+        maps.Affine(dense[1], drawn(8)),
+        maps.Elementwise("elu"),
+        maps.Shift(drawn(4, 8), drawn(4)),
+        maps.Affine(dense[2]),
+        maps.Elementwise("tanh"),
+        maps.PairSort(),
+        maps.ConcatenatedSwish(tf.constant(2.0)),
+        maps.Affine(dense[3], drawn(4)),
+    ))  # fmt: skip
+    return g
+
+
+def test_value_and_products_are_those_of_the_map_but_for_the_rounding():
+    g = every_kind()
     low = lowered(g)
-    dtypes = [tensor.dtype for tensor in tensors_of(low)]
-    assert dtypes == [tf.bfloat16, *[tf.float32] * 5]
+    assert sum(tensor.dtype == tf.bfloat16 for tensor in tensors_of(low)) == 4 + 3 + 2 + 1
+    x, v, w = drawn(4, 5), drawn(4, 5, seed=1), drawn(4, 4, seed=2)
+    # A rounding of every part, whose derivatives are of order one.
+    atol = 9.0 * EPSILON * 2.0
+    exact, found = g.linearize(x), low.linearize(x)
+    pairs = [
+        (low(x), g(x)),
+        (found.value, exact.value),
+        (found.jvp(v), exact.jvp(v)),
+        (found.vjp(w), exact.vjp(w)),
+    ]
+    for one, other in pairs:
+        assert one.dtype == tf.float32
+        np.testing.assert_allclose(one, other, atol=atol)
+    assert found.vjp_in(tf.bfloat16)(tf.cast(w, tf.bfloat16)).dtype == tf.bfloat16
+    assert low.multiplications(1) == g.multiplications(1)
+    assert low.takes_any_grid() == g.takes_any_grid()
+
+
+def test_functions_that_are_not_known_stay_in_float32():
+    function = maps.Automatic(lambda x: tf.tanh(x) / 3.0)
     x = drawn(4, 5)
-    assert low(x).dtype == tf.float32
-    np.testing.assert_allclose(low(x), g(x), atol=4.0 * EPSILON)
+    assert lowered(function) is function
+    mixed = lowered(maps.Composition((function, maps.Affine(maps.Dense(drawn(5, 5))))))
+    inner = mixed.function.maps[0]
+    np.testing.assert_array_equal(
+        inner(tf.cast(x, tf.bfloat16)), tf.cast(function(tf.cast(rounded(x), x.dtype)), tf.bfloat16)
+    )
+
+
+def test_the_gradient_of_a_bias_is_summed_in_float32():
+    """In bfloat16, a sum of 4,096 numbers of size one would stop at 256."""
+    bias = drawn(2)
+    x = 1.0 + 0.1 * drawn(4, 32, 32, 2)
+    with tf.GradientTape() as tape:
+        tape.watch(bias)
+        g = lowered(maps.Affine(maps.Convolution(tf.ones([1, 1, 2, 2])), bias))
+        loss = tf.reduce_sum(x * g(x))
+    exact = tf.reduce_sum(tf.cast(tf.cast(x, tf.bfloat16), tf.float64), [0, 1, 2])
+    np.testing.assert_allclose(tape.gradient(loss, bias), exact, rtol=EPSILON)
+
+
+@pytest.mark.parametrize("value_only", [True, False])
+def test_swish_is_rounded_once(value_only):
+    x = tf.cast(4.0 * drawn(50, 20), tf.bfloat16)
+    weights = [tf.cast(drawn(50, 20, seed=seed), tf.bfloat16) for seed in (1, 2)]
+    slope = tf.constant(3.0)
+
+    def outputs(activation, x, slope):
+        activation = activation(slope)
+        if value_only:
+            return [activation(x)]
+        linearization = activation.linearize(x)
+        return [linearization.value, linearization.jvp(tf.ones_like(x))]
+
+    def graded(activation, x, slope, dtype):
+        with tf.GradientTape() as tape:
+            tape.watch([x, slope])
+            found = outputs(activation, x, slope)
+            losses = [tf.cast(a, dtype) * tf.cast(b, dtype) for a, b in zip(found, weights)]
+            loss = tf.add_n([tf.reduce_sum(each) for each in losses])
+        return found, tape.gradient(loss, [x, slope])
+
+    low = type(lowered(maps.Composition((maps.ScaledSwish(slope),))).function.maps[0])
+    found, (to_x, to_slope) = graded(low, x, slope, tf.float32)
+    wide = tf.cast(x, tf.float64), tf.cast(slope, tf.float64)
+    exact, (exact_to_x, exact_to_slope) = graded(maps.ScaledSwish, *wide, tf.float64)
+    for one, other in zip([*found, to_x], [*exact, exact_to_x], strict=True):
+        assert one.dtype == tf.bfloat16
+        np.testing.assert_allclose(
+            tf.cast(one, tf.float64), other, rtol=EPSILON, atol=1e-5 * np.abs(other).max()
+        )
+    # Each of the 1,000 terms has a relative error of 2⁻²⁴ in float32, the sum a few more.
+    np.testing.assert_allclose(to_slope, exact_to_slope, rtol=1e-4)
 
 
 def test_the_rounding_of_an_inverse_is_not_stated():

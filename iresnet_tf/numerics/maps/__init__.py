@@ -7,11 +7,18 @@ from iresnet_tf.numerics.maps.activations import (
     ScaledSwish,
 )
 from iresnet_tf.numerics.maps.automatic import Automatic
-from iresnet_tf.numerics.maps.base import Linearization, Map, diagonal, diagonal_product
+from iresnet_tf.numerics.maps.base import (
+    InDtype,
+    Linearization,
+    Map,
+    Rounding,
+    diagonal,
+    diagonal_product,
+)
 from iresnet_tf.numerics.maps.chain import Affine, Composition, Shift
 from iresnet_tf.numerics.maps.concatenation import Concatenation
 from iresnet_tf.numerics.maps.derived import Derived, derived
-from iresnet_tf.numerics.maps.low_precision import with_products_in_bfloat16
+from iresnet_tf.numerics.maps.low_precision import in_bfloat16
 from iresnet_tf.numerics.maps.operators import Convolution, Dense, Operator, UnrolledConvolution
 
 __all__ = [
@@ -24,15 +31,17 @@ __all__ = [
     "Dense",
     "Derived",
     "Elementwise",
+    "InDtype",
     "Linearization",
     "Map",
     "Operator",
     "PairSort",
+    "Rounding",
     "ScaledSwish",
     "Shift",
     "UnrolledConvolution",
     "derived",
     "diagonal",
     "diagonal_product",
-    "with_products_in_bfloat16",
+    "in_bfloat16",
 ]

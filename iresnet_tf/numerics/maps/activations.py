@@ -6,7 +6,20 @@ TensorFlow's own take more operations.
 
 import tensorflow as tf
 
-from iresnet_tf.numerics.maps.base import Linearization, Map, diagonal, diagonal_product
+from iresnet_tf.numerics.maps.base import (
+    Linearization,
+    Map,
+    Rounding,
+    diagonal,
+    diagonal_product,
+)
+from iresnet_tf.numerics.maps.swish import (
+    SWISH_SCALE,
+    low_swish,
+    low_swish_value,
+    swish,
+    swish_value,
+)
 
 
 def _elu(x):
@@ -70,9 +83,6 @@ _ELEMENTWISE = {
 ELEMENTWISE_LIPSCHITZ = {name: constant for name, (_, constant) in _ELEMENTWISE.items()}
 """``sup |φ'|`` of every elementwise activation, by name."""
 
-SWISH_SCALE = 1.1
-"""``sup |d/dx x σ(x)| = 1.09984``, rounded up as in Chen et al. 2019 (arXiv:1906.02735)."""
-
 CONCATENATED_SWISH_SCALE = 1.1044
 """``sup √(s² + (1 − s)²) = 1.10436`` over slopes ``s`` of swish, rounded up."""
 
@@ -92,15 +102,37 @@ class Elementwise(_Pixelwise):
     def linearize(self, x: tf.Tensor) -> Linearization:
         return _ELEMENTWISE[self.name][0](x)
 
+    def rounded(self, rounding: Rounding) -> Map:
+        # The derivatives of the others are computed from differences of numbers near one.
+        return self if self.name in ("elu", "relu", "linear") else super().rounded(rounding)
+
 
 class ScaledSwish(_Pixelwise):
     """``x ↦ x σ(b x) / 1.1`` with a scalar ``slope`` ``b > 0``."""
 
     slope: tf.Tensor
 
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        return swish_value(x, self.slope) * (1.0 / SWISH_SCALE)
+
     def linearize(self, x: tf.Tensor) -> Linearization:
         value, derivative = swish(x, self.slope)
         return diagonal(value * (1.0 / SWISH_SCALE), derivative * (1.0 / SWISH_SCALE))
+
+    def rounded(self, rounding: Rounding) -> Map:
+        return _LowScaledSwish(self.slope)
+
+
+class _LowScaledSwish(_Pixelwise):
+    """`ScaledSwish` for ``x`` in bfloat16; the slope is float32."""
+
+    slope: tf.Tensor
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        return low_swish_value(x, self.slope)
+
+    def linearize(self, x: tf.Tensor) -> Linearization:
+        return diagonal(*low_swish(x, self.slope))
 
 
 class ConcatenatedSwish(_Pixelwise):
@@ -145,28 +177,5 @@ class PairSort(_Pixelwise):
 
         return Linearization(self(x), permute, lambda dtype: permute)
 
-
-@tf.custom_gradient
-def swish(x: tf.Tensor, slope: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns ``f = x s`` and ``∂f/∂x = s (1 + t (1 − s))`` with ``t = b x``, ``s = σ(t)``.
-
-    The gradient is written out because half the elementwise work of a training step is here: with
-    ``q = s (1 − s)`` and ``e = q (2 + t (1 − 2s))``, ``∂f/∂b = x² q``, ``∂²f/∂x² = b e`` and
-    ``∂²f/∂x∂b = x e``.
-    """
-    # The largest slope keeps b x finite; f is a ReLU long before.
-    slope = tf.minimum(slope, 1e18)
-    t = slope * x
-    # TensorFlow evaluates tanh in half the time of σ.
-    s = 0.5 + 0.5 * tf.tanh(0.5 * t)
-    rest = 1.0 - s
-    derivative = s * (1.0 + t * rest)
-
-    def gradient(of_value, of_derivative):
-        q = s * rest
-        curved = of_derivative * (q * (2.0 + t * (rest - s)))
-        to_x = of_value * derivative + slope * curved
-        to_slope = tf.reduce_sum(x * (of_value * (x * q) + curved))
-        return to_x, to_slope
-
-    return (x * s, derivative), gradient
+    def rounded(self, rounding: Rounding) -> Map:
+        return self

@@ -10,12 +10,13 @@ the linear chain and never evaluate ``g`` again.  `Automatic` differentiates any
 import abc
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.numerics.axes import event_norm
+from iresnet_tf.numerics.maps.operators import Operator
 from iresnet_tf.numerics.structure import Structure
 
 
@@ -40,6 +41,16 @@ class Linearization(NamedTuple):
     def vjp(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """The product ``w ↦ Jᵀ w`` in the dtype of the value."""
         return self.vjp_in(self.value.dtype)
+
+
+class Rounding(Protocol):
+    """Rounds the tensors of maps to bfloat16: see `iresnet_tf.numerics.maps.in_bfloat16`."""
+
+    def operator(self, operator: Operator) -> Operator:
+        """Returns an operator whose products have factors and results in bfloat16."""
+
+    def tensor(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns a tensor that the samples share in bfloat16, rounded at random."""
 
 
 class Map(Structure, abc.ABC):
@@ -89,6 +100,58 @@ class Map(Structure, abc.ABC):
     def takes_any_grid(self) -> bool:
         """Returns whether the map also applies to images of another height and width."""
         return False
+
+    def rounded(self, rounding: Rounding) -> "Map":
+        """Returns the map for vectors and values in bfloat16.
+
+        The default computes in float32, between casts.  A map overrides it if it also computes in
+        bfloat16, with a value that is as good as its rounding.
+
+        Args:
+            rounding: rounds the tensors of the map.
+        """
+        return InDtype(self, "float32")
+
+
+class InDtype(Map):
+    """``x ↦ g(x)``, computed in a dtype between casts of ``x`` and of the value.
+
+    Attributes:
+        function: ``g``.
+        dtype: name of the dtype in which ``g`` computes.
+    """
+
+    function: Map
+    dtype: str
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self.function(tf.cast(x, self.dtype)), x.dtype)
+
+    def linearize(self, x: tf.Tensor) -> Linearization:
+        inner = self.function.linearize(tf.cast(x, self.dtype))
+        product = inner.vjp_in(tf.as_dtype(self.dtype))
+
+        def jvp(v):
+            return tf.cast(inner.jvp(tf.cast(v, self.dtype)), v.dtype)
+
+        def vjp_in(dtype):
+            return lambda w: tf.cast(product(tf.cast(w, self.dtype)), dtype)
+
+        return Linearization(tf.cast(inner.value, x.dtype), jvp, vjp_in)
+
+    def rounding_gain(self) -> float | tf.Tensor:
+        if tf.as_dtype(self.dtype).size < 4:
+            raise ValueError(
+                f"Maps in {self.dtype} have no bound on their rounding here, because they are "
+                "meant for training steps. Invert the map of the original kernels."
+            )
+        return self.function.rounding_gain()
+
+    def multiplications(self, pixels: int) -> int:
+        return self.function.multiplications(pixels)
+
+    def takes_any_grid(self) -> bool:
+        return self.function.takes_any_grid()
 
 
 def diagonal(value: tf.Tensor, derivative: tf.Tensor) -> Linearization:

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.numerics.axes import dimension_of
-from iresnet_tf.numerics.maps.base import Linearization, Map
+from iresnet_tf.numerics.maps.base import Linearization, Map, Rounding
 from iresnet_tf.numerics.maps.operators import Operator
 
 
@@ -18,7 +18,7 @@ class Affine(Map):
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         image = self.operator(x)
-        return image if self.bias is None else tf.nn.bias_add(image, self.bias)
+        return image if self.bias is None else _biased(image, self.bias)
 
     def linearize(self, x: tf.Tensor) -> Linearization:
         return Linearization(self(x), self.operator, self.operator.adjoint_in)
@@ -31,6 +31,28 @@ class Affine(Map):
 
     def takes_any_grid(self) -> bool:
         return self.operator.takes_any_grid()
+
+    def rounded(self, rounding: Rounding) -> Map:
+        bias = None if self.bias is None else rounding.tensor(self.bias)
+        return Affine(rounding.operator(self.operator), bias)
+
+
+def _biased(image, bias):
+    return (_biased_in_bfloat16 if image.dtype == tf.bfloat16 else tf.nn.bias_add)(image, bias)
+
+
+@tf.custom_gradient
+def _biased_in_bfloat16(image, bias):
+    """Adds a bias, with a gradient that is summed in float32.
+
+    TensorFlow's own is summed in bfloat16, where a long sum stops to grow.
+    """
+
+    def gradient(cotangent):
+        wide = tf.cast(cotangent, tf.float32)
+        return cotangent, tf.cast(tf.raw_ops.BiasAddGrad(out_backprop=wide), bias.dtype)
+
+    return tf.nn.bias_add(image, bias), gradient
 
 
 class Shift(Map):
@@ -57,6 +79,9 @@ class Shift(Map):
         """Adds the rounding of ``b`` at each pixel that it is added to."""
         pixels = np.sqrt(dimension_of(x) / x.shape[-1])
         return super().rounding_error(x, value) + pixels * self.offset_error
+
+    def rounded(self, rounding: Rounding) -> Map:
+        return Shift(tf.cast(self.offset, tf.bfloat16), self.offset_error)
 
 
 def _unchanged(v):
@@ -104,6 +129,9 @@ class Composition(Map):
 
     def takes_any_grid(self) -> bool:
         return all(part.takes_any_grid() for part in self.maps)
+
+    def rounded(self, rounding: Rounding) -> Map:
+        return Composition(tuple(part.rounded(rounding) for part in self.maps))
 
 
 def _in_turn(v, functions):

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from iresnet_tf.numerics.maps.base import Linearization, Map
+from iresnet_tf.numerics.maps.base import Linearization, Map, Rounding
 
 
 class Concatenation(Map):
@@ -52,6 +52,10 @@ class Concatenation(Map):
 
     def takes_any_grid(self) -> bool:
         return self.function.takes_any_grid()
+
+    def rounded(self, rounding: Rounding) -> Map:
+        weights = map(rounding.tensor, (self.identity_weight, self.function_weight))
+        return Concatenation(self.function.rounded(rounding), *weights)
 
     def _joined(self, x, image):
         return tf.concat([self.identity_weight * x, self.function_weight * image], -1)

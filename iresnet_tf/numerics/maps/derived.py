@@ -4,7 +4,7 @@ import abc
 
 import tensorflow as tf
 
-from iresnet_tf.numerics.maps.base import Linearization, Map
+from iresnet_tf.numerics.maps.base import Linearization, Map, Rounding
 from iresnet_tf.numerics.structure import replaced
 
 
@@ -36,6 +36,9 @@ class Derived(Map):
 
     def takes_any_grid(self) -> bool:
         return self.derive().takes_any_grid()
+
+    def rounded(self, rounding: Rounding) -> Map:
+        return self.derive().rounded(rounding)
 
 
 def derived(g: Map) -> Map:

@@ -1,4 +1,4 @@
-"""Maps whose products with kernels are computed in a lower precision."""
+"""Maps that compute in bfloat16, for training steps."""
 
 import dataclasses
 import functools
@@ -10,19 +10,20 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.numerics import random
-from iresnet_tf.numerics.maps.base import Map
+from iresnet_tf.numerics.maps.base import InDtype, Map
 from iresnet_tf.numerics.maps.derived import derived
 from iresnet_tf.numerics.maps.operators import Operator
-from iresnet_tf.numerics.structure import replaced
 
 
-def with_products_in_bfloat16(g: Map, seed: tf.Tensor) -> Map:
-    """Returns a float32 map with the products of its operators in bfloat16.
+def in_bfloat16(g: Map, seed: tf.Tensor) -> Map:
+    """Returns a float32 map that computes in bfloat16 from its first product to its last.
 
-    Each kernel is cast here, once for all products, and rounded up or down at random, so that its
-    expectation is the kernel.  To nearest, all steps would have the gradient of the same other
-    kernel.  Vectors are cast before each product and its result after it, so everything else
-    keeps its dtype.  Functions that are differentiated automatically do not change.
+    Factors and results of the products with kernels, and the vectors between them, are in
+    bfloat16.  Sums inside a product and activations are computed in float32 and then rounded.
+    Each kernel and bias is cast here, once for all products, and rounded up or down at random, so
+    that its expectation is the original.  To nearest, all steps would have the gradient of the
+    same other kernel.  Maps that cannot compute in bfloat16, such as functions that are
+    differentiated automatically, compute in float32.
 
     Args:
         g: the map.
@@ -30,13 +31,24 @@ def with_products_in_bfloat16(g: Map, seed: tf.Tensor) -> Map:
 
     Source: Gupta et al. 2015 (arXiv:1502.02551), §2, for stochastic rounding.
     """
-    numbers = itertools.count()
+    low = derived(g).rounded(_RandomRounding(seed))
+    return g if isinstance(low, InDtype) else InDtype(low, "bfloat16")
 
-    def lowered(operator):
-        kernel = rounded_at_random(operator.kernel, random.fold_in(seed, next(numbers)))
-        return LowPrecision(kernel, dataclasses.replace(operator, kernel=None))
 
-    return replaced(derived(g), Operator, lowered)
+class _RandomRounding:
+    """Rounds each tensor with another seed."""
+
+    def __init__(self, seed):
+        self._seed = seed
+        self._numbers = itertools.count()
+
+    def operator(self, operator):
+        return LowPrecision(
+            self.tensor(operator.kernel), dataclasses.replace(operator, kernel=None)
+        )
+
+    def tensor(self, x):
+        return rounded_at_random(x, random.fold_in(self._seed, next(self._numbers)))
 
 
 def rounded_at_random(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
