@@ -18,6 +18,7 @@ from iresnet_tf.numerics.maps.base import (
 from iresnet_tf.numerics.maps.chain import Affine, Composition, Shift
 from iresnet_tf.numerics.maps.concatenation import Concatenation
 from iresnet_tf.numerics.maps.derived import Derived, derived
+from iresnet_tf.numerics.maps.fused import Fused
 from iresnet_tf.numerics.maps.low_precision import in_bfloat16
 from iresnet_tf.numerics.maps.operators import Convolution, Dense, Operator, UnrolledConvolution
 
@@ -31,6 +32,7 @@ __all__ = [
     "Dense",
     "Derived",
     "Elementwise",
+    "Fused",
     "InDtype",
     "Linearization",
     "Map",

@@ -13,10 +13,9 @@ from iresnet_tf.numerics.maps.base import (
     diagonal,
     diagonal_product,
 )
+from iresnet_tf.numerics.maps.fused import Fused
 from iresnet_tf.numerics.maps.swish import (
     SWISH_SCALE,
-    low_swish,
-    low_swish_value,
     swish,
     swish_value,
 )
@@ -103,8 +102,7 @@ class Elementwise(_Pixelwise):
         return _ELEMENTWISE[self.name][0](x)
 
     def rounded(self, rounding: Rounding) -> Map:
-        # The derivatives of the others are computed from differences of numbers near one.
-        return self if self.name in ("elu", "relu", "linear") else super().rounded(rounding)
+        return Fused(self)
 
 
 class ScaledSwish(_Pixelwise):
@@ -120,19 +118,7 @@ class ScaledSwish(_Pixelwise):
         return diagonal(value * (1.0 / SWISH_SCALE), derivative * (1.0 / SWISH_SCALE))
 
     def rounded(self, rounding: Rounding) -> Map:
-        return _LowScaledSwish(self.slope)
-
-
-class _LowScaledSwish(_Pixelwise):
-    """`ScaledSwish` for ``x`` in bfloat16; the slope is float32."""
-
-    slope: tf.Tensor
-
-    def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        return low_swish_value(x, self.slope)
-
-    def linearize(self, x: tf.Tensor) -> Linearization:
-        return diagonal(*low_swish(x, self.slope))
+        return Fused(self)
 
 
 class ConcatenatedSwish(_Pixelwise):

@@ -38,21 +38,21 @@ class Affine(Map):
 
 
 def _biased(image, bias):
-    return (_biased_in_bfloat16 if image.dtype == tf.bfloat16 else tf.nn.bias_add)(image, bias)
+    if image.dtype != tf.bfloat16:
+        return tf.nn.bias_add(image, bias)
+    # TensorFlow's own gradient is summed in bfloat16, where a long sum stops growing.
+    return _with_gradient_of_bias(tf.nn.bias_add(image, tf.stop_gradient(bias)), bias)
 
 
 @tf.custom_gradient
-def _biased_in_bfloat16(image, bias):
-    """Adds a bias, with a gradient that is summed in float32.
-
-    TensorFlow's own is summed in bfloat16, where a long sum stops to grow.
-    """
+def _with_gradient_of_bias(biased, bias):
+    """Returns ``biased``; its gradient is that of the bias, too, summed in float32."""
 
     def gradient(cotangent):
         wide = tf.cast(cotangent, tf.float32)
         return cotangent, tf.cast(tf.raw_ops.BiasAddGrad(out_backprop=wide), bias.dtype)
 
-    return tf.nn.bias_add(image, bias), gradient
+    return tf.identity(biased), gradient
 
 
 class Shift(Map):
