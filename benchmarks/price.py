@@ -1,4 +1,4 @@
-"""Compares the price of training steps: series, Krylov spaces, a quarter, bfloat16, a classifier.
+"""Compares the price of training steps: series, Krylov spaces, shares, bfloat16, a classifier.
 
     python benchmarks/price.py --workload cifar-small
 
@@ -16,7 +16,7 @@ import workloads
 
 from iresnet_tf.numerics.log_det import Krylov, PowerSeries
 
-QUARTER = {"log_det_share": 0.25}
+QUARTER, EIGHTH = {"log_det_share": 0.25}, {"log_det_share": 0.125}
 LOW = {"product_dtype": "bfloat16"}
 
 VARIANTS = {
@@ -27,8 +27,12 @@ VARIANTS = {
     "5 terms, quarter": (PowerSeries(5), QUARTER),
     "3 products, quarter": (Krylov(3), QUARTER),
     "6 products, quarter": (Krylov(6), QUARTER),
+    "3 products, eighth": (Krylov(3), EIGHTH),
+    "6 products, eighth": (Krylov(6), EIGHTH),
     "3 products, quarter, bfloat16": (Krylov(3), {**QUARTER, **LOW}),
     "6 products, quarter, bfloat16": (Krylov(6), {**QUARTER, **LOW}),
+    "3 products, eighth, bfloat16": (Krylov(3), {**EIGHTH, **LOW}),
+    "6 products, eighth, bfloat16": (Krylov(6), {**EIGHTH, **LOW}),
     "classifier": (None, {}),
     "classifier, bfloat16": (None, LOW),
 }

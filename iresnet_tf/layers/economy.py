@@ -25,9 +25,8 @@ class Economy:
     Attributes:
         log_det_share: share of the samples of a batch whose log-determinants a block estimates,
             in (0, 1]; see `residual_map.transform`.
-        product_dtype: dtype of the products with the kernels of ``g``, ``"bfloat16"``, or
-            ``None`` for the dtype of the model; see
-            `maps.with_products_in_bfloat16`.
+        product_dtype: dtype of the products with the kernels of ``g`` and of the vectors between
+            them, ``"bfloat16"``, or ``None`` for the dtype of the model; see `maps.in_bfloat16`.
 
     Raises:
         ValueError: for other options.

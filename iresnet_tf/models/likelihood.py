@@ -86,8 +86,8 @@ class LikelihoodModel(FlowModel):
                 training step estimates, others in each block; their estimates are weighted by
                 its inverse.  The loss, its gradient and the metrics of training, ``bits_per_dim``
                 included, keep their expectations and vary more.
-            product_dtype: ``"bfloat16"`` takes the products with the kernels of every ``g`` in a
-                training step in that dtype; ``None`` in float32.
+            product_dtype: in a training step, the dtype of the products with the kernels of every
+                ``g`` and of the vectors between them: ``"bfloat16"``, or ``None`` for float32.
             **kwargs: options of `keras.Model.compile`.
 
         Neither ``log_det_share`` nor ``product_dtype`` changes an evaluation, an inverse or a

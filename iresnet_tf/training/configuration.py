@@ -156,7 +156,7 @@ class Optimizer(Config):
         description="share of a batch whose log-determinants a training step estimates; unbiased",
     )
     product_dtype: Literal["bfloat16"] | None = Field(
-        None, description="dtype of the products with kernels in training steps"
+        None, description="dtype of the residual branches in training steps"
     )
     ema: float | None = Field(None, gt=0.0, lt=1.0)
 
