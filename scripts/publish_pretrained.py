@@ -2,7 +2,7 @@
 
     python scripts/publish_pretrained.py RUN NAME [--half] [--data-dir DIR]
 
-It refuses a run that has not finished, a block that is not certified, a truncation bound above
+RUN is a folder, or the name of a model that ships already, to round its weights.  It refuses a run that has not finished, a block that is not certified, a truncation bound above
 0.005 bits/dim, and more than 25 MB of all models together.  The figures on the card are of the
 file that ships and of all test examples: those of the run if it measured just that, else it
 evaluates the file.  With ``--as-measured`` they are those of the run in any case.  Then it makes
@@ -43,7 +43,7 @@ ORIGINS = {
 
 
 @click.command()
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path))
+@click.argument("run")
 @click.argument("name")
 @click.option("--half", is_flag=True, help="Store weights in float16, which halves the file.")
 @click.option(
@@ -64,12 +64,36 @@ def main(run, name, half, leave_out, as_measured, passes, note, data_dir, into):
     left_out = json.load(leave_out) if leave_out else []
     try:
         options = half, left_out, as_measured, passes, note, data_dir
-        publish(RunFolder(run), name, into or SHIPPED, *options)
+        found = Shipped(run) if run in irn.training.pretrained_names() else RunFolder(run)
+        publish(found, name, into or SHIPPED, *options)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     if into is None:
         pictures.draw(pictures.IMAGES, data_dir=data_dir)
         model_page.write()
+
+
+class Shipped:
+    """A model that ships already, in place of the folder of its run."""
+
+    def __init__(self, name):
+        self.card, self.path = irn.training.card(name), name
+        if self.card.unrounded is not None:
+            raise ValueError(f"The weights of {name} are rounded to float16 already.")
+
+    def read_run(self):
+        return self.card.run
+
+    def read_result(self, steps):
+        fields = self.card.model_dump(mode="json")
+        keys = "parameters", "wall_seconds", "cpu_seconds"
+        return {**fields["figures"], **{key: fields[key] for key in keys}}
+
+    def read_history(self):
+        return list(self.card.curve)
+
+    def load_model(self):
+        return irn.load(self.path)
 
 
 def publish(run, name, folder, half, left_out, as_measured, passes, note, data_dir):
@@ -120,13 +144,9 @@ def publish(run, name, folder, half, left_out, as_measured, passes, note, data_d
 def save(trained, path, half):
     """Saves a model without its optimizer, compressed, and with ``half`` its floats as float16.
 
-    Keras converts the weights to the dtype of their variables when it loads the file.
+    Keras converts the weights to the dtype of their variables when it loads the file.  The
+    matrices of a `Whiten` stay in float32, because float16 does not keep them orthogonal.
     """
-    if half and any(isinstance(part, irn.layers.Whiten) for part in trained.flow.parts):
-        raise ValueError(
-            f"{trained.name} whitens its data by orthogonal matrices, whose inverses float16 does "
-            "not keep. Leave out --half."
-        )
     bare = type(trained).from_config(trained.get_config())
     bare.build((None, *trained.flow.event_shape))
     bare.set_weights(trained.get_weights())
@@ -150,7 +170,8 @@ def _halved(content):
             if isinstance(item, h5py.Group):
                 half.require_group(name)
             else:
-                half[name] = item[()].astype(np.float16) if item.dtype == np.float32 else item[()]
+                is_rounded = item.dtype == np.float32 and "/whiten" not in f"/{name}"
+                half[name] = item[()].astype(np.float16) if is_rounded else item[()]
             half[name].attrs.update(item.attrs)
 
         whole.visititems(copy)

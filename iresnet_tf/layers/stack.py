@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 from typing_extensions import Self
 
-from iresnet_tf.internals import takes_training
 from iresnet_tf.layers.blocks import residual_blocks
 from iresnet_tf.layers.flatten import ToVector
 from iresnet_tf.layers.inputs import REMEDY, require_finite
@@ -88,10 +87,8 @@ class Stack(Invertible):
         x = tf.cast(x, self.compute_dtype)
         context = self._condition(context, x)
         for part in self.parts:
-            options: dict[str, Any] = {"training": training} if takes_training(part) else {}
-            if part.is_conditional:
-                options["context"] = context
-            x = part(x, **options)
+            # Keras hands `training` on to every layer that takes it.
+            x = part(x, context=context) if part.is_conditional else part(x)
         return x
 
     def is_initialized(self) -> bool:

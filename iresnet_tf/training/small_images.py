@@ -91,7 +91,7 @@ def presets() -> Iterator[Preset]:
         model=ImageModel(
             blocks=(3, 3, 3),
             width=(64,),
-            padding=1,
+            padding=5,
             preactivation=True,
             last_act_norm=False,
             whiten=True,
@@ -99,10 +99,10 @@ def presets() -> Iterator[Preset]:
             power_iterations=2,
         ),
         optimizer=Optimizer(
-            learning_rate=6e-3, warmup_steps=200, ema=0.998, product_dtype="bfloat16"
+            learning_rate=8e-3, warmup_steps=200, ema=0.998, product_dtype="bfloat16"
         ),
         batch_size=128,
-        epochs=13,
+        epochs=30,
         steps_per_epoch=382,
     )
 

@@ -103,6 +103,28 @@ def test_half_precision_halves_the_file_and_states_the_figures_before_and_after(
     assert 0.0 < abs(before.mean - after.mean) < 2.0**-10 * before.mean
 
 
+def test_half_precision_keeps_the_matrices_of_a_whitening(publish, tmp_path, data_dir):
+    whitened = written(tmp_path / "run", "digits-density", data_dir, "model.whiten=true")
+    folder, done = publish(whitened.path, "--half")
+    assert done.exit_code == 0, done.output
+    model, trained = irn.load(folder / "mine.keras"), whitened.load_model()
+    pairs = [*zip(model.variables, trained.variables, strict=True)]
+    for weight, other in pairs:
+        if "whiten" in weight.path:
+            np.testing.assert_array_equal(weight, other)
+    assert any(np.any(weight.numpy() != other.numpy()) for weight, other in pairs)
+
+
+def test_a_model_that_ships_is_rounded_once(publish):
+    folder, done = publish("digits-density", "--half")
+    assert done.exit_code == 0, done.output
+    card, before = read(folder), training.card("digits-density")
+    assert card.run == before.run and card.curve == before.curve
+    assert card.unrounded == before.figures and card.parameters == before.parameters
+    assert abs(card.figures.bits_per_dim.mean - before.figures.bits_per_dim.mean) < 1e-3
+    assert "rounded to float16 already" in publish("mnist-density", "--half")[1].output
+
+
 def test_a_run_that_has_not_finished_is_refused(publish, density, tmp_path):
     run = training.RunFolder(shutil.copytree(density.path, tmp_path / "run"))
     run.result.unlink()
