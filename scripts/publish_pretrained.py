@@ -2,7 +2,9 @@
 
     python scripts/publish_pretrained.py RUN NAME [--half] [--data-dir DIR]
 
-RUN is a folder, or the name of a model that ships already, to round its weights.  It refuses a run that has not finished, a block that is not certified, a truncation bound above
+RUN is a folder, or the name of a model that ships already, to round its weights.
+
+It refuses a run that has not finished, a block that is not certified, a truncation bound above
 0.005 bits/dim, and more than 25 MB of all models together.  The figures on the card are of the
 file that ships and of all test examples: those of the run if it measured just that, else it
 evaluates the file.  With ``--as-measured`` they are those of the run in any case.  Then it makes
