@@ -198,7 +198,7 @@ out = click.option("--out", type=click.Path(dir_okay=False), help="JSON file.")
 
 @main.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(LAWS)))
-@click.option("--steps", default=1000, help="Training steps.")
+@click.option("--steps", default=2000, help="Training steps.")
 @out
 def truth(names, steps, out):
     """Prints the distance of held-out likelihoods from those of the laws, and of marginals."""

@@ -35,7 +35,6 @@ def _toy(density):
 
 
 _TABLE: dict[str, Any] = {
-    "optimizer": Optimizer(learning_rate=5e-3, warmup_steps=50, ema=0.99),
     "batch_size": 256,
     "steps": 2000,
     "steps_per_epoch": 200,
@@ -49,8 +48,14 @@ def _tabular():
         data=Data(name="mixed-table", table=Table()),
         task=DensityTask(),
         model=VectorModel(
-            blocks=8, width=64, depth=2, whiten=True, log_det=LogDet(estimator="exact")
+            blocks=8,
+            width=64,
+            depth=2,
+            coeff=0.98,
+            whiten=True,
+            log_det=LogDet(estimator="exact"),
         ),
+        optimizer=Optimizer(learning_rate=2e-2, warmup_steps=50, ema=0.99),
         **_TABLE,
     )
 
@@ -64,6 +69,7 @@ def _conditional():
         model=VectorModel(
             blocks=6, width=64, depth=2, coeff=0.97, log_det=LogDet(estimator="exact")
         ),
+        optimizer=Optimizer(learning_rate=5e-3, warmup_steps=50, ema=0.99),
         **_TABLE,
     )
 
