@@ -57,9 +57,10 @@ def _figures(figures):
                 f"{found.truncation_bound:.2g}"
             )
     if (found := figures.classification) is not None:
+        draws = f", mean of {found.passes} draws of the noise" if found.passes > 1 else ""
         texts["test accuracy"] = (
             f"**{100 * figures.accuracy:.2f}** ± {100 * found.standard_error:.2f} % "
-            f"({found.examples:,} examples, mean of {found.passes} draws of the noise)"
+            f"({found.examples:,} examples{draws})"
         )
     error, bound = figures.reconstruction.max_abs_error, figures.lipschitz.certified_max
     texts["there and back"] = f"off by at most {error:.0e} in the units of the data"
