@@ -18,7 +18,7 @@ from iresnet_tf.analysis.likelihood import EXACT_DIMENSION, negative_log_likelih
 from iresnet_tf.models import bits_per_dim
 from iresnet_tf.numerics import log_det
 from iresnet_tf.training import open_source, presets
-from iresnet_tf.training.assembly import build_model, compile_model
+from iresnet_tf.training.assembly import initialized_model
 from iresnet_tf.training.averaging import averaged_weights
 
 
@@ -59,9 +59,7 @@ def main(preset, overrides, seed, passes, out):
     measuring.set_threads(1)
     source = open_source(preset)
     keras.utils.set_random_seed(seed)
-    model = build_model(preset, source, seed=seed)
-    compile_model(model, preset)
-    model.initialize(source.initial_examples(seed=seed))
+    model = initialized_model(preset, source, seed=seed)
     curve = Curve(source.examples("test", preset.evaluation_examples).x, passes)
     model.fit(
         source.stream(preset.batch_size, seed=seed),

@@ -14,7 +14,7 @@ import measuring
 import numpy as np
 
 from iresnet_tf.training import open_source, presets
-from iresnet_tf.training.assembly import build_model, build_optimizer
+from iresnet_tf.training.assembly import initialized_model
 
 OPTIONS = {
     "bfloat16": {"product_dtype": "bfloat16"},
@@ -46,9 +46,8 @@ def main(preset, overrides, steps, draws, out):
     measuring.set_threads(1)
     source = open_source(preset)
     keras.utils.set_random_seed(0)
-    model = build_model(preset, source, seed=0)
-    model.initialize(source.initial_examples(seed=0))
-    optimizer, stream = build_optimizer(preset), iter(source.stream(preset.batch_size, seed=0))
+    model = initialized_model(preset, source, seed=0)
+    optimizer, stream = model.optimizer, iter(source.stream(preset.batch_size, seed=0))
     batches = [batch for batch, *_ in source.stream(preset.batch_size, seed=1).take(draws)]
     rows, taken = [], 0
     for wanted in map(int, steps.split(",")):

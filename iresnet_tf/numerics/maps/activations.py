@@ -14,11 +14,7 @@ from iresnet_tf.numerics.maps.base import (
     diagonal_product,
 )
 from iresnet_tf.numerics.maps.fused import Fused
-from iresnet_tf.numerics.maps.swish import (
-    SWISH_SCALE,
-    swish,
-    swish_value,
-)
+from iresnet_tf.numerics.maps.swish import SWISH_SCALE, swish, swish_value
 
 
 def _elu(x):
@@ -106,9 +102,9 @@ class Elementwise(_Pixelwise):
 
 
 class _QuickElu(_Pixelwise):
-    """ELU with an absolute error of a rounding, which its rounding to bfloat16 hides.
+    """ELU as ``exp(min(x, 0)) − 1 + max(x, 0)``, for values that are rounded to bfloat16.
 
-    XLA takes longer for TensorFlow's, whose error is relative.
+    Its error is absolute, ``ε``.  TensorFlow's ELU has a relative one, for which XLA takes longer.
     """
 
     def linearize(self, x: tf.Tensor) -> Linearization:

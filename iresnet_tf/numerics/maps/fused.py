@@ -31,8 +31,8 @@ class Fused(Map):
         return self.activation.takes_any_grid()
 
     def _outputs(self, x, with_derivative):
-        # Each sample has scalars of its own, so that no long sum is left to XLA, which adds up in
-        # turn.
+        # XLA adds up the gradient of a scalar one term after the other, which loses digits.  So
+        # each sample has a scalar of its own, and TensorFlow adds up the gradients of the samples.
         shape = tf.concat([tf.shape(x)[:1], tf.ones([x.shape.rank - 1], tf.int32)], 0)
         scalars = [tf.broadcast_to(scalar, shape) for scalar in tensors_of(self.activation)]
         return _compiled(Signature(self.activation), with_derivative)(x, *scalars)
