@@ -18,6 +18,7 @@ import sys
 
 import click
 
+from iresnet_tf.analysis.results import rounded_up
 from iresnet_tf.files import write_json
 from iresnet_tf.training import RunFolder
 
@@ -78,7 +79,7 @@ def _markdown(rows):
             f"{100 * row['accuracy']:.1f} ± {100 * row['standard_error']:.1f}",
             error,
             str(row["evaluations"]),
-            f"≤ {bound:.3f}" if known else "not certified",
+            f"≤ {rounded_up(bound, 3)}" if known else "not certified",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -8,6 +8,7 @@ The tests notice when the page and the cards no longer agree.
 import pathlib
 
 from iresnet_tf import training
+from iresnet_tf.analysis.results import rounded_up
 
 PAGE = pathlib.Path(__file__).resolve().parents[1] / "docs" / "pages" / "models.md"
 
@@ -54,7 +55,7 @@ def _figures(figures):
             texts[f"test {title}"] = (
                 f"**{found.mean:.3f}** ± {found.standard_error:.3f} (noise) ± "
                 f"{found.sampling_error:.3f} ({found.examples:,} examples); truncation at most "
-                f"{found.truncation_bound:.2g}"
+                f"{rounded_up(found.truncation_bound, 2)}"
             )
     if (found := figures.classification) is not None:
         draws = f", mean of {found.passes} draws of the noise" if found.passes > 1 else ""
@@ -63,8 +64,8 @@ def _figures(figures):
             f"({found.examples:,} examples{draws})"
         )
     error, bound = figures.reconstruction.max_abs_error, figures.lipschitz.certified_max
-    texts["there and back"] = f"off by at most {error:.0e} in the units of the data"
-    texts["certificate"] = f"Lip(g) at most {bound:.3f} in every block"
+    texts["there and back"] = f"off by at most {rounded_up(error, 1)} in the units of the data"
+    texts["certificate"] = f"Lip(g) at most {rounded_up(bound, 3)} in every block"
     return texts
 
 

@@ -20,6 +20,7 @@ from iresnet_tf.analysis.evaluation import reconstruction
 from iresnet_tf.analysis.likelihood import negative_log_likelihoods
 from iresnet_tf.analysis.plots.canvas import BLUE, INK, new_figure
 from iresnet_tf.analysis.plots.models import reconstructed
+from iresnet_tf.analysis.results import rounded_up
 from iresnet_tf.cli.runs import open_run
 from iresnet_tf.models import bits_per_dim
 
@@ -108,7 +109,7 @@ def hero(model, source):
     rows = [
         (title, x, captions),
         (
-            f"the same, there and back: off by at most {error:.0e} levels",
+            f"the same, there and back: off by at most {rounded_up(error, 1)} levels",
             reconstructed(model, x),
             [],
         ),

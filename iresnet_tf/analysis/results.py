@@ -1,6 +1,7 @@
 """The base class of the results of evaluations and studies."""
 
 import dataclasses
+import decimal
 import math
 from typing import Any
 
@@ -21,6 +22,15 @@ class Result:
         """
         fields = [field for field in dataclasses.fields(self) if field.metadata != NOT_IN_JSON]
         return {field.name: _plain(getattr(self, field.name)) for field in fields}
+
+
+def rounded_up(bound: float, digits: int) -> str:
+    """Returns an upper bound as a text of ``digits`` significant digits that is still one.
+
+    Rounded to the nearest, 0.9424 would be stated as 0.942, which it exceeds.
+    """
+    context = decimal.Context(prec=digits, rounding=decimal.ROUND_CEILING)
+    return f"{float(context.create_decimal(repr(float(bound)))):g}"
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,7 @@ from iresnet_tf.analysis.outlier_study import OutlierStudy
 from iresnet_tf.analysis.plots.canvas import BLUE, GREY, INK, RED, new_figure
 from iresnet_tf.analysis.plots.images import image_grid
 from iresnet_tf.analysis.plots.vectors import paths
+from iresnet_tf.analysis.results import rounded_up
 from iresnet_tf.analysis.spectrum_study import SpectrumStudy
 
 
@@ -104,7 +105,7 @@ def inverse(study: InverseStudy) -> Figure:
                 style = {"color": colour, "marker": "o", "markersize": 3, "label": label}
                 panels[1].plot(study.iterations, values, dash, **style)
         panels[1].set(ylabel="largest ‖error‖₂, units of the block's input")
-        title = f"the trained block of largest L ≤ {block.lipschitz_bound:.3f}"
+        title = f"the trained block of largest L ≤ {rounded_up(block.lipschitz_bound, 3)}"
         panels[1].set_title(title, color=INK)
     for axes in panels:
         axes.set(yscale="log", xlabel="evaluations of g in each block")
