@@ -54,7 +54,9 @@ class Data(DataSource):
         description="distance to 0 and 1 of what logit and gaussianize take the logit or the "
         "normal quantile of",
     )
-    augmentation: Literal["flip", "crop", "crop-flip"] | None = None
+    augmentation: Literal["flip", "shift", "crop", "crop-flip"] | None = Field(
+        None, description="shift: by up to 2 pixels; crop: by up to 4; flip: left and right"
+    )
     validation_examples: NonNegativeInt = 0
     table: Table | None = Field(
         None, description="the table, for the sources named mixed-table and table"
@@ -173,6 +175,11 @@ class Preset(Config):
     batch_size: int = Field(gt=0, le=10**6)
     steps: Length
     steps_per_epoch: Length
+    initial_weights: str | None = Field(
+        None,
+        description="run folder, .keras file or shipped name of a model of the same layers, with "
+        "whose weights the training begins",
+    )
     evaluation_examples: PositiveInt | None = Field(
         None, description="number of test examples, from the first on, in the result; none: all"
     )
@@ -184,10 +191,12 @@ class Preset(Config):
 
     @model_validator(mode="after")
     def _require_options_of_the_task(self):
-        if "crop" in (self.data.augmentation or "") and self.task.has_density:
+        # A shift spreads the density of a hybrid too, which its accuracy repays.
+        allowed = (None, "flip", "shift") if self.task.kind == "hybrid" else (None, "flip")
+        if self.task.has_density and self.data.augmentation not in allowed:
             raise ValueError(
                 f"data.augmentation={self.data.augmentation} changes the density that a "
-                f"{self.task.kind} model is to learn; it takes flip or none"
+                f"{self.task.kind} model is to learn; it takes {', '.join(allowed[1:])} or none"
             )
         if self.model.coeff is None and self.task.has_density:
             raise ValueError(

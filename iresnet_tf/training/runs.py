@@ -21,6 +21,7 @@ from iresnet_tf.training.configuration import Preset
 from iresnet_tf.training.model_files import load_model, save_model
 from iresnet_tf.training.run_folder import RunFolder
 from iresnet_tf.training.stopwatch import Stopwatch
+from iresnet_tf.training.warm_start import take_weights
 
 PICTURES_PER_RUN = 2
 
@@ -84,7 +85,7 @@ def train(
         keras.utils.set_random_seed(seed)
         source.examples("test", 1)  # A split that cannot be read is found before the folder exists.
         with strategy.scope():
-            model = initialized_model(preset, source, seed=seed)
+            model = _first_model(preset, source, seed)
         if source.found is not None and run.is_kept:
             print(source.found, file=sys.stderr)
         with run.owned():
@@ -153,7 +154,7 @@ def _continue(shared, preset, seed, source, data_dir, strategy, stopwatch):
                 return result if run.is_kept else None
             if model is None:
                 _require_unfinished(shared, stored)
-                model = initialized_model(preset, source, seed=seed)
+                model = _first_model(preset, source, seed)
         done = int(model.optimizer.iterations.numpy())
         strategies.require_agreement(strategy, "the step that they resume from", done)
         if run.is_kept:
@@ -162,6 +163,14 @@ def _continue(shared, preset, seed, source, data_dir, strategy, stopwatch):
         model.optimizer.learning_rate = build_schedule(preset.optimizer, preset.steps)
         run.reopen(line for line in history if line["step"] <= done)
         return _fit_and_evaluate(model, preset, source, run, seed, stopwatch)
+
+
+def _first_model(preset, source, seed):
+    """Returns the model before the first step."""
+    model = initialized_model(preset, source, seed=seed)
+    if preset.initial_weights is not None:
+        take_weights(model, preset.initial_weights)
+    return model
 
 
 def _require_unfinished(run, stored):
