@@ -20,6 +20,7 @@ OPTIONS = {
     "bfloat16": {"product_dtype": "bfloat16"},
     "a quarter": {"log_det_share": 0.25},
     "an eighth": {"log_det_share": 0.125},
+    "a sixteenth": {"log_det_share": 0.0625},
 }
 
 

@@ -16,7 +16,7 @@ import workloads
 
 from iresnet_tf.numerics.log_det import Krylov, PowerSeries
 
-QUARTER, EIGHTH = {"log_det_share": 0.25}, {"log_det_share": 0.125}
+QUARTER, EIGHTH, SIXTEENTH = ({"log_det_share": 1 / n} for n in (4, 8, 16))
 LOW = {"product_dtype": "bfloat16"}
 
 VARIANTS = {
@@ -29,6 +29,8 @@ VARIANTS = {
     "6 products, quarter": (Krylov(6), QUARTER),
     "3 products, eighth": (Krylov(3), EIGHTH),
     "6 products, eighth": (Krylov(6), EIGHTH),
+    "3 products, sixteenth": (Krylov(3), SIXTEENTH),
+    "6 products, sixteenth": (Krylov(6), SIXTEENTH),
     "3 products, quarter, bfloat16": (Krylov(3), {**QUARTER, **LOW}),
     "6 products, quarter, bfloat16": (Krylov(6), {**QUARTER, **LOW}),
     "3 products, eighth, bfloat16": (Krylov(3), {**EIGHTH, **LOW}),
