@@ -14,7 +14,8 @@ PRESETS = {
     "paper_figures": ["digits-density"],
     "small_models": [
         *("digits-density", "mnist-density-small", "mnist-classifier-small"),
-        *("mnist-hybrid-small", "cifar10-density-small", "cifar10-classifier-small"),
+        *("cifar10-density-small", "cifar10-classifier-small"),
+        *("mnist-hybrid-small", "mnist-hybrid-small"),
     ],
 }
 
