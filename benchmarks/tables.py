@@ -1,6 +1,7 @@
 """Compares models of two mixed tables with the laws that the tables were made from.
 
 python benchmarks/tables.py truth     # held-out likelihood, and samples against held-out rows
+python benchmarks/tables.py rivals    # the same of mixtures and kernel densities
 python benchmarks/tables.py memory    # peak memory of a training on a large Parquet table
 """
 
@@ -15,6 +16,8 @@ import measuring
 import numpy as np
 import pandas as pd
 from scipy import special, stats
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
 
 import iresnet_tf as irn
 
@@ -162,6 +165,71 @@ def homogeneity(first, second):
     return stats.chi2_contingency(counts, correction=False)
 
 
+def rivals(names):
+    """Returns how far mixtures and kernel densities stay below the truth on held-out rows."""
+    for name in names:
+        law = LAWS[name]
+        train, (held_out, truth) = law(ROWS, 0)[0], law(HELD_OUT, 1)
+        row = {"table": name, "truth": truth.mean()}
+        for rival, fit in (("mixture", best_mixture), ("kernels", best_kernels)):
+            gap = truth - log_density(train, held_out, fit)
+            row |= {f"gap, {rival}": gap.mean(), f"{rival}: error": gap.std() / len(gap) ** 0.5}
+        yield row
+
+
+def log_density(train, held_out, fit):
+    """Returns ``log p`` of each held-out row, with one density for each pattern of atoms.
+
+    An atom is a gap, or a zero of the column `cost`.  Its column is left out of the pattern's
+    density, and the share of the pattern counts in its place.  Discrete columns are numbers with
+    uniform noise, as a flow sees them.
+    """
+    numbers, atoms = as_numbers(train, 0)
+    points, atoms_held_out = as_numbers(held_out, 1)
+    found = np.full(len(points), -np.inf)
+    for pattern in np.unique(atoms, axis=0):
+        of_train, of_points = ((each == pattern).all(1) for each in (atoms, atoms_held_out))
+        x, z = numbers[of_train][:, ~pattern], points[of_points][:, ~pattern]
+        mean, scale = x.mean(0), x.std(0)
+        model = fit((x - mean) / scale)
+        values = model.score_samples((z - mean) / scale) - np.log(scale).sum()
+        found[of_points] = np.log(of_train.mean()) + values
+    return found
+
+
+def as_numbers(frame, seed):
+    """Returns the columns as numbers, and where they have atoms."""
+    rng = np.random.default_rng(seed)
+    numbers = {}
+    for name, column in frame.items():
+        is_real = pd.api.types.is_float_dtype(column)
+        codes = (
+            column if pd.api.types.is_numeric_dtype(column) else pd.factorize(column, sort=True)[0]
+        )
+        numbers[name] = np.asarray(codes, float) + (0.0 if is_real else rng.random(len(frame)))
+    table = np.stack(list(numbers.values()), 1)
+    zero = np.array([name == "cost" for name in numbers]) & (table == 0.0)
+    return table, np.isnan(table) | zero
+
+
+def best_mixture(x):
+    """Returns the mixture of 1 to 20 components with the best held-out likelihood."""
+    last = len(x) * 4 // 5
+    scores = [
+        GaussianMixture(count, random_state=0).fit(x[:last]).score(x[last:])
+        for count in range(1, 21)
+    ]
+    return GaussianMixture(1 + int(np.argmax(scores)), random_state=0).fit(x)
+
+
+def best_kernels(x):
+    """Returns the kernel density with the bandwidth of the best held-out likelihood."""
+    last = len(x) - min(1000, len(x) // 5)
+    widths = np.geomspace(0.03, 1.0, 12)
+    scores = [KernelDensity(bandwidth=width).fit(x[:last]).score(x[last:]) for width in widths]
+    return KernelDensity(bandwidth=widths[int(np.argmax(scores))]).fit(x)
+
+
 def memory(rows, columns):
     """Returns the peak memory of a process that opens a Parquet table and trains on it."""
     import pyarrow
@@ -216,6 +284,14 @@ out = click.option("--out", type=click.Path(dir_okay=False), help="JSON file.")
 def truth(names, steps, out):
     """Prints the distance of held-out likelihoods from those of the laws, and of marginals."""
     measuring.show(list(likelihoods(names or LAWS, steps)), out)
+
+
+@main.command(name="rivals")
+@click.argument("names", nargs=-1, type=click.Choice(list(LAWS)))
+@out
+def others(names, out):
+    """Prints the distance of mixtures and kernel densities from the laws."""
+    measuring.show(list(rivals(names or LAWS)), out)
 
 
 @main.command(name="memory")

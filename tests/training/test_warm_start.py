@@ -48,7 +48,11 @@ def test_a_run_begins_with_the_weights_of_another_run(tmp_path):
     length = ["batch_size=16", "evaluation_examples=16"]
     first = presets.get("digits-density", [*OPTIONS, *length]).with_length(steps=2)
     training.train(first, tmp_path / "first")
-    tiny = ["optimizer.learning_rate=1e-30", "optimizer.ema=none", f"initial_weights={tmp_path / 'first'}"]
+    tiny = [
+        "optimizer.learning_rate=1e-30",
+        "optimizer.ema=none",
+        f"initial_weights={tmp_path / 'first'}",
+    ]
     second = presets.get("digits-density", [*OPTIONS, *length, *tiny]).with_length(steps=1)
     training.train(second, tmp_path / "second")
     one, two = irn.load(tmp_path / "first"), irn.load(tmp_path / "second")
