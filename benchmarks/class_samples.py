@@ -1,9 +1,9 @@
-"""Measures how many class-conditional samples a classifier that was trained apart recognises.
+"""Measures how many class-conditional samples a separately trained classifier recognises.
 
     python benchmarks/class_samples.py mnist-hybrid --temperature 0.8 --data-dir DIR
 
 The classifier is a small convolutional network of stock Keras layers, trained on the training
-images of the model's data without the model. Its own test accuracy is stated beside.
+images of the model's data without the model. The script also prints its test accuracy.
 """
 
 import click

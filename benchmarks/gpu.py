@@ -10,8 +10,8 @@ size.  The second table has the errors of products, in an order that shows wheth
 on multiplying in TF32 after it is switched off.
 
 Each step is measured in a new process.  What cannot be measured is skipped, with the reason.
-Without a GPU the CPU is measured; ``--cpus 2`` shares it among two logical devices, to try the way
-of several.
+Without a GPU the CPU is measured; ``--cpus 2`` shares it among two logical devices, to try the code
+for several.
 """
 
 import contextlib

@@ -2,12 +2,12 @@
 
     python benchmarks/posteriors.py two-moons --seconds 60 --seeds 0,1,2 --out FILE
 
-Both networks train on new simulations, with the workflow's own optimizer and schedule, for as many
-CPU-seconds of the process, tracing included; a short training before tells how many batches that
-is.  The classifier two-sample test tells their draws from those of the exact posterior of ten
-observations (0.5: it cannot; standard errors over the observations).  The ranks of 500 parameters
-among 99 draws of their posteriors are tested for uniformity: the least p-value over the parameters,
-times their number.
+Both networks train on new simulations, with the workflow's own optimizer and schedule, for the same
+CPU-seconds of the process, tracing included; a short training beforehand tells how many batches fit
+into them.  The classifier two-sample test states how often a classifier tells their draws from
+those of the exact posterior, for ten observations (0.5: no better than chance; standard errors over
+the observations).  The ranks of 500 parameters among 99 draws of their posteriors are tested for
+uniformity: the least p-value over the parameters, times their number.
 """
 
 import os

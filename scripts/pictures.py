@@ -5,7 +5,8 @@
 
 hero.png shows at a glance what a model does: mnist-hybrid, or digits-density if that is missing.
 cifar10_panels.png has real data, reconstructions and samples; model_NAME.png, what a model makes;
-curves.png, how each was trained.  It says what it leaves out for want of a model or of its data.
+curves.png, how each was trained.  It says what it leaves out because a model or its data are
+missing.
 """
 
 import pathlib

@@ -5,10 +5,10 @@
 RUN is a folder, or the name of a model that ships already, to round its weights.
 
 It refuses a run that has not finished, a block that is not certified, a truncation bound above
-0.005 bits/dim, and more than 25 MB of all models together.  The figures on the card are of the
-file that ships and of all test examples: those of the run if it measured just that, else it
-evaluates the file.  With ``--as-measured`` they are those of the run in any case.  Then it makes
-the page of the models and the pictures again.
+0.005 bits/dim, and more than 25 MB of all models together.  The figures on the card describe the
+file that ships, on all test examples: they are those of the run if it measured exactly that;
+otherwise the script evaluates the file.  With ``--as-measured`` they are those of the run in any
+case.  Then it makes the page of the models and the pictures again.
 """
 
 import hashlib
@@ -192,7 +192,7 @@ def require_bound(figures):
     bound = figures.get("bits_per_dim", {}).get("truncation_bound", 0.0)
     if bound is None or round(bound, 6) > TARGET_BOUND:
         raise ValueError(
-            f"The truncation bound is {bound} bits/dim, and may be {TARGET_BOUND}: evaluate the "
+            f"The truncation bound is {bound} bits/dim, above {TARGET_BOUND}: evaluate the "
             "run without --log-det."
         )
 
@@ -202,7 +202,7 @@ def require_room(file, folder):
     total = sum(each.stat().st_size for each in [file, *others])
     if total > MAX_BYTES:
         raise ValueError(
-            f"All models together would have {total / 1e6:.1f} MB, and may have "
+            f"All models together would have {total / 1e6:.1f} MB, above "
             f"{MAX_BYTES / 1e6:.0f}: give --half, or train a smaller model."
         )
 
@@ -217,7 +217,7 @@ def _evaluation(figures):
 
 
 def _examples(result):
-    """Returns the number of test examples that every figure of a result is of."""
+    """Returns the number of test examples on which every figure of a result is based."""
     parts = (result.get(key) for key in ("bits_per_dim", "nll", "classification"))
     return min(part["examples"] for part in parts if part)
 

@@ -73,9 +73,9 @@ def study_calibration(
     """``r_i = #{draws x' ~ p(· | c) : x'_i < x_i}`` for pairs ``(x, c)`` that are new to a model.
 
     If every posterior is right, each rank is uniform on ``{0, …, draws}``.  Bins that are low at
-    both ends tell of posteriors that are too wide, high ones of posteriors that are too narrow, and
-    a slope of posteriors that are shifted.  A chi-squared test measures the deviation.  It is
-    necessary, not sufficient: a model that ignores its context has uniform ranks too.
+    both ends mean that the posteriors are too wide, high ones that they are too narrow, and a slope
+    that they are shifted.  A chi-squared test measures the deviation.  It is necessary, not
+    sufficient: a model that ignores its context has uniform ranks too.
 
     Args:
         model: a built `ConditionalDensityModel` of vectors.

@@ -36,7 +36,7 @@ class BlockCertificate(Result):
 class Certificate(Result):
     """States whether every residual block is certified; lists them from the data side on.
 
-    ``vouched`` is true if the constant of a block was given by somebody; then ``certified`` is not.
+    ``vouched`` is true if a user gave the constant of a block; then ``certified`` is false.
     """
 
     certified: bool

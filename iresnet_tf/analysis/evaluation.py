@@ -27,7 +27,7 @@ class Classification(Result):
         cross_entropy: mean of ``−log p(y | x)`` of the true classes, nats.
         examples: number of examples.
         passes: number of draws of the noise in ``p(y | x)``; see `class_log_probs`.  Results of
-            older versions have one draw and do not tell.
+            older versions lack the number; they had one draw.
     """
 
     standard_error: float

@@ -1,4 +1,4 @@
-"""Measures the error of the inverse by the number of iterations, with and without constraint."""
+"""Measures how the error of the inverse falls with the iterations, with and without constraint."""
 
 import dataclasses
 

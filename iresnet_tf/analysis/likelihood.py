@@ -232,10 +232,9 @@ def truncation_bound(constants: Iterable[BlockConstants], estimator: log_det.Log
 def choose_estimator(model: FlowModel) -> log_det.LogDet:
     """Returns `Exact` up to 256 dimensions, else an estimator within 0.005 bits/dim.
 
-    That is `Krylov` with as few products as the bound allows, an equal share of it for every
-    dimension of every block; or, if a block is bounded in another norm than the 2-norm, the
-    shortest `PowerSeries`.  Either is `Coloured`, because its noise is many times as large
-    without colours.
+    That is `Krylov` with the fewest products that meet the bound, of which every dimension of every
+    block gets an equal share.  If a block is bounded in another norm than the 2-norm, it is the
+    shortest `PowerSeries`.  Either is `Coloured`, which reduces its noise to a fraction.
 
     If a block is not certified as a contraction, no number of terms bounds the truncation: then
     this warns, and returns a series of `UNCERTIFIED_TERMS` terms.
@@ -282,5 +281,5 @@ def standard_error(values: np.ndarray) -> np.ndarray:
 
 
 def student_factor(passes: int) -> float:
-    """Returns the standard errors that a 95 % interval reaches, by Student's t; 1 for one pass."""
+    """Returns half a 95 % interval by Student's t, in standard errors; 1 for a single pass."""
     return float(stats.t.ppf(0.975, passes - 1)) if passes > 1 else 1.0

@@ -25,9 +25,9 @@ class Result:
 
 
 def rounded_up(bound: float, digits: int) -> str:
-    """Returns an upper bound as a text of ``digits`` significant digits that is still one.
+    """Returns an upper bound as text, rounded up to ``digits`` significant digits.
 
-    Rounded to the nearest, 0.9424 would be stated as 0.942, which it exceeds.
+    Rounded to the nearest, 0.9424 would become 0.942, which is not an upper bound.
     """
     context = decimal.Context(prec=digits, rounding=decimal.ROUND_CEILING)
     return f"{float(context.create_decimal(repr(float(bound)))):g}"

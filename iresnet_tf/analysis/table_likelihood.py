@@ -21,7 +21,7 @@ class TableLikelihood(Result):
         densities: columns of which ``nll`` counts a density, in the unit of the column.
         probabilities: columns of which it counts a probability.  The state of a cell of any
             column, missing or at a closed bound, is counted as a probability too.
-        constant: columns that count nothing.
+        constant: columns that contribute nothing.
         sharper: mean over the rows of ``−ln (1/n) Σ_i p_i`` over the ``n`` passes: an upper bound
             on the negative log-likelihood, as ``nll`` is, and closer to it.
     """

@@ -28,7 +28,7 @@ class ResidualFlow(InferenceNetwork):
         depth: number of hidden layers of a block.
         coeff: bound on each layer's norm, so ``Lip(g) ≤ coeff^(depth + 1)``.
         activation: of the blocks.
-        conditioner: widths of the layers that the conditions pass.
+        conditioner: widths of the layers that the conditions pass through.
         base_distribution, **kwargs: of BayesFlow's `InferenceNetwork`.
 
     Shapes: parameters ``[…, D]`` and conditions ``[…, C]`` with the same leading axes, float32;

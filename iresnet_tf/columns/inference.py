@@ -69,7 +69,7 @@ def _single(series, value):
 
 
 def _require_words(series, different):
-    """Refuses numbers among which there are a few words, as a mark of a missing cell."""
+    """Refuses a column of numbers with a few words, which may mark missing cells."""
     words = [word for word in different if _number(word) is None]
     if not words or len(words) == len(different):
         return
@@ -126,9 +126,9 @@ def _whole_interval(different, counts):
 
 
 def _real_interval(different, counts):
-    """Returns 0 as the lower bound of positive numbers near 0, 1 or 100 as the upper one near it.
+    """Returns the bounds: 0 below positive numbers that come near it, then 1 or 100 likewise above.
 
-    A number at the end that occurs far more often than others is a closed bound.
+    A smallest or largest number that occurs far more often than others is a closed bound.
     """
     low, high, total = different[0], different[-1], counts.sum()
     piled = [

@@ -59,7 +59,7 @@ class NumberColumn(Column):
 
     @property
     def has_states(self) -> bool:
-        """Whether a cell may be something else than a value."""
+        """Whether a cell may be something other than a value."""
         return len(self.states) > 1
 
     def cells(self, series: Any) -> Cells:

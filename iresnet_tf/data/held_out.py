@@ -16,7 +16,7 @@ def divided(
 
     Args:
         name: name of the data, for messages.
-        classes: ``[n]``, the class of each example; of one value for data without classes.
+        classes: ``[n]``, the class of each example; all equal for data without classes.
         test_fraction: fraction of the examples in the test.
         seed: an integer of at least 0.
 

@@ -28,9 +28,8 @@ class MixedTableSource(Source):
         test_fraction: fraction of the rows, at the start of the order, that is held out for tests.
         split_seed: seed of the order.
         validation_examples: number of rows, at the end of the order, held out for validation.
-        schema: a schema that is fitted already, in place of one that is fitted to the table; the
-            categories and bounds of a new one are those of all rows, its frequencies and
-            quantiles those of the training rows.
+        schema: a schema that is fitted already.  By default one is fitted to the table: its
+            categories and bounds to all rows, its frequencies and quantiles to the training rows.
 
     Raises:
         FileNotFoundError: if there is no such file.

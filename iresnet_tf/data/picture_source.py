@@ -24,7 +24,7 @@ class PictureSource(ImageSource):
 
     Attributes:
         class_names: the names of the classes 0, 1, …, ``None`` without classes.
-        found: what was found, converted and left out, in lines for people.
+        found: what was found, converted and left out, as lines of text.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ def image_folder(
     sha256: str | None = None,
     **options: Any,
 ) -> PictureSource:
-    """Returns the source of the pictures in a folder, with one folder in it a class, or none.
+    """Returns the source of the pictures in a folder, whose subfolders, if any, are the classes.
 
     The pictures are checked now, and decoded when a split is first used.
 

@@ -122,7 +122,7 @@ def _read(file, content, function):
             if image.mode == "F" or (image.mode == "I" and not _is_wide(image)):
                 bits = "32-bit numbers" if image.mode == "I" else "floating-point numbers"
                 raise BrokenPictureError(
-                    f"{file} has pixels of {bits}, and which of them is white is not said"
+                    f"{file} has pixels of {bits}, and does not say which number is white"
                 )
             return function(image)
     except (BrokenPictureError, MemoryError):

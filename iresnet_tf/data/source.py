@@ -41,7 +41,7 @@ class Source:
             ``(x, context)`` in place of classes.
 
     Attributes:
-        found: what was found in files, in lines for people; ``None`` for known data.
+        found: what was found in files, as lines of text; ``None`` for known data.
         has_validation: whether the data come with validation examples of their own.
         schema: the description of the columns, for a table of mixed columns.
     """

@@ -151,7 +151,7 @@ def _lines(path):
 def _is_header(path, line, cells):
     """Returns whether a first row holds words; raises an error if it holds numbers too.
 
-    A row of numbers in which a value is missing is none, so that its cell is named later.
+    A row of numbers with a missing value is no header; a later check names the empty cell.
     """
     words = [cell.strip() for cell in cells if cell.strip() and _number(cell) is None]
     words = [] if all(word.lower() in _MISSING for word in words) else words

@@ -23,9 +23,9 @@ class ActNorm(ClosedForm):
     example padding, keeps its scale.  A saved weight records the initialisation, so that it does
     not happen again after loading.
 
-    ``b = bias + stddev · shift``: the first data set ``bias`` to minus their mean, and ``stddev``.
-    The trained ``shift`` has no unit, so that a step of an optimizer does not depend on that of the
-    data.
+    ``b = bias + stddev · shift``: the first batch sets ``bias`` to minus its mean, and ``stddev``
+    to its standard deviation.  The trained ``shift`` has no unit, so a step of an optimizer does
+    not depend on the unit of the data.
 
     Args:
         epsilon: largest standard deviation of a channel that counts as constant, relative to the

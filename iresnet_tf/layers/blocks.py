@@ -1,4 +1,4 @@
-"""Finds the layers of a kind inside a model; reads the bounds of its blocks, lends an estimator."""
+"""Finds the layers of one kind in a model, reads its bounds, and replaces estimators for a time."""
 
 import collections
 import contextlib

@@ -31,8 +31,8 @@ class Contraction(ContractiveLayer):
             `ContextBias` layers.  The constant is that in ``x``, for every ``c``.
         conditioner: any Keras layer or model ``[batch, …context_shape] → [batch, features]``,
             which computes the features for these layers; by default they receive the context, a
-            vector.  Several contractions may share one.  It is in training mode only inside a
-            Keras call that is: a block's `forward_and_log_det` and `inverse` use inference mode.
+            vector.  Several contractions may share one.  It is in training mode only inside a Keras
+            call in training mode: a block's `forward_and_log_det` and `inverse` use inference mode.
 
     Shapes: the output has the shape of the input.
 

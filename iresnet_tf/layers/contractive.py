@@ -86,7 +86,8 @@ class ContractiveLayer(keras.layers.Layer):
     def rounding_growth(self) -> float | tf.Tensor:
         """Returns a bound on the factor by which the layer enlarges an error of its input.
 
-        It is at least 1, so that it bounds the growth of errors in the middle of several layers.
+        It is at least 1, so that a product over layers also bounds errors that arise inside the
+        chain.
         """
         bound = self.lipschitz_bound()
         return tf.maximum(as_float64(1.0), bound) if tf.is_tensor(bound) else max(1.0, bound)

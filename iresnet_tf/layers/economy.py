@@ -1,8 +1,8 @@
 """Options that make a training step cheaper, and at most a little noisier.
 
-A model's ``train_step`` sets it for the calls inside it.  Blocks read it where they compute
-``F(x)`` and its log-determinant, and nowhere else.  So no evaluation, inverse or certificate
-depends on it.
+A model's ``train_step`` sets the options for the calls inside it.  Blocks read them where they
+compute ``F(x)`` and its log-determinant, and nowhere else.  So no evaluation, inverse or
+certificate depends on them.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ class Economy:
             )
 
     def require_fitting(self, dtype: str) -> None:
-        """Raises `ValueError` for products in a lower dtype in a model of another than float32."""
+        """Raises `ValueError` for a ``product_dtype`` in a model whose dtype is not float32."""
         if self.product_dtype is not None and dtype != "float32":
             raise ValueError(
                 f"product_dtype={self.product_dtype!r} is for models in float32; this one computes "
@@ -68,7 +68,7 @@ NO_ECONOMY = Economy()
 
 
 class Step:
-    """A training step in which blocks save.
+    """A training step in which blocks use the cheaper options.
 
     Args:
         economy: its options.
@@ -94,7 +94,7 @@ STEP = contextvars.ContextVar("STEP", default=NO_STEP)
 
 @contextlib.contextmanager
 def economical(economy: Economy, seed: tf.Tensor) -> Iterator[None]:
-    """Makes blocks save within a ``with`` statement, also where they are traced in it.
+    """Makes blocks use the cheaper options within a ``with`` statement, even if traced in it.
 
     Args:
         economy: the options.

@@ -36,9 +36,9 @@ class InverseResult(NamedTuple):
         iterations: int32 ``[batch]``, the number of evaluations of ``g``.
         residual: ``[batch]``, ``‖F(x) − y‖₂`` at the returned ``x``.
         converged: bool ``[batch]``, whether the solver met its tolerance.
-        error_bound: ``[batch]``, an upper bound on ``‖x − F⁻¹(y)‖₂``, rounding included; ``inf``
-            if a residual branch is not certified to be a contraction, which never is in a function
-            that XLA compiles.
+        error_bound: ``[batch]``, an upper bound on ``‖x − F⁻¹(y)‖₂``, rounding included; ``inf`` if
+            a residual branch is not certified to be a contraction, and always in a function that
+            XLA compiles.
     """
 
     x: tf.Tensor

@@ -73,7 +73,7 @@ class Invertible(keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} must implement inverse_lipschitz_bound.")
 
     def _unit(self) -> float | tf.Tensor:
-        """Returns the unit of ``y`` in the units of ``x``, if the layer changes units: largest."""
+        """Returns the largest unit of ``y`` in units of ``x``; 1 if the layer keeps the units."""
         return 1.0
 
     def _block_tolerance(self, tolerance: float | None) -> float | None:

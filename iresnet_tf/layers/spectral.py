@@ -278,7 +278,7 @@ class SpectralLayer(ContractiveLayer):
 
 
 def serialised(initializer: Any) -> Any:
-    """Returns an initializer's configuration, less ``None``, which older Keras may not know."""
+    """Returns an initializer's configuration without ``None``, which older Keras may not know."""
     config = keras.initializers.serialize(initializer)
     if not isinstance(config, dict):
         return config

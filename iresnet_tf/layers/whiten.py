@@ -22,7 +22,7 @@ class Whiten(ClosedForm):
     columns and channels of an image, and the one axis of a vector.  The layer is the identity
     until `initialize` sets ``b`` to minus the mean of the data, each factor to the eigenvectors of
     the covariance along its axis, and ``s`` so that all coordinates of ``Uᵀy`` have variance 1.
-    For vectors ``y`` then has the covariance ``I``.  For images this holds as far as their
+    For vectors ``y`` then has the covariance ``I``.  For images this holds to the extent that their
     covariance is a Kronecker product; on CIFAR-10 a normal distribution with this covariance has
     the likelihood of one with a full covariance matrix, to 0.002 bits/dim.  The rotation back by
     ``U`` keeps every pixel in its place, so that convolutions may follow.

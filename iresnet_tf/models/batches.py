@@ -27,7 +27,7 @@ class Generated:
         self._used_up = False
 
     def __iter__(self) -> Iterator[tuple]:
-        """Reads ahead: what it yields, `dataset` yields too."""
+        """Yields batches ahead of use; `dataset` yields them again."""
         yield from tuple(self._ahead)
         while self._most is None or len(self._ahead) < self._most:
             batch = next(self._rest, None)
@@ -40,7 +40,7 @@ class Generated:
         """Returns a dataset of all batches, each once; a second pass over it fails."""
         first = first_of(self)
         specs = tuple(tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in first)
-        # Otherwise TensorFlow takes a batch more than are asked for.
+        # Otherwise TensorFlow takes one batch more than is asked for.
         options = tf.data.Options()
         options.experimental_optimization.inject_prefetch = False
         batches = tf.data.Dataset.from_generator(
@@ -61,7 +61,7 @@ class Generated:
 
 
 def opened(x: Any, most: int | None = None) -> Any:
-    """Returns data whose first batches can be looked at, and whose samples have a known shape.
+    """Returns data whose first batches can be read ahead, and whose samples have a known shape.
 
     Args:
         x: a dataset, whose elements receive the shapes of its first one if theirs are unknown; an

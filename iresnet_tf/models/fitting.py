@@ -28,7 +28,7 @@ class FittedModel(ReplicatedModel):
     ``fit`` starts with the data-dependent initialisation and ends by refining the spectral vectors;
     ``evaluate`` starts by refining them.  A step is traced again after a block has received another
     estimator or solver.  A step in which NaN or Inf occurs fails with the name of the layer.  A
-    call that fails before it has completed a step leaves no trace in a built model.
+    call that fails before it has completed a step leaves a built model unchanged.
 
     A subclass has ``flow``, and ``dequantized``, which adds the noise of discrete data.
     """
@@ -92,7 +92,7 @@ class FittedModel(ReplicatedModel):
             self.predict_function = self._in_float32("A prediction", self.predict_function)
 
     def _in_float32(self, what: str, function: Callable) -> Callable:
-        """Returns a function that refuses TF32 at every call, also if it was traced without."""
+        """Returns a function that refuses TF32 at every call, not only when it is traced."""
         dtype = self.compute_dtype
 
         def step(iterator):
@@ -164,7 +164,7 @@ class FittedModel(ReplicatedModel):
             raise
 
     def initialize(self, x: tf.Tensor, *, context: tf.Tensor | None = None) -> None:
-        """Initialises the layers that depend on the first data (`ActNorm`), if that is still to do.
+        """Initialises the layers that depend on the first data (`ActNorm`), unless already done.
 
         Args:
             x: a batch of data, ``[batch, …event]``.  A warning tells if the first residual block
@@ -224,7 +224,7 @@ class FittedModel(ReplicatedModel):
         return history
 
     def _opened(self, x: Any, epochs: int = 1, steps: int | None = None) -> Any:
-        """Returns opened data, of which a generator must serve all epochs."""
+        """Returns opened data; refuses a generator that cannot serve all epochs."""
         if self.replicas > 1 and isinstance(x, (Iterator, keras.utils.PyDataset)):
             raise ValueError(
                 "On several replicas the data are arrays or a batched tf.data.Dataset; received "

@@ -20,8 +20,9 @@ class ClassifierHead(keras.layers.Layer):
     Args:
         classes: number of classes.
         dropout: fraction of the features dropped before the dense layer.
-        pooling: whether the pixels are averaged.  Without, each pixel has dense weights of its own,
-            as suits a trunk that mixes all pixels: its few channels alone carry little.
+        pooling: whether the pixels are averaged.  If not, each pixel has its own dense weights,
+            which is better for a trunk that mixes all pixels, because averages of its few channels
+            carry little.
 
     Shapes: ``[batch, …, channels] → [batch, classes]``, logits.
 

@@ -34,8 +34,8 @@ def imputed(model: Any, rows: Any, *, steps: int, seed: int, batch_size: int = 2
 
     The target of a row is the density ``p(y)`` of the model on the coordinates that stand for its
     present cells, and for any value of its missing ones.  A coordinate that is free on an interval
-    is written as ``y = Φ⁻¹(a + (b − a) Φ(w))``.  The proposal ``w' = ρ w + √(1 − ρ²) ε`` leaves
-    the normal law of ``w`` as it is, so a step is accepted with the probability
+    is written as ``y = Φ⁻¹(a + (b − a) Φ(w))``.  The proposal ``w' = ρ w + √(1 − ρ²) ε`` leaves the
+    normal law of ``w`` invariant, so a step is accepted with the probability
     ``min(1, r(y')/r(y))``, with ``r(y) = p(y) / Π φ(y_i)`` over the free coordinates.
 
     Source: Cotter et al. 2013 (arXiv:1202.0709), "MCMC methods for functions", §4.2.

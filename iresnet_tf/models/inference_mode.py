@@ -1,4 +1,4 @@
-"""Checks that no loss of a layer is ignored, and no layer acts otherwise than in inference."""
+"""Refuses layers whose losses would be ignored, or that act differently in training."""
 
 import numbers
 
@@ -16,9 +16,9 @@ def require_inference_mode(model: keras.Model) -> None:
     """Raises `ValueError` if a layer of a density acts differently in training, or has a penalty
     on its activations.
 
-    ``log p(x)`` is a function of ``x`` alone, and only maps that are one have a certificate: the
-    model calls the layers of its flow and its prior in inference mode, so noise, dropout and batch
-    statistics would silently have no effect.  Frozen layers are accepted.
+    ``log p(x)`` is a function of ``x`` alone, and only such functions have a certificate.  The
+    model therefore calls the layers of its flow and its prior in inference mode, so noise, dropout
+    and batch statistics would silently have no effect.  Frozen layers are accepted.
     """
     conditioners = _conditioners(model)
     differing = [
@@ -75,7 +75,7 @@ def _conditioners(model: keras.Model) -> set[int]:
 def _counts(layer: keras.layers.Layer, conditioners: set[int]) -> bool:
     """Returns whether a penalty on the layer's activations could depend on a trainable weight.
 
-    That of a frozen layer of a conditioner mostly does not, as it depends on the context alone.
+    The penalty of a frozen layer of a conditioner mostly does not: it depends on the context alone.
     """
     return layer.trainable or id(layer) not in conditioners
 
@@ -95,6 +95,6 @@ def _acts_in_training(layer: keras.layers.Layer) -> bool:
 
 
 def _is_of_keras(layer: keras.layers.Layer) -> bool:
-    """Returns whether ``call`` is that of Keras; of those, only image augmentation acts."""
+    """Returns whether ``call`` is Keras's own and ignores the mode, unlike image augmentation."""
     module = type(layer).call.__module__
     return module.startswith("keras.") and "image_preprocessing" not in module

@@ -83,9 +83,9 @@ class LikelihoodModel(FlowModel):
                 after the other and added up, and the optimizer takes one step: to rounding, the
                 step of the whole batch, with the memory of one part.
             log_det_share: share of the samples of a batch, in (0, 1], whose log-determinants a
-                training step estimates, others in each block; their estimates are weighted by
-                its inverse.  The loss, its gradient and the metrics of training, ``bits_per_dim``
-                included, keep their expectations and vary more.
+                training step estimates, drawn anew in each block; the estimates are weighted by the
+                inverse of the share.  The loss, its gradient and the metrics of training,
+                ``bits_per_dim`` included, keep their expectations and vary more.
             product_dtype: in a training step, the dtype of the products with the kernels of every
                 ``g`` and of the vectors between them: ``"bfloat16"``, or ``None`` for float32.
             **kwargs: options of `keras.Model.compile`.

@@ -17,7 +17,7 @@ from iresnet_tf.numerics import random
 class NormalMixture(Prior):
     """``p_Z(z) = Σ_k w_k N(z; μ_k, Σ_k)`` with full covariance matrices, for ``z [batch, D]``.
 
-    The parameters are not trained.  `set_parameters` gives them, for example those of a
+    The parameters are not trained.  `set_parameters` sets them, for example those of a
     `sklearn.mixture.GaussianMixture` of the latents; until then every component is the standard
     normal.
 

@@ -2,7 +2,7 @@
 
 ONNX has no random numbers that a seed repeats, and `tf2onnx` does not convert the loops of the
 solvers.  So the inverse takes a fixed number of evaluations, the log-determinant a fixed number of
-terms and fixed probes, all written out; what that costs is measured and stated.
+terms and fixed probes, all written out; the resulting errors are measured and stated.
 """
 
 import contextlib
@@ -74,8 +74,8 @@ def write(model: Any, folder: pathlib.Path, evaluations: int | None = None) -> d
     Args:
         model: a built `FlowModel`.
         folder: where the files are written.
-        evaluations: of ``g`` in every block of ``decode``; by default as many as bring the error
-            of a block below 1e-6 of its first one by its certified constant, at most 200.
+        evaluations: of ``g`` in every block of ``decode``; by default so many that, by a block's
+            certified constant, its error is below 1e-6 of the initial one, but at most 200.
 
     Returns:
         the evaluations, terms and probes, and the errors measured on latents and samples of the

@@ -89,7 +89,7 @@ class ReplicatedModel(BuiltFromPart):
         return function
 
     def _train_on_part(self, batch: Any) -> dict[str, tf.Tensor]:
-        """Takes a step on a part of a batch; a part without examples, and so gradients, fails."""
+        """Takes a step on a part of a batch; fails without examples, which give no gradients."""
         some = tf.debugging.assert_positive(
             _size(batch),
             f"A batch has fewer examples than there are replicas, {self.replicas}. Choose another "
@@ -155,7 +155,7 @@ class ReplicatedModel(BuiltFromPart):
 
 
 def _in_keras_order(method: Callable) -> Callable:
-    """Lets a method take arguments by position, in the order of the same one of `keras.Model`."""
+    """Lets a method take arguments by position, in the order of the method of `keras.Model`."""
     names = list(inspect.signature(getattr(keras.Model, method.__name__)).parameters)[1:]
 
     @functools.wraps(method)

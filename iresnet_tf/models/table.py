@@ -69,8 +69,8 @@ class TableModel(DensityModel):
         """``ln (1/n) Σ_i exp(ln p(y_i) + log_det_i)`` over ``n`` draws of the noise of each row.
 
         The expectation is a lower bound on the log-likelihood of the row, which rises to it with
-        the number of draws.  What the log-likelihood is a density or a probability of, stands in
-        ``schema.parts()``.
+        the number of draws.  ``schema.parts()`` names the columns that contribute a density, and
+        those that contribute a probability.
 
         Args:
             table: path of a file, array or DataFrame with the columns of the schema.

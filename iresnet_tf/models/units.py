@@ -45,7 +45,7 @@ def warn_of_units(flow: Invertible, x: tf.Tensor) -> None:
 
 
 def _first_block(layer, x):
-    """Returns the first residual block and its input; 1 where there is none that is known."""
+    """Returns the first residual block and its input; 1.0 if that input is not known."""
     if isinstance(layer, ResidualBlock):
         return layer, x
     for part, received in layer._part_inputs(x):

@@ -27,7 +27,7 @@ class Configured:
         return hash((type(self), self._options()))
 
     def _options(self):
-        """Returns all attributes as one string, so that none that `get_config` lacks is ignored."""
+        """Returns all attributes as one string, including those that `get_config` lacks."""
         plain = {
             name: value.tolist() if isinstance(value, np.ndarray) else value
             for name, value in vars(self).items()

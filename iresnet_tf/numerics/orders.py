@@ -1,4 +1,4 @@
-"""Derivatives of the orders that are right; those beyond them fail."""
+"""Makes derivatives fail beyond the orders that are correct."""
 
 from collections.abc import Callable
 

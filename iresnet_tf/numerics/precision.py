@@ -1,4 +1,4 @@
-"""Numbers of bounds, which no conversion may round towards the wrong side."""
+"""Converts bounds without rounding them towards the wrong side."""
 
 import numpy as np
 import tensorflow as tf

@@ -19,7 +19,7 @@ class Rows(NamedTuple):
 
 
 class Share:
-    """``k = max(1, round(s B))`` of ``B`` samples, neighbours on a circle from a random one on.
+    """``k = max(1, round(s B))`` of ``B`` samples, consecutive on a circle from a random start.
 
     Every sample is chosen with the probability ``k/B``, so the sum over the chosen samples, times
     ``B/k``, has the sum over all of them as its expectation.

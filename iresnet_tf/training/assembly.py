@@ -93,7 +93,7 @@ def initialized_model(preset: configuration.Preset, source: Source, *, seed: int
 
 
 def compile_model(model: FlowModel, preset: configuration.Preset) -> None:
-    """Compiles a model with the optimizer and the savings of a preset."""
+    """Compiles a model with the optimizer and the cost-saving options of a preset."""
     names = {"accumulation_steps", "product_dtype"}
     if preset.task.has_density:
         names.add("log_det_share")

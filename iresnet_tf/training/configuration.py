@@ -51,8 +51,7 @@ class Data(DataSource):
         0.05,
         gt=0.0,
         lt=0.5,
-        description="distance to 0 and 1 of what logit and gaussianize take the logit or the "
-        "normal quantile of",
+        description="least distance to 0 and 1 of the argument of the logit or normal quantile",
     )
     augmentation: Literal["flip", "shift", "crop", "crop-flip"] | None = Field(
         None, description="shift: by up to 2 pixels; crop: by up to 4; flip: left and right"
@@ -104,7 +103,7 @@ class ConditionalTask(_Task):
     kind: Literal["conditional"] = "conditional"
     prior: Literal["learned", "fixed"] = "learned"
     conditioner: tuple[Annotated[int, Field(gt=0, le=65_536)], ...] = Field(
-        (64, 64), description="widths of the layers that the context passes before the blocks"
+        (64, 64), description="widths of the layers between the context and the blocks"
     )
 
 

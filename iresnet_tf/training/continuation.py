@@ -41,7 +41,7 @@ def requested(
     epochs: int | None = None,
     steps: int | None = None,
 ) -> Preset:
-    """Returns the preset that a command asks a run to have; what it leaves out is that of the run.
+    """Returns the preset that a command requests; what it omits is taken from the run.
 
     Args:
         stored: the preset of the run.

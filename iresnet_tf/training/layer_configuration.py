@@ -38,7 +38,7 @@ class LogDet(Config):
     distribution: Literal["rademacher", "gaussian"] = "rademacher"
     series_dtype: Literal["bfloat16"] | None = Field(
         None,
-        description="dtype of the products of a series; faster if the machine multiplies it faster",
+        description="dtype of the products of a series; saves time if bfloat16 is faster here",
     )
     law: Literal["geometric", "poisson"] = "geometric"
     parameter: float | None = Field(

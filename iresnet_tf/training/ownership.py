@@ -27,8 +27,8 @@ class RunInUseError(FileExistsError):
 def owned(folder: pathlib.Path) -> Iterator[None]:
     """Owns an existing folder within a ``with`` statement.
 
-    The kernel releases the lock when the process ends, however it ends, so a file that a killed
-    process has left stops nobody.  Over NFS the lock also holds between machines.
+    The kernel releases the lock when the process ends, however it ends, so a file left by a killed
+    process blocks nobody.  Over NFS the lock also holds between machines.
 
     Raises:
         RunInUseError: if another process owns the folder, or another part of this one.

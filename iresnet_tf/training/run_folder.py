@@ -71,7 +71,7 @@ class RunFolder:
     def require_new(self) -> None:
         """Requires that no run is here: the path does not exist or is an empty folder.
 
-        What a process leaves that was killed before it wrote ``config.json`` does not count.
+        What is left by a process that was killed before it wrote ``config.json`` does not count.
 
         Raises:
             FileExistsError: if the path exists otherwise.

@@ -231,7 +231,7 @@ def _with_data(preset, source):
 
 
 def _digest(file):
-    """Returns the SHA-256 of a file, ``None`` without one; its source says that it is missing."""
+    """Returns the SHA-256 of a file; ``None`` if it is missing, which its source reports."""
     return tables.digest(file) if file is not None and pathlib.Path(file).is_file() else None
 
 

@@ -184,7 +184,7 @@ def require_agreement(strategy: tf.distribute.Strategy, subject: str, number: in
 
 
 def wait(strategy: tf.distribute.Strategy) -> None:
-    """Waits until all workers have called this function; the chief needs no lost worker."""
+    """Waits until all workers have called this function; the chief does not wait for lost ones."""
     try:
         _mean(strategy, 0)
     except _LOST:

@@ -21,10 +21,10 @@ class Coloured(Series):
     """``S(v) + Σ_{k≤m} (−1)^{k+1}/k [Σ_c v_cᵀ Jᵏ v_c − vᵀ Jᵏ v]`` with ``v = Σ_c v_c``.
 
     ``S(v)`` is the estimate of a series for one Rademacher probe ``v``.  Each of its first ``m``
-    terms is replaced by one of less noise: the coordinates are divided into ``C_k`` colours, and
-    ``v_c`` is ``v`` on the coordinates of a colour and 0 elsewhere, so only pairs of coordinates of
-    the same colour add variance.  The coordinates of a colour are far apart (see `colours`), and
-    interact little.  The bracket has the mean 0: the bias is that of ``S``.
+    terms is replaced by an estimate with less noise: the coordinates are divided into ``C_k``
+    colours, and ``v_c`` is ``v`` on the coordinates of a colour and 0 elsewhere, so only pairs of
+    coordinates of the same colour add variance.  The coordinates of a colour are far apart (see
+    `colours`), and interact little.  The bracket has the mean 0: the bias is that of ``S``.
 
     The colours of a term are unions of those of the term before, whose products are added up.  So
     the colours cost ``Σ_k C_k`` Jacobian products, one of which ``S`` needs as well.

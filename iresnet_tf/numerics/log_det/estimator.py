@@ -100,8 +100,8 @@ class LogDet(Configured, abc.ABC):
     def for_target(self, target: float | None) -> "LogDet":
         """Returns the estimator that a block whose ``g`` is held to that constant uses.
 
-        It is the same one, unless the estimator adapts to the constant.  Its `truncation_bound`
-        is the one that belongs to the block.
+        By default it is this estimator; one that adapts to the constant returns another.  The
+        `truncation_bound` of the result is that of the block.
         """
         del target
         return self

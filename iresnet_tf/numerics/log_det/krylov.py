@@ -20,28 +20,30 @@ from iresnet_tf.numerics.options import require_integer_or_auto, require_positiv
 class Krylov(Series):
     """``log |det(I + J)| ≈ ‖v‖² e₁ᵀ log(I + Hₙ) e₁``, averaged over probes ``v``.
 
-    ``Hₙ`` is the projection of ``Jᵀ`` on the space of ``v, Jᵀv, …, (Jᵀ)ⁿ⁻¹v``.  From the same
-    ``n`` products as a power series it makes a far better value, and the gradient
+    ``Hₙ`` is the projection of ``Jᵀ`` on the space of ``v, Jᵀv, …, (Jᵀ)ⁿ⁻¹v``.  From the same ``n``
+    products as a power series it gets a far more accurate value, and the gradient
     ``tr((I + J)⁻¹ ∇J) ≈ wᵀ (∇J) v`` with ``w = v − Jᵀ u`` for the ``u`` of the space that has the
     least residual ``‖v − (I + Jᵀ) u‖``.  With as many products as dimensions both are exact for
     each probe.
 
     Args:
-        products: ``n ≥ 1``, the number of Jacobian products; or ``"auto"`` for as few as bring the
-            certified error of every sample of a batch to ``truncation``: see `value_and_bound`.
-        tolerance: if it is given, no more products are taken than bring
-            ``‖v − (I + Jᵀ) w‖ / ‖v‖`` to it for every sample of a batch, if ``‖J‖₂ ≤ 1``.
+        products: ``n ≥ 1``, the number of Jacobian products; or ``"auto"`` for the smallest number
+            that brings the certified error of every sample of a batch to ``truncation``: see
+            `value_and_bound`.
+        tolerance: if it is given, the products stop when ``‖v − (I + Jᵀ) w‖ / ‖v‖`` is at most this
+            for every sample of a batch, provided that ``‖J‖₂ ≤ 1``.
         truncation: with ``products="auto"``, the largest accepted error of a block, in nats per
             dimension.
-        lipschitz: the bound on ``‖J‖₂`` to reckon with; by default 1.004 times the constant that
-            ``g`` is held to.
+        lipschitz: the bound on ``‖J‖₂`` to assume; by default 1.004 times the constant that ``g``
+            is held to.
         probes, distribution, series_dtype: see `PowerSeries`.
 
     Raises:
         ValueError: if ``products`` or ``probes`` is no positive integer, ``tolerance`` or
-            ``truncation`` is not positive, or both are to decide; for an unknown distribution; in
-            a call, for automatic products if no constant below 1 bounds ``‖J‖₂``, and for a number
-            of products that depends on the data in a function that XLA compiles.
+            ``truncation`` is not positive, or ``"auto"`` is combined with a ``tolerance``; for an
+            unknown distribution; in a call, for automatic products if no constant below 1 bounds
+            ``‖J‖₂``, and for a number of products that depends on the data in a function that XLA
+            compiles.
 
     Sources: Golub and Meurant 2010, "Matrices, Moments and Quadrature"; Saad and Schultz 1986
     (doi:10.1137/0907058) for ``w``; the application to residual flows is this package's.
@@ -118,7 +120,7 @@ class Krylov(Series):
         return value, bound
 
     def _constant(self, lipschitz):
-        """Returns the bound on ``‖J‖₂`` to reckon with, or ``None`` if none below 1 is known."""
+        """Returns the bound on ``‖J‖₂`` to assume, or ``None`` if none below 1 is known."""
         if self.lipschitz is not None:
             return self.lipschitz
         if lipschitz is not None and lipschitz < 1.0:
@@ -126,8 +128,8 @@ class Krylov(Series):
         if self.products == "auto":
             raise ValueError(
                 'products="auto" follows a constant that bounds ‖J‖₂, which must be known and '
-                f"below 1; received {lipschitz!r}. A constant in another p-norm is none: give a "
-                'number of products, or take PowerSeries("auto").'
+                f"below 1; received {lipschitz!r}. A constant in another p-norm does not: give "
+                'a number of products, or take PowerSeries("auto").'
             )
         return None
 
@@ -159,9 +161,9 @@ class Krylov(Series):
         """Bounds the truncation error if ``‖J‖₂ ≤ lipschitz``, in nats per dimension.
 
         ``n`` products are exact for polynomials of degree ``n``, so the error is at most twice the
-        largest rest of the series on the disc of that radius.  Automatic products hold it at
-        ``truncation`` for the constant that they reckon with: see `for_target`.  Otherwise, if the
-        number depends on the data, the bound is that of a single product.
+        largest rest of the series on the disc of that radius.  Automatic products keep it at
+        ``truncation`` for the constant that they assume: see `for_target`.  Without such a
+        constant, and with a ``tolerance``, the bound is that of a single product.
 
         The integrals are exact for norms up to that constant, or 0.99.  Beyond, and from 1 on, the
         bound is infinite.
@@ -170,7 +172,7 @@ class Krylov(Series):
         if not lipschitz < 1.0 or lipschitz > max(reckoned, LARGEST):
             return math.inf
         if self.products == "auto" and reckoned:
-            # 1 / (1 − t L) grows by at most this factor if L exceeds what was reckoned with.
+            # 1 / (1 − t L) grows by at most this factor if L exceeds what was assumed.
             return self.truncation * max(1.0, (1.0 - reckoned) / (1.0 - lipschitz))
         if isinstance(self.products, str) or self.tolerance is not None:
             return 2.0 * truncation_bound(lipschitz, 1)

@@ -21,9 +21,9 @@ def in_bfloat16(g: Map, seed: tf.Tensor) -> Map:
     Factors and results of the products with kernels, and the vectors between them, are in
     bfloat16.  Sums inside a product and activations are computed in float32 and then rounded.
     Each kernel and bias is cast here, once for all products, and rounded up or down at random, so
-    that its expectation is the original.  To nearest, all steps would have the gradient of the
-    same other kernel.  Maps that cannot compute in bfloat16, such as functions that are
-    differentiated automatically, compute in float32.
+    that its expectation is the original.  With rounding to nearest, all steps would have the
+    gradient of the same wrong kernel.  Maps that cannot compute in bfloat16, such as functions that
+    are differentiated automatically, compute in float32.
 
     Args:
         g: the map.
