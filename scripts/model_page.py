@@ -59,6 +59,7 @@ def _figures(figures):
             )
     if (found := figures.classification) is not None:
         draws = f", mean of {found.passes} draws of the noise" if found.passes > 1 else ""
+        draws = draws if found.passes else ", at the centre of each level's cell"
         texts["test accuracy"] = (
             f"**{100 * figures.accuracy:.2f}** ± {100 * found.standard_error:.2f} % "
             f"({found.examples:,} examples{draws})"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.analysis.class_log_probabilities import class_log_probs, default_passes
+from iresnet_tf.analysis.class_log_probabilities import class_log_probs
 from iresnet_tf.analysis.likelihood import Likelihood, likelihood
 from iresnet_tf.analysis.results import Result
 from iresnet_tf.analysis.table_likelihood import TableLikelihood, table_likelihood
@@ -26,8 +26,9 @@ class Classification(Result):
         standard_error: binomial standard error of the accuracy.
         cross_entropy: mean of ``−log p(y | x)`` of the true classes, nats.
         examples: number of examples.
-        passes: number of draws of the noise in ``p(y | x)``; see `class_log_probs`.  Results of
-            older versions lack the number; they had one draw.
+        passes: number of draws of the noise, 0 if each example was classified at the centre of
+            its cell; see `class_log_probs`.  Results of older versions lack the number; they had
+            one draw.
     """
 
     standard_error: float
@@ -164,7 +165,7 @@ def classification(
     x: np.ndarray,
     y: np.ndarray | None,
     *,
-    passes: int | None = None,
+    passes: int = 0,
     batch_size: int = 128,
     seed: int = 0,
 ) -> tuple[float, Classification]:
@@ -178,14 +179,13 @@ def classification(
             f"{model.name} classifies, so its evaluation needs the classes of the examples: "
             "evaluate(model, x, y)."
         )
-    passes = passes or default_passes(model)
     log_p = class_log_probs(model, x, passes=passes, batch_size=batch_size, seed=seed)
     accuracy = float(np.mean(log_p.argmax(1) == y))
     return accuracy, Classification(
         standard_error=math.sqrt(accuracy * (1.0 - accuracy) / len(y)),
         cross_entropy=float(-log_p[np.arange(len(y)), y].mean()),
         examples=len(y),
-        passes=passes,
+        passes=1 if model.dequantize is None else passes,
     )
 
 

@@ -51,17 +51,25 @@ class Dequantize(Preprocessing):
 
     def add_noise(self, x: Any, seed: Any) -> tf.Tensor:
         """Returns ``x + u``, where ``u``, uniform on ``[0, 1)``, depends on seed and example."""
-        x = self._prepare(x)
-        is_level = (x >= 0.0) & (x <= self.levels - 1.0) & (x == tf.floor(x))
-        self._require(is_level, "whole numbers", self.levels - 1, x)
+        x = self._require_levels(x)
         noise = random.uniform(tf.shape(x), random.as_seed(seed), x.dtype)
         # In float32 x + u may round up to the next level; the minimum stays below it.
         return tf.minimum(x + noise, (x + 1.0) * (1.0 - np.finfo(x.dtype.as_numpy_dtype).eps))
+
+    def centres(self, x: Any) -> tf.Tensor:
+        """Returns ``x + 1/2``, the centre of the cell of each level."""
+        return self._require_levels(x) + 0.5
 
     def require_range(self, x: tf.Tensor) -> None:
         """Fails unless ``x`` lies in ``[0, n]``, the range of levels plus noise."""
         within = (x >= 0.0) & (x <= float(self.levels))
         self._require(within, "levels plus noise", self.levels, x)
+
+    def _require_levels(self, x):
+        x = self._prepare(x)
+        is_level = (x >= 0.0) & (x <= self.levels - 1.0) & (x == tf.floor(x))
+        self._require(is_level, "whole numbers", self.levels - 1, x)
+        return x
 
     def _require(self, condition, kind, highest, x):
         message = (

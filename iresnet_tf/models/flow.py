@@ -200,6 +200,11 @@ class FlowModel(FittedModel, ServedModel):
         x = as_tensor(x, self.compute_dtype)
         return x if self.dequantize is None else self.dequantize.add_noise(x, seed)
 
+    def centred(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns levels plus 1/2, the centres of their cells, or continuous data unchanged."""
+        x = as_tensor(x, self.compute_dtype)
+        return x if self.dequantize is None else self.dequantize.centres(x)
+
     def to_levels(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the levels that points of data space belong to, or continuous data unchanged."""
         return x if self.dequantize is None else self.dequantize.to_levels(x)

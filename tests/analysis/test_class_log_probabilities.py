@@ -56,12 +56,22 @@ def test_draws_depend_on_the_seed_and_are_independent(model):
     assert 3.0 < ratio < 8.5  # √25, with the spread of two standard deviations of 50 values.
 
 
-def test_an_evaluation_takes_five_draws_of_discrete_data(model):
-    x, y = np.repeat([[0.0], [1.0]], 100, axis=0), np.repeat([0, 1], 100)
-    accuracy, found = classification(model, x, y)
+def test_an_evaluation_classifies_the_centres_of_the_cells(model):
+    x, y = np.array([[0.0], [0.0], [1.0]]), np.array([0, 1, 1])
+    odds = SLOPE * (x + 0.5) + OFFSET
+    truth = -np.logaddexp(0.0, np.concatenate([odds, -odds], 1))
     log_p = class_log_probs(model, x)
-    assert found.passes == 5 and accuracy == np.mean(log_p.argmax(1) == y)
-    assert found.cross_entropy == pytest.approx(-log_p[np.arange(200), y].mean())
+    np.testing.assert_allclose(log_p, truth, rtol=1e-6)
+    accuracy, found = classification(model, x, y)
+    assert found.passes == 0 and accuracy == 2 / 3
+    assert found.cross_entropy == pytest.approx(-truth[np.arange(3), y].mean(), rel=1e-6)
+
+
+def test_numbers_between_levels_have_no_cell(model):
+    with pytest.raises(Exception, match="whole numbers"):
+        class_log_probs(model, np.array([[0.5]]))
+    with pytest.raises(ValueError, match="received -1"):
+        class_log_probs(model, np.array([[0.0]]), passes=-1)
 
 
 def test_a_model_without_classes_is_refused():
