@@ -41,6 +41,7 @@ class ResidualFlow(InferenceNetwork):
         >>> workflow = bayesflow.BasicWorkflow(
         ...     inference_network=irn.bayesflow.ResidualFlow(),
         ...     inference_variables=["theta"], inference_conditions=["x"], simulator=simulator,
+        ...     initial_learning_rate=5e-3,
         ... )
         >>> workflow.fit_online(epochs=10, batch_size=128, num_batches_per_epoch=100)
 
