@@ -22,19 +22,7 @@ from iresnet_tf.training.layer_configuration import (
     Side,
     VectorModel,
 )
-from iresnet_tf.training.source_configuration import DataSource
-
-
-class Table(Config):
-    """The arguments of `MixedTableSource`, or of `TableSource` without ``kinds``."""
-
-    file: str | None = Field(None, description="a CSV, Parquet or .npy file")
-    kinds: dict[str, str] = Field(
-        {}, description="kinds of columns that are set by hand, by their names"
-    )
-    sha256: str | None = Field(None, description="SHA-256 of the file; a run notes it")
-    test_fraction: float = Field(0.2, gt=0.0, lt=1.0)
-    split_seed: NonNegativeInt = 0
+from iresnet_tf.training.source_configuration import DataSource, Table
 
 
 class Data(DataSource):

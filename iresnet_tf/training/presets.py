@@ -14,10 +14,10 @@ from iresnet_tf.training.configuration import (
     HybridTask,
     Optimizer,
     Preset,
-    Table,
     parse,
 )
 from iresnet_tf.training.layer_configuration import ImageModel, LogDet, VectorModel
+from iresnet_tf.training.source_configuration import Table
 
 
 def _toy(density):
