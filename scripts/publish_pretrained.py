@@ -27,7 +27,7 @@ import pictures
 import tensorflow as tf
 
 import iresnet_tf as irn
-from iresnet_tf.analysis.likelihood import TARGET_BOUND
+from iresnet_tf.analysis.likelihood import TARGET_BOUND, choose_estimator
 from iresnet_tf.files import write_json, written_whole
 from iresnet_tf.training import ModelCard, RunFolder, open_source
 
@@ -55,6 +55,7 @@ ORIGINS = {
 )
 @click.option("--as-measured", is_flag=True, help="Keep the run's figures, of its test examples.")
 @click.option("--passes", type=click.IntRange(2), help="Draws of noise and probes, 5 by default.")
+@click.option("--plain-probes", is_flag=True, help="Evaluate with probes that are not coloured.")
 @click.option("--note", default="", help="What else the card should say.")
 @click.option("--data-dir", help="The TFDS directory.")
 @click.option(
@@ -62,10 +63,10 @@ ORIGINS = {
     type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path),
     help="Only write model and card, to this folder.",
 )
-def main(run, name, half, leave_out, as_measured, passes, note, data_dir, into):
+def main(run, name, half, leave_out, as_measured, passes, plain_probes, note, data_dir, into):
     left_out = json.load(leave_out) if leave_out else []
     try:
-        options = half, left_out, as_measured, passes, note, data_dir
+        options = half, left_out, as_measured, passes, plain_probes, note, data_dir
         found = Shipped(run) if run in irn.training.pretrained_names() else RunFolder(run)
         publish(found, name, into or SHIPPED, *options)
     except (ValueError, OSError) as error:
@@ -98,7 +99,7 @@ class Shipped:
         return irn.load(self.path)
 
 
-def publish(run, name, folder, half, left_out, as_measured, passes, note, data_dir):
+def publish(run, name, folder, half, left_out, as_measured, passes, plain_probes, note, data_dir):
     stored = run.read_run()
     result = run.read_result(stored.preset.steps)
     if result is None:
@@ -112,7 +113,12 @@ def publish(run, name, folder, half, left_out, as_measured, passes, note, data_d
     )
 
     def measured(model):
-        return irn.analysis.evaluate(model, x, y, passes=passes, seed=stored.seed).as_dict()
+        options = {"passes": passes, "seed": stored.seed}
+        if plain_probes:
+            # The truncation bound is the same; the noise of many examples is small anyway.
+            coloured = choose_estimator(model)
+            options["estimator"] = getattr(coloured, "series", coloured)
+        return irn.analysis.evaluate(model, x, y, **options).as_dict()
 
     path = folder / f"{name}.keras"
     with written_whole(path) as partial:
