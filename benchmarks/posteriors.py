@@ -40,10 +40,9 @@ BATCH = 128
 @click.option("--seconds", default=60.0, help="CPU-seconds of each training.")
 @click.option("--seeds", default="0,1,2")
 @click.option("--rates", default="0.0005,0.002", help="Learning rates, each tried.")
-@click.option("--networks", default=",".join(NETWORKS), help="By default both.")
 @click.option("--observations", default=10)
 @click.option("--out", type=click.Path(dir_okay=False), help="JSON file.")
-def main(name, seconds, seeds, rates, networks, observations, out):
+def main(name, seconds, seeds, rates, observations, out):
     """Prints a row for each network, rate and seed."""
     simulator, rows = SIMULATORS[name], []
     generator = np.random.default_rng(123)
@@ -53,7 +52,7 @@ def main(name, seconds, seeds, rates, networks, observations, out):
     ranked = theta, simulator.observe(theta, generator)
     for seed in map(int, seeds.split(",")):
         for rate in map(float, rates.split(",")):
-            for network in networks.split(","):
+            for network in NETWORKS:
                 row = _compared(simulator, network, rate, seed, seconds, x, exact, ranked)
                 rows.append({"network": network, "rate": rate, "seed": seed, **row})
                 click.echo(str(rows[-1]), err=True)

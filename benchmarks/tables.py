@@ -1,7 +1,7 @@
 """Compares models of two mixed tables with the laws that the tables were made from.
 
 python benchmarks/tables.py truth     # held-out likelihood, and samples against held-out rows
-python benchmarks/tables.py rivals    # the same of mixtures and kernel densities
+python benchmarks/tables.py rivals    # the held-out likelihood of mixtures and kernel densities
 python benchmarks/tables.py memory    # peak memory of a training on a large Parquet table
 """
 

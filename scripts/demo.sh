@@ -12,12 +12,14 @@ iresnet train digits-density --out "$run" --resume
 python - "$run" <<'PYTHON'
 import json, pathlib, sys
 
+from iresnet_tf.analysis.results import rounded_up
+
 run = pathlib.Path(sys.argv[1])
 figure = json.loads((run / "result.json").read_text())["bits_per_dim"]
 print(f"""
 test bits/dim   {figure['mean']:.4f} ± {figure['standard_error']:.4f} (noise), \
 ± {figure['sampling_error']:.4f} ({figure['examples']} test digits), \
-truncation ≤ {figure['truncation_bound']:.1g} ({figure['estimator']})
+truncation ≤ {rounded_up(figure['truncation_bound'], 1)} ({figure['estimator']})
 samples         {run / 'samples.png'}
 TensorBoard     {sys.executable.replace('/python', '/tensorboard')} --logdir {run / 'tensorboard'}""")
 PYTHON

@@ -58,8 +58,8 @@ def _figures(figures):
                 f"{rounded_up(found.truncation_bound, 2)}"
             )
     if (found := figures.classification) is not None:
-        draws = f", mean of {found.passes} draws of the noise" if found.passes > 1 else ""
-        draws = draws if found.passes else ", at the centre of each level's cell"
+        how = {0: ", at the centre of each level's cell", 1: ""}
+        draws = how.get(found.passes, f", mean of {found.passes} draws of the noise")
         texts["test accuracy"] = (
             f"**{100 * figures.accuracy:.2f}** ± {100 * found.standard_error:.2f} % "
             f"({found.examples:,} examples{draws})"

@@ -116,8 +116,9 @@ def publish(run, name, folder, half, left_out, as_measured, passes, plain_probes
         options = {"passes": passes, "seed": stored.seed}
         if plain_probes:
             # The truncation bound is the same; the noise of many examples is small anyway.
-            coloured = choose_estimator(model)
-            options["estimator"] = getattr(coloured, "series", coloured)
+            chosen = choose_estimator(model)
+            is_coloured = isinstance(chosen, irn.log_det.Coloured)
+            options["estimator"] = chosen.series if is_coloured else chosen
         return irn.analysis.evaluate(model, x, y, **options).as_dict()
 
     path = folder / f"{name}.keras"

@@ -30,7 +30,7 @@ def rounded_up(bound: float, digits: int) -> str:
     Rounded to the nearest, 0.9424 would become 0.942, which is not an upper bound.
     """
     context = decimal.Context(prec=digits, rounding=decimal.ROUND_CEILING)
-    return f"{float(context.create_decimal(repr(float(bound)))):g}"
+    return f"{float(context.create_decimal(repr(float(bound)))):.{digits}g}"
 
 
 def _plain(value: Any) -> Any:

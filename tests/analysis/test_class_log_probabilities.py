@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.special
+import tensorflow as tf
 
 from iresnet_tf import layers, models
 from iresnet_tf.analysis import class_log_probs
@@ -68,7 +69,7 @@ def test_an_evaluation_classifies_the_centres_of_the_cells(model):
 
 
 def test_numbers_between_levels_have_no_cell(model):
-    with pytest.raises(Exception, match="whole numbers"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="whole numbers"):
         class_log_probs(model, np.array([[0.5]]))
     with pytest.raises(ValueError, match="received -1"):
         class_log_probs(model, np.array([[0.0]]), passes=-1)

@@ -15,6 +15,7 @@ from iresnet_tf.analysis.results import rounded_up
         (4.9591e-4, 1, "0.0005"),
         (2.01e-7, 1, "3e-07"),
         (0.9996, 3, "1"),
+        (0.123456781, 8, "0.12345679"),
         (0.0, 3, "0"),
         (float("inf"), 3, "inf"),
     ],

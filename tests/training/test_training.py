@@ -249,8 +249,9 @@ def test_augmented_images_are_windows_of_their_padding(name):
         }
         turned = np.ascontiguousarray(image[:, ::-1])
         assert image.tobytes() in windows or ("flip" in name and turned.tobytes() in windows)
-    # Windows and sides vary.
-    assert len({np.array_equal(a, b) for a, b in zip(found, images)}) == 2 or name != "flip"
+    # Windows and sides vary; half of the images that are only mirrored stay as they are.
+    changed = {not np.array_equal(a, b) for a, b in zip(found, images)}
+    assert True in changed and (name != "flip" or len(changed) == 2)
 
 
 def test_an_image_s_augmentation_depends_on_its_index_alone():

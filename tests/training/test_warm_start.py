@@ -25,6 +25,8 @@ def test_a_model_with_the_weights_of_another_is_the_same_function(name, tmp_path
     assert not np.array_equal(model.encode(x), trained.encode(x))
     take_weights(model, tmp_path / "model.keras")
     np.testing.assert_array_equal(model.encode(x), trained.encode(x))
+    if model.classes is not None:
+        np.testing.assert_array_equal(model.classify(x), trained.classify(x))
 
 
 def model_input(model):
