@@ -8,7 +8,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from sklearn import datasets
 
-from iresnet_tf.data import digits
+from iresnet_tf.data import digits, sources
+from iresnet_tf.data.source import SPLITS
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +123,28 @@ def test_digits_default_to_the_default_folder_of_tfds(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
     digits.load("test")
     assert (tmp_path / "digits" / "1.0.0").is_dir()
+
+
+def test_a_stream_with_classes_keeps_them_with_their_images(data_dir):
+    source = sources.get("digits", data_dir=data_dir, validation_examples=100)
+    x, y = source.examples("train")
+    known = {image.tobytes(): label for image, label in zip(x, y)}
+    for images, labels in source.stream(64, seed=2).take(25):
+        for image, label in zip(images.numpy(), labels.numpy()):
+            assert known[image.tobytes()] == label
+
+
+def test_the_splits_share_no_example(data_dir):
+    source = sources.get("digits", data_dir=data_dir, validation_examples=100)
+    train, validation, test = (source.examples(split)[0] for split in SPLITS)
+    assert (len(train), len(validation), len(test)) == (1338, 100, 359)
+    whole = sources.get("digits", data_dir=data_dir).examples("train")[0]
+    np.testing.assert_array_equal(np.concatenate([train, validation]), whole)
+
+
+def test_images_can_be_padded_for_a_larger_grid(data_dir):
+    x, _ = sources.get("digits", data_dir=data_dir, pad_to=11).examples("test")
+    plain, _ = sources.get("digits", data_dir=data_dir).examples("test")
+    assert x.shape == (359, 11, 11, 1)
+    np.testing.assert_array_equal(x[:, 1:9, 1:9], plain)
+    assert x.sum() == plain.sum()

@@ -115,7 +115,9 @@ def test_the_source_and_the_preset_train_by_the_command_and_load_in_a_new_proces
     assert trained.exit_code == 0, trained.output
     command = [sys.executable, "-m", "iresnet_tf", *plugin, "evaluate", str(run)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["nll"]
-    assert found == json.loads((run / "result.json").read_text())["nll"]
+    # Another process may place the arrays elsewhere in memory, and round a last bit otherwise.
+    result = json.loads((run / "result.json").read_text())["nll"]
+    assert found["mean"] == pytest.approx(result["mean"], rel=1e-6)
     assert found["examples"] == 500 and np.isfinite(found["mean"])
 
 

@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 
 import iresnet_tf as irn
 from iresnet_tf import layers, training
-from iresnet_tf.data import ArraySource, augmentation, sources
+from iresnet_tf.data import ArraySource, sources
 from iresnet_tf.data.source import SPLITS
 from iresnet_tf.training import assembly, presets, schedules
 from iresnet_tf.training.averaging import averaged_weights
@@ -232,60 +232,6 @@ def test_configurations_that_make_no_run(name, overrides, message, tmp_path, dat
     with pytest.raises(ValueError, match=message):
         training.train(presets.get(name, overrides), tmp_path / "run", data_dir=data_dir)
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("name", ["flip", "shift", "crop", "crop-flip"])
-def test_augmented_images_are_windows_of_their_padding(name):
-    images = np.random.default_rng(0).normal(size=(12, 6, 5, 2)).astype(np.float32)
-    pixels = {"flip": 0, "shift": 2}.get(name, 4)
-    sides = (pixels, pixels)
-    padded = np.pad(images, [(0, 0), sides, sides, (0, 0)], mode="symmetric")
-    found = augmentation.augment(images, name, seed=3, first=0).numpy()
-    for image, around in zip(found, padded):
-        windows = {
-            around[top : top + 6, left : left + 5].tobytes()
-            for top in range(around.shape[0] - 5)
-            for left in range(around.shape[1] - 4)
-        }
-        turned = np.ascontiguousarray(image[:, ::-1])
-        assert image.tobytes() in windows or ("flip" in name and turned.tobytes() in windows)
-    # Windows and sides vary; half of the images that are only mirrored stay as they are.
-    changed = {not np.array_equal(a, b) for a, b in zip(found, images)}
-    assert True in changed and (name != "flip" or len(changed) == 2)
-
-
-def test_an_image_s_augmentation_depends_on_its_index_alone():
-    images = np.random.default_rng(0).normal(size=(10, 8, 8, 1)).astype(np.float32)
-    whole = augmentation.augment(images, "crop-flip", seed=3, first=20).numpy()
-    later = augmentation.augment(images[4:], "crop-flip", seed=3, first=24).numpy()
-    np.testing.assert_array_equal(whole[4:], later)
-    other = augmentation.augment(images, "crop-flip", seed=4, first=20).numpy()
-    assert not np.array_equal(whole, other)
-
-
-def test_a_stream_with_classes_keeps_them_with_their_images(data_dir):
-    source = sources.get("digits", data_dir=data_dir, validation_examples=100)
-    x, y = source.examples("train")
-    known = {image.tobytes(): label for image, label in zip(x, y)}
-    for images, labels in source.stream(64, seed=2).take(25):
-        for image, label in zip(images.numpy(), labels.numpy()):
-            assert known[image.tobytes()] == label
-
-
-def test_the_splits_share_no_example(data_dir):
-    source = sources.get("digits", data_dir=data_dir, validation_examples=100)
-    train, validation, test = (source.examples(split)[0] for split in SPLITS)
-    assert (len(train), len(validation), len(test)) == (1338, 100, 359)
-    whole = sources.get("digits", data_dir=data_dir).examples("train")[0]
-    np.testing.assert_array_equal(np.concatenate([train, validation]), whole)
-
-
-def test_images_can_be_padded_for_a_larger_grid(data_dir):
-    x, _ = sources.get("digits", data_dir=data_dir, pad_to=11).examples("test")
-    plain, _ = sources.get("digits", data_dir=data_dir).examples("test")
-    assert x.shape == (359, 11, 11, 1)
-    np.testing.assert_array_equal(x[:, 1:9, 1:9], plain)
-    assert x.sum() == plain.sum()
 
 
 def no_network(self, **kwargs):
