@@ -35,6 +35,8 @@ VARIANTS = {
     "6 products, quarter, bfloat16": (Krylov(6), {**QUARTER, **LOW}),
     "3 products, eighth, bfloat16": (Krylov(3), {**EIGHTH, **LOW}),
     "6 products, eighth, bfloat16": (Krylov(6), {**EIGHTH, **LOW}),
+    "3 products, sixteenth, bfloat16": (Krylov(3), {**SIXTEENTH, **LOW}),
+    "6 products, sixteenth, bfloat16": (Krylov(6), {**SIXTEENTH, **LOW}),
     "classifier": (None, {}),
     "classifier, bfloat16": (None, LOW),
 }
