@@ -8,6 +8,7 @@ import tensorflow as tf
 from bayesflow.networks import InferenceNetwork
 from bayesflow.utils import layer_kwargs, weighted_mean
 from bayesflow.utils.serialization import serializable, serialize
+from typing_extensions import Self
 
 from iresnet_tf.layers import Stack
 from iresnet_tf.models import architectures
@@ -18,8 +19,9 @@ from iresnet_tf.numerics.log_det import Exact
 class ResidualFlow(InferenceNetwork):
     """``log p(θ | c) = log p_Z(F(θ; c)) + log |det ∂F/∂θ|`` as BayesFlow's inference network.
 
-    ``F`` is made of (ActNorm, residual block) pairs.  All blocks share a conditioner, a network
-    without constraints, which sees the conditions.  The log-determinant is exact, which takes one
+    ``F`` is made of (ActNorm, residual block) pairs, after a `ConditionalActNorm` if there are
+    conditions.  All of them share a conditioner, a network without constraints, which sees the
+    conditions.  The log-determinant is exact, which takes one
     Jacobian product for each parameter.
 
     Args:
@@ -29,6 +31,7 @@ class ResidualFlow(InferenceNetwork):
         coeff: bound on each layer's norm, so ``Lip(g) ≤ coeff^(depth + 1)``.
         activation: of the blocks.
         conditioner: widths of the layers that the conditions pass through.
+        act_norm: whether there is a `ConditionalActNorm`.
         base_distribution, **kwargs: of BayesFlow's `InferenceNetwork`.
 
     Shapes: parameters ``[…, D]`` and conditions ``[…, C]`` with the same leading axes, float32;
@@ -58,6 +61,7 @@ class ResidualFlow(InferenceNetwork):
         coeff: float = 0.97,
         activation: str = "lipswish",
         conditioner: Sequence[int] = (64, 64),
+        act_norm: bool = True,
         base_distribution: str | keras.Layer = "normal",
         **kwargs: Any,
     ) -> None:
@@ -69,7 +73,7 @@ class ResidualFlow(InferenceNetwork):
         super().__init__(base_distribution=base_distribution, **kwargs)
         self.blocks, self.width, self.depth = int(blocks), int(width), int(depth)
         self.coeff, self.activation = float(coeff), activation
-        self.conditioner = tuple(conditioner)
+        self.conditioner, self.act_norm = tuple(conditioner), bool(act_norm)
 
     def build(self, xz_shape: tuple, conditions_shape: tuple | None = None) -> None:
         if self.built:
@@ -79,6 +83,7 @@ class ResidualFlow(InferenceNetwork):
             widths = [keras.layers.Dense(width, "swish") for width in self.conditioner]
             condition["context_shape"] = (conditions_shape[-1],)
             condition["conditioner"] = keras.Sequential(widths, name="conditioner")
+            condition["conditional_act_norm"] = self.act_norm
         self.flow = Stack(
             architectures.vector_flow(
                 self.blocks,
@@ -131,9 +136,14 @@ class ResidualFlow(InferenceNetwork):
         return {"loss": weighted_mean(-log_density, sample_weight)}
 
     def get_config(self) -> dict[str, Any]:
-        names = "blocks", "width", "depth", "coeff", "activation", "conditioner"
+        names = "blocks", "width", "depth", "coeff", "activation", "conditioner", "act_norm"
         config = {name: getattr(self, name) for name in (*names, "base_distribution")}
         return layer_kwargs(super().get_config()) | serialize(config)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        # Files of older versions have no ConditionalActNorm.
+        return super().from_config({"act_norm": False, **config}, custom_objects)
 
 
 def _flat(values: Any) -> Any:

@@ -14,6 +14,7 @@ from iresnet_tf.layers.blocks import (
     residual_blocks,
     vouched_blocks,
 )
+from iresnet_tf.layers.conditional_act_norm import ConditionalActNorm
 from iresnet_tf.layers.context_bias import ContextBias
 from iresnet_tf.layers.contraction import Contraction
 from iresnet_tf.layers.contractive import ContractiveLayer, UnknownLipschitzError
@@ -40,6 +41,7 @@ __all__ = [
     "CLipSwish",
     "Center",
     "ClosedForm",
+    "ConditionalActNorm",
     "ContextBias",
     "Contraction",
     "ContractiveLayer",

@@ -8,6 +8,7 @@ import tensorflow as tf
 from typing_extensions import Self
 
 from iresnet_tf.layers import branches
+from iresnet_tf.layers.conditioning import Conditioning, with_conditioner
 from iresnet_tf.layers.contractive import ContractiveLayer, UnknownLipschitzError
 from iresnet_tf.layers.exponents import Exponent
 from iresnet_tf.layers.row import Row, deserialized, serialized
@@ -61,10 +62,10 @@ class Contraction(ContractiveLayer):
         self.parts = list(layers)
         self._row = Row(self.parts)
         self.lipschitz = lipschitz
-        if isinstance(context_shape, int):
-            context_shape = (context_shape,)
-        self.context_shape = None if context_shape is None else tuple(context_shape)
-        self.conditioner = conditioner
+        self.conditioner, self.context_shape, self._conditioning = conditioner, None, None
+        if context_shape is not None:
+            self._conditioning = Conditioning(context_shape, conditioner)
+            self.context_shape = self._conditioning.shape
         if self._row.is_conditional != self.is_conditional or (
             conditioner is not None and not self.is_conditional
         ):
@@ -173,7 +174,7 @@ class Contraction(ContractiveLayer):
 
     def build(self, x_shape: tuple, context_shape: tuple | None = None) -> None:
         self._row.set_width(x_shape[-1])
-        features = self._build_conditioner() if self.is_conditional else context_shape
+        features = self._conditioning.build(self.name) if self._conditioning else context_shape
         shape = self._row.build(x_shape, features)
         if shape[1:] != tuple(x_shape[1:]):
             raise ValueError(
@@ -183,27 +184,14 @@ class Contraction(ContractiveLayer):
             )
         self.input_spec = keras.layers.InputSpec(shape=(None, *shape[1:]))
 
-    def _build_conditioner(self):
-        """Returns the shape ``(batch, features)`` of the conditioner's output."""
-        shape: tuple = (None, *(self.context_shape or ()))
-        if self.conditioner is not None:
-            shape = Row([self.conditioner]).build(shape)
-        if len(shape) != 2 or shape[1] is None:
-            raise ValueError(
-                f"{self.name} takes the context as a vector of features, [batch, features]; "
-                f"contexts of shape {self.context_shape} give {shape}. Give a conditioner that "
-                "returns such vectors."
-            )
-        return shape
-
     def bind(self, context: tf.Tensor | None = None) -> Map:
         """Returns the map with the current weights; its kernels are constrained once.
 
         Args:
             context: ``[batch, …context_shape]`` or ``[1, …context_shape]`` for a conditional ``g``.
         """
-        if self.conditioner is not None:
-            context = self.conditioner(context)
+        if self._conditioning is not None:
+            context = self._conditioning(context)
         return self._row.bind(context)
 
     def lipschitz_bound(self) -> float | tf.Tensor:
@@ -255,22 +243,14 @@ class Contraction(ContractiveLayer):
     def get_config(self) -> dict[str, Any]:
         config = {"layers": serialized(self.parts), "lipschitz": self.lipschitz}
         config = {**super().get_config(), **config}
-        if not self.is_conditional:
-            return config
-        conditioner = self.conditioner
-        if conditioner is not None:
-            conditioner = keras.saving.serialize_keras_object(conditioner)
-            # Keras marks shared objects so: other contractions may have this conditioner too.
-            conditioner["shared_object_id"] = id(self.conditioner)
-        return {**config, "context_shape": self.context_shape, "conditioner": conditioner}
+        return (
+            config if self._conditioning is None else {**config, **self._conditioning.get_config()}
+        )
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        conditioner = config.get("conditioner")
-        if conditioner is not None:
-            conditioner = keras.saving.deserialize_keras_object(conditioner)
         layers = deserialized(config["layers"])
-        return cls(**{**config, "layers": layers, "conditioner": conditioner})
+        return cls(**{**with_conditioner(config), "layers": layers})
 
 
 def _branch(activation, coeff, power_iterations, kwargs):

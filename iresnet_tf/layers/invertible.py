@@ -39,6 +39,9 @@ class Invertible(keras.layers.Layer):
     context_shape: tuple[int, ...] | None = None
     """Shape of one context ``c`` of a conditional map ``F(x; c)``, else ``None``."""
 
+    conditioner: keras.layers.Layer | None = None
+    """The network that computes the features of a context, if the layer has one."""
+
     event_shape: tuple[int, ...]
     """Shape of one sample; ``None`` until the layer is built."""
 
@@ -245,7 +248,7 @@ class Invertible(keras.layers.Layer):
             if context is not None:
                 raise ValueError(
                     f"{self.name} does not depend on a context; received one. Leave it out, or "
-                    "give its contractions a context_shape."
+                    "give its contractions a context_shape, or add a ConditionalActNorm."
                 )
             return None
         wanted = f"context=[batch, {', '.join(map(str, self.context_shape))}]"

@@ -5,6 +5,7 @@ from typing import Any
 
 from iresnet_tf.layers import (
     ActNorm,
+    ConditionalActNorm,
     Contraction,
     FactorOut,
     Flatten,
@@ -30,6 +31,7 @@ def vector_flow(
     p: float = 2,
     recompute: bool = False,
     whiten: bool = False,
+    conditional_act_norm: bool = False,
     dtype: str | None = None,
     **condition: Any,
 ) -> list[Invertible]:
@@ -42,8 +44,9 @@ def vector_flow(
         activation, coeff, p: options of each block's `Contraction.mlp`.
         log_det, solver, recompute: options of each `ResidualBlock`.
         whiten: whether a `Whiten` is the first layer.
+        conditional_act_norm: whether a `ConditionalActNorm` follows the first ActNorm.
         dtype: that of all layers; by default the one set by `keras.config.set_dtype_policy`.
-        **condition: ``context_shape`` and ``conditioner`` of each block's `Contraction`.
+        **condition: ``context_shape`` and ``conditioner`` of each conditional layer.
     """
     layers: list[Invertible] = [Whiten(dtype=dtype)] if whiten else []
     options = condition if dtype is None else {**condition, "dtype": dtype}
@@ -51,6 +54,8 @@ def vector_flow(
         g = Contraction.mlp((width,) * depth, activation=activation, coeff=coeff, p=p, **options)
         block = ResidualBlock(g, log_det=log_det, solver=solver, recompute=recompute)
         layers += [ActNorm(dtype=dtype), block]
+    if conditional_act_norm:
+        layers.insert(whiten + 1, ConditionalActNorm(**options))
     return [*layers, ActNorm(dtype=dtype)]
 
 

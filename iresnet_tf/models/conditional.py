@@ -23,8 +23,9 @@ class ConditionalDensityModel(DensityModel):
     of such pairs.
 
     Args:
-        layers: invertible layers, data side first; at least one block whose contraction has a
-            ``context_shape``.  Conditioners are called in inference mode, even in ``fit``.
+        layers: invertible layers, data side first; at least one conditional layer: a block whose
+            contraction has a ``context_shape``, or a `ConditionalActNorm`.  Conditioners are called
+            in inference mode, even in ``fit``.
         prior, preprocessing, seed: see `DensityModel`.
 
     Shapes: ``x [batch, …event]`` and ``context [batch, …context_shape]`` (or

@@ -5,8 +5,8 @@ import numbers
 import keras
 
 from iresnet_tf.internals import added_losses, all_layers, inner_layers, takes_training
-from iresnet_tf.layers import Invertible, residual_blocks
-from iresnet_tf.layers.contractive import ContractiveLayer, as_contractive
+from iresnet_tf.layers import Invertible
+from iresnet_tf.layers.contractive import ContractiveLayer
 
 _ACTING = (keras.layers.BatchNormalization, keras.layers.SpectralNormalization)
 _INERT = (keras.layers.CenterCrop, keras.layers.Resizing)
@@ -67,8 +67,8 @@ def require_called_layers(flow: keras.layers.Layer) -> None:
 
 def _conditioners(model: keras.Model) -> set[int]:
     """Returns the identities of all layers in conditioners."""
-    blocks = residual_blocks(model.flow)
-    networks = [as_contractive(block.g).conditioner for block in blocks]
+    takers = (Invertible, ContractiveLayer)
+    networks = [each.conditioner for each in all_layers(model.flow) if isinstance(each, takers)]
     return {id(layer) for network in networks if network for layer in all_layers(network)}
 
 

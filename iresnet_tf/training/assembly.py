@@ -42,7 +42,7 @@ def make_model(preset: configuration.Preset, source: Source, *, seed: int) -> Fl
         "preprocessing": build_preprocessing(preset, source, seed=seed),
         "seed": seed,
         "name": preset.name.replace("-", "_"),
-        **task.model_dump(exclude={"kind", "conditioner"}),
+        **task.model_dump(exclude={"kind", "conditioner", "act_norm"}),
     }
     if task.takes_classes:
         if source.classes is None:
@@ -126,7 +126,7 @@ def build_layers(
 
 
 def build_conditioner(preset: configuration.Preset, source: Source) -> dict[str, Any]:
-    """Returns the ``context_shape`` and the ``conditioner`` of every block of a conditional model.
+    """Returns the options of `vector_flow` for a conditional model; of other models there are none.
 
     All blocks share the conditioner.  It standardizes the context by the training examples, and
     has layers of the widths that the preset tells.
@@ -148,7 +148,11 @@ def build_conditioner(preset: configuration.Preset, source: Source) -> dict[str,
     layers: list[keras.layers.Layer] = [keras.layers.Normalization(mean=mean, variance=variance)]
     layers += [keras.layers.Dense(width, "swish") for width in task.conditioner]
     conditioner = keras.Sequential(layers, name="conditioner")
-    return {"context_shape": context.shape[1:], "conditioner": conditioner}
+    return {
+        "context_shape": context.shape[1:],
+        "conditioner": conditioner,
+        "conditional_act_norm": task.act_norm,
+    }
 
 
 def build_preprocessing(

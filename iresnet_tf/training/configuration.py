@@ -93,6 +93,7 @@ class ConditionalTask(_Task):
     conditioner: tuple[Annotated[int, Field(gt=0, le=65_536)], ...] = Field(
         (64, 64), description="widths of the layers between the context and the blocks"
     )
+    act_norm: bool = Field(False, description="whether a ConditionalActNorm precedes the blocks")
 
 
 class ClassifierTask(_Task):

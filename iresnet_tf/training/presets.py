@@ -65,7 +65,7 @@ def _conditional():
         name="conditional",
         source="this package: any table of numbers, --csv FILE --context COLUMNS",
         data=Data(name="conditional-table", preprocessing="standardize", table=Table()),
-        task=ConditionalTask(),
+        task=ConditionalTask(act_norm=True),
         model=VectorModel(
             blocks=6, width=64, depth=2, coeff=0.97, log_det=LogDet(estimator="exact")
         ),

@@ -12,6 +12,7 @@ bf = pytest.importorskip("bayesflow")
 RNG = np.random.default_rng(0)
 THETA, X = (RNG.normal(size=(6, size)).astype(np.float32) for size in (2, 3))
 SIZES = {"blocks": 1, "width": 8, "conditioner": (8,)}
+CONDITIONAL = irn.layers.ConditionalActNorm
 A = np.array([[1.0, 0.5], [-0.7, 1.2], [0.3, 0.8]])
 
 
@@ -62,6 +63,16 @@ def test_the_configuration_restores_it(network):
     np.testing.assert_array_equal(
         copy.log_prob(THETA, conditions=X), network.log_prob(THETA, conditions=X)
     )
+
+
+def test_a_configuration_of_an_older_version_has_no_conditional_act_norm(network):
+    config = network.get_config()
+    del config["act_norm"]
+    old = irn.bayesflow.ResidualFlow.from_config(config)
+    old.build((None, 2), (None, 3))
+    kinds = list(map(type, old.flow.parts))
+    assert kinds == [type(part) for part in network.flow.parts if type(part) is not CONDITIONAL]
+    assert kinds != list(map(type, network.flow.parts))
 
 
 def test_it_works_without_conditions():

@@ -10,6 +10,8 @@ from commands import invoke
 
 import iresnet_tf as irn
 from iresnet_tf.data import tables
+from iresnet_tf.training.assembly import build_conditioner, build_layers
+from iresnet_tf.training.configuration import parse
 
 SMALL = [
     *("model.blocks=1", "model.width=8", "model.depth=1", "task.conditioner=8"),
@@ -140,8 +142,23 @@ def test_what_cannot_be_trained_writes_nothing(run, arguments, message, tmp_path
     assert not (tmp_path / "new").exists()
 
 
+def test_a_run_without_a_conditional_act_norm_keeps_its_layers(run):
+    config = irn.training.RunFolder(run).read_config()["preset"].model_dump()
+    source = irn.training.open_source(parse(config))
+
+    def kinds():
+        preset = parse(config)
+        return list(map(type, build_layers(preset.model, **build_conditioner(preset, source))))
+
+    new, norm = kinds(), irn.layers.ConditionalActNorm
+    # Runs of older versions have no such field.
+    del config["task"]["act_norm"]
+    assert new.index(norm) == 1 and kinds() == [kind for kind in new if kind is not norm]
+
+
 def test_a_context_is_standardized(run):
-    (conditioner,) = {block.g.conditioner for block in irn.layers.residual_blocks(irn.load(run))}
+    layers = irn.layers.blocks.innermost(irn.load(run))
+    (conditioner,) = {layer.conditioner for layer in layers if layer.conditioner is not None}
     assert isinstance(conditioner.layers[0], keras.layers.Normalization)
     standard = np.asarray(conditioner.layers[0](np.float32(C)))
     np.testing.assert_allclose(standard.mean(0), 0.0, atol=0.1)

@@ -36,11 +36,16 @@ def block(kind, dtype, recompute=False, **options):
     return layers.ResidualBlock(g, log_det.Exact(), solver, recompute)
 
 
-def conditioned(kind, dtype):
-    def conditioner(units):
-        return keras.Sequential([keras.layers.Dense(units, "tanh", dtype=dtype)])
+def conditioner(dtype):
+    return keras.Sequential([keras.layers.Dense(4, "tanh", dtype=dtype)])
 
-    return block(kind, dtype, context_shape=CONTEXT, conditioner=conditioner(4))
+
+def conditioned(kind, dtype):
+    return block(kind, dtype, context_shape=CONTEXT, conditioner=conditioner(dtype))
+
+
+def conditional_act_norm(dtype):
+    return layers.ConditionalActNorm(CONTEXT, conditioner(dtype), dtype=dtype)
 
 
 def stack(dtype):
@@ -102,6 +107,8 @@ CASES = {
     ),
     "actnorm-vector": Case(lambda dtype: layers.ActNorm(dtype=dtype), VECTOR, normal, VECTOR),
     "actnorm-image": Case(lambda dtype: layers.ActNorm(dtype=dtype), IMAGE, normal, IMAGE),
+    "actnorm-conditional": Case(conditional_act_norm, VECTOR, normal, VECTOR, True),
+    "actnorm-conditional-image": Case(conditional_act_norm, IMAGE, normal, IMAGE, True),
     "whiten-vector": Case(lambda dtype: layers.Whiten(dtype=dtype), VECTOR, normal, VECTOR),
     "whiten-image": Case(lambda dtype: layers.Whiten(dtype=dtype), IMAGE, normal, IMAGE),
     "squeeze": Case(lambda dtype: layers.Squeeze(dtype=dtype), IMAGE, normal, (2, 2, 8)),
