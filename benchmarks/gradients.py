@@ -13,6 +13,7 @@ import keras
 import measuring
 import numpy as np
 
+import iresnet_tf as irn
 from iresnet_tf.training import open_source, presets
 from iresnet_tf.training.assembly import initialized_model
 
@@ -56,6 +57,8 @@ def main(preset, overrides, steps, draws, out):
         while taken < wanted:
             model.train_on_batch(next(stream)[0])
             taken += 1
+        # Steps of the power iteration would change the kernels meanwhile, before it converges.
+        irn.layers.refresh(model.flow, tolerance=1e-7)
         plain = gradients(model, batches)
         noise = root_mean_square(plain - plain.mean(0))
         for name, options in OPTIONS.items():

@@ -26,8 +26,11 @@ def trained(accumulation_steps, estimator, **fit):
     return model, history
 
 
-@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unweighted", "weighted"])
-@pytest.mark.parametrize("estimator", [PowerSeries(3), RussianRoulette()], ids=repr)
+@pytest.mark.parametrize(
+    "estimator, weights",
+    [(PowerSeries(3), None), (PowerSeries(3), WEIGHTS), (RussianRoulette(), WEIGHTS)],
+    ids=["series", "series, weighted", "roulette, weighted"],
+)
 def test_parts_of_a_batch_make_the_step_of_the_whole(estimator, weights):
     whole, figures = trained(1, estimator, sample_weight=weights)
     parts, others = trained(5, estimator, sample_weight=weights)

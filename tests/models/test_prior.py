@@ -73,6 +73,7 @@ def points(count=32):
     return np.random.default_rng(0).normal(size=(count, 2)).astype("float32")
 
 
+@pytest.mark.slow
 def test_a_user_s_own_prior_trains_and_loads_in_a_new_process(tmp_path, monkeypatch):
     (tmp_path / "laplace.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)

@@ -173,7 +173,9 @@ def test_every_sample_keeps_its_context(in_parts, rows):
     require_equal(figures(block, x, context=context), whole)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["plain", "XLA"])
+@pytest.mark.parametrize(
+    "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "XLA"]
+)
 def test_training_leaves_the_same_weights(in_parts, jit_compile):
     x = np.random.default_rng(0).integers(0, 4, (14, 4, 4, 1)).astype(float)
 
