@@ -201,7 +201,11 @@ def build_log_det(options: layer_configuration.LogDet) -> log_det.LogDet:
 
 
 def build_optimizer(preset: configuration.Preset) -> keras.optimizers.Optimizer:
-    """Returns the Keras optimizer of a preset, with its schedule over the whole run."""
+    """Returns the Keras optimizer of a preset, with its schedule over the whole run.
+
+    The average of the weights reaches back over 1/(1 − momentum) steps: at most a tenth of the run,
+    or ten steps, so that the average of a shortened run also forgets the start.
+    """
     options = preset.optimizer
     betas = {"beta_2": options.beta_2}
     momentum = {"momentum": options.momentum, "nesterov": options.nesterov}
@@ -215,7 +219,7 @@ def build_optimizer(preset: configuration.Preset) -> keras.optimizers.Optimizer:
         weight_decay=options.weight_decay or None,
         global_clipnorm=options.clip_norm,
         use_ema=options.ema is not None,
-        ema_momentum=options.ema or 0.99,
+        ema_momentum=min(options.ema or 0.99, 1.0 - 1.0 / max(10.0, preset.steps / 10)),
         **specific,
     )
 

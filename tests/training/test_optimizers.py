@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iresnet_tf.training import optimizers
+from iresnet_tf.training import assembly, optimizers, presets
 
 NAMES = ["Adam", "Adamax"]
 
@@ -89,3 +89,15 @@ def test_half_precision_is_refused(name):
 def test_amsgrad_is_refused():
     with pytest.raises(ValueError, match="no amsgrad: take keras.optimizers.Adam"):
         optimizers.Adam(amsgrad=True)
+
+
+def test_the_average_reaches_back_over_at_most_a_tenth_of_the_run():
+    for name in presets.names():
+        preset = presets.get(name)
+        if preset.optimizer.ema is not None:
+            # No run of its full length is shortened.
+            assert assembly.build_optimizer(preset).ema_momentum == preset.optimizer.ema
+    short = presets.get("cifar10-classifier-small").with_length(steps=1400)
+    assert 1.0 / (1.0 - assembly.build_optimizer(short).ema_momentum) == pytest.approx(140.0)
+    tiny = presets.get("cifar10-classifier-small").with_length(steps=6)
+    assert assembly.build_optimizer(tiny).ema_momentum == pytest.approx(0.9)
