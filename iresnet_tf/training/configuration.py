@@ -148,12 +148,7 @@ class Optimizer(Config):
     product_dtype: Literal["bfloat16"] | None = Field(
         None, description="dtype of the residual branches in training steps"
     )
-    ema: float | None = Field(
-        None,
-        gt=0.0,
-        lt=1.0,
-        description="at most that of a tenth of the run, see `build_optimizer`",
-    )
+    ema: float | None = Field(None, gt=0.0, lt=1.0)  # See `build_optimizer`.
 
 
 class Preset(Config):
