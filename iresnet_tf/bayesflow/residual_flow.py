@@ -21,8 +21,7 @@ class ResidualFlow(InferenceNetwork):
 
     ``F`` is made of (ActNorm, residual block) pairs, after a `ConditionalActNorm` if there are
     conditions.  All of them share a conditioner, a network without constraints, which sees the
-    conditions.  The log-determinant is exact, which takes one
-    Jacobian product for each parameter.
+    conditions.  The log-determinant is exact, which takes one Jacobian product for each parameter.
 
     Args:
         blocks: number of residual blocks.

@@ -38,7 +38,7 @@ class ConditionalActNorm(ClosedForm):
         ValueError: for a ``largest_log_scale`` that is not positive; when it is built, if the
             features are not vectors.
 
-    Source: Lu and Huang 2020 (arXiv:1905.13288), §4.1, without the bound.
+    Source: Lu and Huang 2020 (arXiv:1905.13288), whose scale has no bound.
     """
 
     def __init__(

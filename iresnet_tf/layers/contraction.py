@@ -243,9 +243,7 @@ class Contraction(ContractiveLayer):
     def get_config(self) -> dict[str, Any]:
         config = {"layers": serialized(self.parts), "lipschitz": self.lipschitz}
         config = {**super().get_config(), **config}
-        return (
-            config if self._conditioning is None else {**config, **self._conditioning.get_config()}
-        )
+        return {**config, **self._conditioning.get_config()} if self._conditioning else config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

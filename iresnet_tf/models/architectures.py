@@ -47,7 +47,15 @@ def vector_flow(
         conditional_act_norm: whether a `ConditionalActNorm` follows the first ActNorm.
         dtype: that of all layers; by default the one set by `keras.config.set_dtype_policy`.
         **condition: ``context_shape`` and ``conditioner`` of each conditional layer.
+
+    Raises:
+        ValueError: for a ``conditional_act_norm`` without a ``context_shape``.
     """
+    if conditional_act_norm and "context_shape" not in condition:
+        raise ValueError(
+            "conditional_act_norm=True needs a context; received no context_shape. Give "
+            "context_shape=(features,), or leave conditional_act_norm out."
+        )
     layers: list[Invertible] = [Whiten(dtype=dtype)] if whiten else []
     options = condition if dtype is None else {**condition, "dtype": dtype}
     for _ in range(blocks):

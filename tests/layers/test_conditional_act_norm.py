@@ -7,6 +7,7 @@ from scipy import stats
 
 from iresnet_tf import layers
 from iresnet_tf.models import ConditionalDensityModel
+from iresnet_tf.models.architectures import vector_flow
 
 RNG = np.random.default_rng(0)
 X, CONTEXT = RNG.normal(size=(5, 2, 3)), RNG.normal(size=(5, 4))
@@ -95,6 +96,15 @@ def test_what_makes_no_layer_is_refused():
         layers.ConditionalActNorm((2, 2)).build((None, 3))
     with pytest.raises(ValueError, match="depends on a context; received none"):
         layers.ConditionalActNorm(4).forward_and_log_det(X)
+
+
+def test_a_flow_without_a_context_has_none():
+    kinds = [
+        type(each) for each in vector_flow(1, 4, 1, conditional_act_norm=True, context_shape=2)
+    ]
+    assert kinds.count(layers.ConditionalActNorm) == 1
+    with pytest.raises(ValueError, match="conditional_act_norm=True needs a context"):
+        vector_flow(1, 4, 1, conditional_act_norm=True)
 
 
 def test_a_density_refuses_dropout_in_its_conditioner():
