@@ -11,7 +11,7 @@ from typing_extensions import Self
 from iresnet_tf.layers.contractive import ContractiveLayer
 from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
 from iresnet_tf.layers.row import Row, deserialized, serialized
-from iresnet_tf.numerics.maps import Concatenation, Map
+from iresnet_tf.numerics.maps import Composition, Concatenation, Map, Scaling
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -72,8 +72,8 @@ class DenseConcatenation(ContractiveLayer):
         self.weight = self.add_weight(name="weight", shape=(2,), initializer="zeros")
 
     def bind(self, context: tf.Tensor | None = None) -> Map:
-        first, second = self._weights()
-        return Concatenation(self._row.bind(context), first, second)
+        first, second = map(Scaling, self._weights())
+        return Concatenation((first, Composition((self._row.bind(context), second))))
 
     def lipschitz_bound(self) -> float | tf.Tensor:
         """Returns ``√(η₁² + η₂² L²)`` with the certified ``L`` of ``f``."""

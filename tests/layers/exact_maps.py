@@ -78,12 +78,10 @@ def evaluate(g, x, v):
     if isinstance(g, Shift):
         return x + exact(g.offset), v
     if isinstance(g, maps.Concatenation):
-        y, w = evaluate(g.function, x, v)
-        first, second = exact(g.identity_weight), exact(g.function_weight)
-        return (
-            np.concatenate([first * x, second * y], -1),
-            np.concatenate([first * v, second * w], -1),
-        )
+        images, tangents = zip(*(evaluate(part, x, v) for part in g.maps), strict=True)
+        return np.concatenate(images, -1), np.concatenate(tangents, -1)
+    if isinstance(g, maps.Scaling):
+        return exact(g.factor) * x, exact(g.factor) * v
     if isinstance(g, activations.PairSort):
         (a, b), (p, q) = np.split(x, 2, -1), np.split(v, 2, -1)
         kept = a >= b

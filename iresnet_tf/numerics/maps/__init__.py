@@ -16,7 +16,7 @@ from iresnet_tf.numerics.maps.base import (
     diagonal_product,
 )
 from iresnet_tf.numerics.maps.chain import Affine, Composition, Shift
-from iresnet_tf.numerics.maps.concatenation import Concatenation
+from iresnet_tf.numerics.maps.concatenation import Concatenation, Scaling
 from iresnet_tf.numerics.maps.derived import Derived, derived
 from iresnet_tf.numerics.maps.fused import Fused
 from iresnet_tf.numerics.maps.low_precision import in_bfloat16
@@ -40,6 +40,7 @@ __all__ = [
     "PairSort",
     "Rounding",
     "ScaledSwish",
+    "Scaling",
     "Shift",
     "UnrolledConvolution",
     "derived",

@@ -13,7 +13,6 @@ from iresnet_tf.numerics.maps.base import (
     diagonal,
     diagonal_product,
 )
-from iresnet_tf.numerics.maps.fused import Fused
 from iresnet_tf.numerics.maps.swish import SWISH_SCALE, swish, swish_value
 
 
@@ -98,7 +97,7 @@ class Elementwise(_Pixelwise):
         return _ELEMENTWISE[self.name][0](x)
 
     def rounded(self, rounding: Rounding) -> Map:
-        return Fused(_QuickElu() if self.name == "elu" else self)
+        return rounding.activation(_QuickElu() if self.name == "elu" else self)
 
 
 class _QuickElu(_Pixelwise):
@@ -125,7 +124,7 @@ class ScaledSwish(_Pixelwise):
         return diagonal(value * (1.0 / SWISH_SCALE), derivative * (1.0 / SWISH_SCALE))
 
     def rounded(self, rounding: Rounding) -> Map:
-        return Fused(self)
+        return rounding.activation(self)
 
 
 class ConcatenatedSwish(_Pixelwise):

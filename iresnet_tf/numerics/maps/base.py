@@ -9,7 +9,7 @@ the linear chain and never evaluate ``g`` again.  `Automatic` differentiates any
 
 import abc
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from iresnet_tf.numerics.axes import event_norm
 from iresnet_tf.numerics.maps.operators import Operator
+from iresnet_tf.numerics.maps.rounding import dithered
 from iresnet_tf.numerics.structure import Structure
 
 
@@ -49,8 +50,17 @@ class Rounding(Protocol):
     def operator(self, operator: Operator) -> Operator:
         """Returns an operator whose products have factors and results in bfloat16."""
 
-    def tensor(self, x: tf.Tensor) -> tf.Tensor:
-        """Returns a tensor that the samples share in bfloat16, rounded at random."""
+    def bias(self, bias: tf.Tensor) -> "Map":
+        """Returns the map that adds a bias, in float32, to each channel."""
+
+    def activation(self, function: "Map") -> "Map":
+        """Returns an elementwise map, whose tensors are scalars, in one pass over memory."""
+
+    def between_casts(self, function: "Map") -> "Map":
+        """Returns a map that computes in float32, between casts."""
+
+    def joined(self, parts: Sequence["Map"]) -> tuple["Map", ...]:
+        """Returns the rounded maps of a composition, with fewer passes over memory."""
 
 
 class Map(Structure, abc.ABC):
@@ -110,7 +120,7 @@ class Map(Structure, abc.ABC):
         Args:
             rounding: rounds the tensors of the map.
         """
-        return InDtype(self, "float32")
+        return rounding.between_casts(self)
 
 
 class InDtype(Map):
@@ -119,13 +129,16 @@ class InDtype(Map):
     Attributes:
         function: ``g``.
         dtype: name of the dtype in which ``g`` computes.
+        offset: of `dithered`, which rounds the value if it is in bfloat16; ``None`` to round it to
+            the nearest.
     """
 
     function: Map
     dtype: str
+    offset: tf.Tensor | None = None
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.cast(self.function(tf.cast(x, self.dtype)), x.dtype)
+        return self._cast(self.function(tf.cast(x, self.dtype)), x.dtype)
 
     def linearize(self, x: tf.Tensor) -> Linearization:
         inner = self.function.linearize(tf.cast(x, self.dtype))
@@ -137,7 +150,10 @@ class InDtype(Map):
         def vjp_in(dtype):
             return lambda w: tf.cast(product(tf.cast(w, self.dtype)), dtype)
 
-        return Linearization(tf.cast(inner.value, x.dtype), jvp, vjp_in)
+        return Linearization(self._cast(inner.value, x.dtype), jvp, vjp_in)
+
+    def _cast(self, value, dtype):
+        return tf.cast(value, dtype) if self.offset is None else dithered(value, self.offset)
 
     def rounding_gain(self) -> float | tf.Tensor:
         if tf.as_dtype(self.dtype).size < 4:

@@ -18,7 +18,7 @@ class Affine(Map):
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         image = self.operator(x)
-        return image if self.bias is None else _biased(image, self.bias)
+        return image if self.bias is None else tf.nn.bias_add(image, self.bias)
 
     def linearize(self, x: tf.Tensor) -> Linearization:
         return Linearization(self(x), self.operator, self.operator.adjoint_in)
@@ -33,26 +33,8 @@ class Affine(Map):
         return self.operator.takes_any_grid()
 
     def rounded(self, rounding: Rounding) -> Map:
-        bias = None if self.bias is None else rounding.tensor(self.bias)
-        return Affine(rounding.operator(self.operator), bias)
-
-
-def _biased(image, bias):
-    if image.dtype != tf.bfloat16:
-        return tf.nn.bias_add(image, bias)
-    # TensorFlow's own gradient is summed in bfloat16, where a long sum stops growing.
-    return _with_gradient_of_bias(tf.nn.bias_add(image, tf.stop_gradient(bias)), bias)
-
-
-@tf.custom_gradient
-def _with_gradient_of_bias(biased, bias):
-    """Returns ``biased``; its gradient is that of the bias, too, summed in float32."""
-
-    def gradient(cotangent):
-        wide = tf.cast(cotangent, tf.float32)
-        return cotangent, tf.cast(tf.raw_ops.BiasAddGrad(out_backprop=wide), bias.dtype)
-
-    return tf.identity(biased), gradient
+        product = Affine(rounding.operator(self.operator))
+        return product if self.bias is None else Composition((product, rounding.bias(self.bias)))
 
 
 class Shift(Map):
@@ -79,9 +61,6 @@ class Shift(Map):
         """Adds the rounding of ``b`` at each pixel that it is added to."""
         pixels = np.sqrt(dimension_of(x) / x.shape[-1])
         return super().rounding_error(x, value) + pixels * self.offset_error
-
-    def rounded(self, rounding: Rounding) -> Map:
-        return Shift(tf.cast(self.offset, tf.bfloat16), self.offset_error)
 
 
 def _unchanged(v):
@@ -131,7 +110,7 @@ class Composition(Map):
         return all(part.takes_any_grid() for part in self.maps)
 
     def rounded(self, rounding: Rounding) -> Map:
-        return Composition(tuple(part.rounded(rounding) for part in self.maps))
+        return Composition(rounding.joined([part.rounded(rounding) for part in self.maps]))
 
 
 def _in_turn(v, functions):

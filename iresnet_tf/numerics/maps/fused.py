@@ -1,4 +1,4 @@
-"""Activations in bfloat16, computed in one pass over memory."""
+"""Biases and activations in bfloat16, computed in one pass over memory."""
 
 import functools
 
@@ -6,20 +6,25 @@ import tensorflow as tf
 
 from iresnet_tf.internals import is_traced_for_xla
 from iresnet_tf.numerics.maps.base import Linearization, Map, diagonal
+from iresnet_tf.numerics.maps.rounding import dithered, widened
 from iresnet_tf.numerics.structure import Signature, tensors_of
 
 
 class Fused(Map):
-    """An elementwise ``φ`` for ``x`` in bfloat16, with its value and derivative rounded to that.
+    """``x ↦ φ(x + b)`` for ``x`` in bfloat16; value and derivative are `dithered` to bfloat16.
 
     All between is computed in float32.  TensorFlow would take a pass over memory for each sum and
     product, so XLA compiles the function and its gradient, unless there is a GPU.
 
     Attributes:
         activation: ``φ``, a map whose Jacobian is diagonal and whose tensors are scalars.
+        offset: of the dithering.
+        bias: ``b``, float32, one number for each channel.
     """
 
     activation: Map
+    offset: tf.Tensor
+    bias: tf.Tensor | None = None
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         return self._outputs(x, False)[0]
@@ -35,32 +40,43 @@ class Fused(Map):
         # each sample has a scalar of its own, and TensorFlow adds up the gradients of the samples.
         shape = tf.concat([tf.shape(x)[:1], tf.ones([x.shape.rank - 1], tf.int32)], 0)
         scalars = [tf.broadcast_to(scalar, shape) for scalar in tensors_of(self.activation)]
-        return _compiled(Signature(self.activation), with_derivative)(x, *scalars)
+        bias = tf.zeros(x.shape[-1:]) if self.bias is None else self.bias
+        compiled = _compiled(Signature(self.activation), with_derivative)
+        return compiled(x, bias, self.offset, *scalars)
 
 
 @functools.lru_cache(maxsize=256)
 def _compiled(signature, with_derivative):
-    def outputs(x, *scalars):
-        activation, wide = signature.rebuild(scalars), tf.cast(x, tf.float32)
+    def outputs(x, bias, offset, *scalars):
+        activation, wide = signature.rebuild(scalars), widened(x) + bias
         if not with_derivative:
-            return (tf.cast(activation(wide), x.dtype),)
+            return (dithered(activation(wide), offset),)
         found = activation.linearize(wide)
-        return tf.cast(found.value, x.dtype), tf.cast(found.jvp(tf.ones_like(wide)), x.dtype)
+        # Half of the range away, the errors of the two are not alike.
+        derivative = dithered(found.jvp(tf.ones_like(wide)), offset + 2.0**15)
+        return dithered(found.value, offset), derivative
 
-    def gradients(inputs, cotangents):
+    def gradients(x, bias, offset, scalars, cotangents):
         with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            found = outputs(*inputs)
-        return tape.gradient(found, inputs, cotangents, unconnected_gradients="zero")
+            tape.watch([x, *scalars])
+            found = outputs(x, bias, offset, *scalars)
+        return tape.gradient(found, [x, *scalars], cotangents, unconnected_gradients="zero")
 
     forward, backward = (
         tf.function(each, autograph=False, jit_compile=True) for each in (outputs, gradients)
     )
 
     @tf.custom_gradient
-    def differentiable(*inputs):
-        if is_traced_for_xla() or tf.config.list_physical_devices("GPU"):
-            return outputs(*inputs), lambda *cotangents: gradients(inputs, cotangents)
-        return forward(*inputs), lambda *cotangents: backward(inputs, cotangents)
+    def differentiable(x, bias, offset, *scalars):
+        is_direct = is_traced_for_xla() or tf.config.list_physical_devices("GPU")
+
+        def gradient(*cotangents):
+            function = gradients if is_direct else backward
+            to_x, *to_scalars = function(x, bias, offset, scalars, cotangents)
+            # A sum in bfloat16 would stop growing.
+            to_bias = tf.raw_ops.BiasAddGrad(out_backprop=tf.cast(to_x, tf.float32))
+            return to_x, to_bias, None, *to_scalars
+
+        return (outputs if is_direct else forward)(x, bias, offset, *scalars), gradient
 
     return differentiable

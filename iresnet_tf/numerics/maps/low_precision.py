@@ -6,13 +6,15 @@ import itertools
 import warnings
 from collections.abc import Callable
 
-import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.numerics import random
-from iresnet_tf.numerics.maps.base import InDtype, Map
+from iresnet_tf.numerics.maps.base import InDtype, Linearization, Map, diagonal
+from iresnet_tf.numerics.maps.chain import Composition
 from iresnet_tf.numerics.maps.derived import derived
+from iresnet_tf.numerics.maps.fused import Fused
 from iresnet_tf.numerics.maps.operators import Operator
+from iresnet_tf.numerics.maps.rounding import dither_offset, rounded_at_random
 
 
 def in_bfloat16(g: Map, seed: tf.Tensor) -> Map:
@@ -20,10 +22,12 @@ def in_bfloat16(g: Map, seed: tf.Tensor) -> Map:
 
     Factors and results of the products with kernels, and the vectors between them, are in
     bfloat16.  Sums inside a product and activations are computed in float32 and then rounded.
-    Each kernel and bias is cast here, once for all products, and rounded up or down at random, so
-    that its expectation is the original.  With rounding to nearest, all steps would have the
-    gradient of the same wrong kernel.  Maps that cannot compute in bfloat16, such as functions that
-    are differentiated automatically, compute in float32.
+    Each kernel is cast here, once for all products, and rounded up or down at random, so that its
+    expectation is the original, up to 2⁻¹⁶ of its size.  With rounding to nearest, all steps would
+    have the gradient of the same wrong kernel.  Biases are added in float32, and sums with them and
+    values of activations are `dithered`.
+    Maps that cannot compute in bfloat16, such as functions that are differentiated automatically,
+    compute in float32.
 
     Args:
         g: the map.
@@ -36,33 +40,52 @@ def in_bfloat16(g: Map, seed: tf.Tensor) -> Map:
 
 
 class _RandomRounding:
-    """Rounds each tensor with another seed."""
+    """Rounds each kernel, and the values of each activation, with another seed."""
 
     def __init__(self, seed):
         self._seed = seed
         self._numbers = itertools.count()
 
     def operator(self, operator):
-        return LowPrecision(
-            self.tensor(operator.kernel), dataclasses.replace(operator, kernel=None)
-        )
+        kernel = rounded_at_random(operator.kernel, self._next_seed())
+        return LowPrecision(kernel, dataclasses.replace(operator, kernel=None))
 
-    def tensor(self, x):
-        return rounded_at_random(x, random.fold_in(self._seed, next(self._numbers)))
+    def bias(self, bias):
+        return Fused(_Identity(), dither_offset(self._next_seed()), bias)
+
+    def activation(self, function):
+        return Fused(function, dither_offset(self._next_seed()))
+
+    def between_casts(self, function):
+        return InDtype(function, "float32", dither_offset(self._next_seed()))
+
+    def joined(self, parts):
+        """Adds a bias in the pass of the activation that follows it."""
+        joined: list = []
+        for part in parts:
+            inner = part.maps if isinstance(part, Composition) else (part,)
+            for each in inner:
+                if isinstance(each, Fused) and joined and _is_bias(joined[-1]):
+                    each = dataclasses.replace(each, bias=joined.pop().bias)
+                joined.append(each)
+        return tuple(joined)
+
+    def _next_seed(self):
+        return random.fold_in(self._seed, next(self._numbers))
 
 
-def rounded_at_random(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Returns float32 numbers in bfloat16, each rounded to a neighbour with the expectation ``x``.
+class _Identity(Map):
+    """``x ↦ x``."""
 
-    The gradient is that of a cast.
-    """
-    # A bfloat16 has the upper 16 bits of a float32; the lower ones are the probability of the
-    # neighbour that is farther from zero.
-    draws = tf.reshape(random.short_integers(x.shape.num_elements(), seed), x.shape)
-    sums = tf.bitcast(x, tf.uint32) + tf.cast(draws, tf.uint32)
-    upper = tf.bitwise.bitwise_and(sums, np.uint32(0xFFFF0000))
-    change = tf.bitcast(upper, tf.float32) - x
-    return tf.cast(x + tf.stop_gradient(change), tf.bfloat16)
+    def linearize(self, x: tf.Tensor) -> Linearization:
+        return diagonal(x, tf.ones_like(x))
+
+    def takes_any_grid(self) -> bool:
+        return True
+
+
+def _is_bias(part):
+    return isinstance(part, Fused) and isinstance(part.activation, _Identity)
 
 
 @functools.cache
