@@ -17,6 +17,7 @@ from iresnet_tf.numerics.norms.singular_values import (
     gram_step,
     leading_triple,
     power_step,
+    usable_or,
 )
 from iresnet_tf.numerics.structure import Structure
 
@@ -47,7 +48,7 @@ class InducedNorm(Structure):
     codomain: float | tf.Tensor
 
     def advance(self, operator: Operator, v: tf.Tensor) -> tf.Tensor:
-        """Returns the right vector after one step; its length is arbitrary."""
+        """Returns the right vector after one step; its length is arbitrary, and may be zero."""
         return self.power_step(operator, v).v
 
     def power_step(self, operator: Operator, v: tf.Tensor) -> SingularTriple:
@@ -118,8 +119,8 @@ def _power_steps(operator, v, norm, steps):
     def body(step, v):
         return step + 1, norm.advance(operator, v)
 
-    _, v = tf.while_loop(lambda step, _: step < steps, body, (tf.constant(1), v))
-    return norm.power_step(operator, v)
+    _, last = tf.while_loop(lambda step, _: step < steps, body, (tf.constant(1), v))
+    return norm.power_step(operator, usable_or(last, v))
 
 
 def constrained(

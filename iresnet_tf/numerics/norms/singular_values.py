@@ -34,14 +34,13 @@ def power_step(operator: Operator, v: tf.Tensor) -> SingularTriple:
 
 
 def gram_step(operator: Operator, v: tf.Tensor) -> tf.Tensor:
-    """Returns ``AᵀA v``, scaled to a largest element of 1; ``v`` if it is zero or overflows.
+    """Returns ``AᵀA v``, scaled to a largest element of 1, or zero.
 
     It has the direction of the new ``v`` of a `power_step` and takes fewer operations, so it
     replaces every step except the last.
     """
     # Scaled in between, the image overflows only if the operator does.
-    image = _scaled(operator.adjoint(_scaled(operator(v))))
-    return tf.where(tf.reduce_all(tf.math.is_finite(image)), unless_zero(image, v), v)
+    return _scaled(operator.adjoint(_scaled(operator(v))))
 
 
 def leading_triple(operator: Operator, v: tf.Tensor, tolerance: float = 1e-4) -> SingularTriple:
@@ -123,7 +122,7 @@ def _iterate(operator, v, tolerance):
     _, basis, _ = tf.while_loop(unfinished, body, (tf.constant(0), *vectors))
     leading = tf.reshape(basis[0], shape)
     if is_tall:
-        leading = unless_zero(operator.adjoint(leading), v)
+        leading = usable_or(operator.adjoint(leading), v)
     triple = power_step(operator, leading)
     return triple._replace(sigma=unit * triple.sigma)
 
@@ -140,9 +139,10 @@ def of_order_one(operator: Operator) -> tuple[Operator, tf.Tensor]:
     return dataclasses.replace(operator, kernel=operator.kernel / unit), unit
 
 
-def unless_zero(image: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
-    """Returns the image, or ``v`` in its place if all of it is zero, to keep a direction."""
-    return tf.where(tf.reduce_any(image != 0.0), image, v)
+def usable_or(image: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
+    """Returns the image, or ``v`` in its place if it is zero or not finite: it has a direction."""
+    is_usable = tf.reduce_any(image != 0.0) & tf.reduce_all(tf.math.is_finite(image))
+    return tf.where(is_usable, image, v)
 
 
 def _scaled(v):
