@@ -3,6 +3,7 @@
 # says before each how long it takes on this machine.  Given again, it continues where it was cut
 # off, and keeps what has finished.
 #   bash scripts/small_models.sh RUNS [options of iresnet train, for example --data-dir DIR]
+# Options hold for every model: `steps=4 evaluation_examples=64` tries the script in minutes.
 # A run then ships by `python scripts/publish_pretrained.py RUNS/NAME NAME`.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
@@ -20,8 +21,8 @@ for name in mnist-{density,classifier} cifar10-{density,classifier}; do
 done
 # The hybrid trains twice: the second time on shifted images, with less weight of the density.
 train mnist-hybrid-first mnist-hybrid-small "${@:2}"
-train mnist-hybrid mnist-hybrid-small "${@:2}" initial_weights="$runs/mnist-hybrid-first" \
+train mnist-hybrid mnist-hybrid-small initial_weights="$runs/mnist-hybrid-first" \
   data.augmentation=shift steps=7500 optimizer.learning_rate=0.015 \
-  task.likelihood_weight=0.0015 task.dropout=0.2
+  task.likelihood_weight=0.0015 task.dropout=0.2 "${@:2}"
 
 python "$root/scripts/pictures.py" --runs "$runs" --out "$runs/pictures"
