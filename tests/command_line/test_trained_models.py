@@ -50,7 +50,14 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+# All commands open a model in the same way; the rest is tested with other models.
+_QUICK = ("evaluate", "certify", "sample")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [each if each in _QUICK else pytest.param(each, marks=pytest.mark.slow) for each in COMMANDS],
+)
 def test_a_command_takes_the_name_of_a_trained_model(command, tmp_path, monkeypatch, data_dir):
     monkeypatch.chdir(tmp_path)
     where = [] if command in ("certify", "export") else ["--data-dir", data_dir]

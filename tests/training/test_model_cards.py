@@ -96,13 +96,13 @@ def test_a_model_has_the_weights_that_its_preset_makes(name, monkeypatch):
 
 @every_model
 def test_a_sample_of_the_test_set_is_within_the_errors_of_the_card(name, data_dir):
-    card, model = training.card(name), irn.load(name)
+    card = training.card(name)
     data, folder = card.run.preset.data.name, data_dir
     if data != "digits":
         folder = DATA_DIR
         if not tfds.builder(images.NAMES[data], data_dir=folder).is_prepared():
             pytest.skip(f"{data} is not prepared in {folder}")
-    count = 40
+    model, count = irn.load(name), 40
     x, y = training.open_source(card.run.preset, data_dir=folder).examples("test", count)
     if (stated := card.figures.bits_per_dim) is not None:
         estimator = choose_estimator(model)
