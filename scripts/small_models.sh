@@ -3,7 +3,7 @@
 # says before each how long it takes on this machine.  Given again, it continues where it was cut
 # off, and keeps what has finished.
 #   bash scripts/small_models.sh RUNS [options of iresnet train, for example --data-dir DIR]
-# Options hold for every model: `steps=4 evaluation_examples=64` tries the script in minutes.
+# Options hold for every model: `--steps 4 evaluation_examples=64` tries the script in minutes.
 # A run then ships by `python scripts/publish_pretrained.py RUNS/NAME NAME`.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
