@@ -95,7 +95,10 @@ def test_xla_rounds_to_nearest_as_tensorflow_does():
 
 
 def test_the_mean_of_dithered_numbers_is_exact():
-    """Of 2¹⁶ rows of nine, as many round a number up as its lower 16 bits say: 9 · 40503 is odd."""
+    """Each of nine numbers meets every offset once in 2¹⁶ rows, because 9 · 40503 is odd.
+
+    So as many rows round it up as its lower 16 bits say.
+    """
     x = tf.concat([drawn(6), [0.0, 1.0, -3.0]], 0)
     rows = dithered(tf.tile(x[tf.newaxis], [2**16, 1]), tf.constant(1234.0))
     np.testing.assert_array_equal(tf.cast(rows, tf.float64).numpy().mean(0), x)
