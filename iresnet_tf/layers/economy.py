@@ -1,8 +1,8 @@
 """Options that make a training step cheaper, and at most a little noisier.
 
 A model's ``train_step`` sets the options for the calls inside it.  Blocks read them where they
-compute ``F(x)`` and its log-determinant, and nowhere else.  So no evaluation, inverse or
-certificate depends on them.
+compute ``F(x)`` and its log-determinant, and linear layers where the optimizer has changed a kernel
+and they update its singular vectors.  No evaluation, inverse or certificate reads them.
 """
 
 import contextlib
@@ -27,6 +27,7 @@ class Economy:
             in (0, 1]; see `residual_map.transform`.
         product_dtype: dtype of the products with the kernels of ``g`` and of the vectors between
             them, ``"bfloat16"``, or ``None`` for the dtype of the model; see `maps.in_bfloat16`.
+            All steps of power iteration but the last have these products, too.
 
     Raises:
         ValueError: for other options.

@@ -18,9 +18,10 @@ import tensorflow as tf
 
 from iresnet_tf.internals import constrain_bare_variable, is_traced_for_xla, stored_value
 from iresnet_tf.layers.contractive import ContractiveLayer, UnknownLipschitzError
+from iresnet_tf.layers.economy import STEP
 from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
 from iresnet_tf.numerics.execution import tensor_float_32
-from iresnet_tf.numerics.maps import Map, Operator
+from iresnet_tf.numerics.maps import Map, Operator, operator_in_bfloat16
 from iresnet_tf.numerics.norms import induced_norm
 from iresnet_tf.numerics.norms.constrained import ConstrainedAffine
 from iresnet_tf.numerics.precision import as_float64
@@ -152,10 +153,15 @@ class SpectralLayer(ContractiveLayer):
         return self.output_exponent
 
     def update_vectors(self, kernel: tf.Tensor) -> None:
-        """Takes ``power_iterations`` warm-started steps of power iteration for the kernel."""
+        """Takes ``power_iterations`` warm-started steps of power iteration for the kernel.
+
+        In a training step with ``product_dtype="bfloat16"`` only the last one is in float32.
+        """
         operator = self.make_operator(tf.convert_to_tensor(kernel))
-        v = stored_value(self.right_vector)
-        self._assign(induced_norm.power_steps(self.norm(), operator, v, self.power_iterations))
+        is_low = STEP.get().economy.product_dtype is not None
+        draft = operator_in_bfloat16(operator) if is_low else operator
+        v, steps = stored_value(self.right_vector), self.power_iterations
+        self._assign(induced_norm.power_steps(self.norm(), operator, v, steps, draft=draft))
 
     def refresh(self, tolerance: float = 1e-4) -> None:
         """Refines the singular vectors until the relative error of ``σ`` is at most ``tolerance``.

@@ -107,7 +107,9 @@ class Classifier(ClassifyingModel):
             loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
             loss *= tf.distribute.get_strategy().num_replicas_in_sync
             scaled = self.optimizer.scale_loss(loss * tf.cast(share, loss.dtype))
-        self._descend(tape.gradient(scaled, self.trainable_variables))
+        gradients = tape.gradient(scaled, self.trainable_variables)
+        with economical(self.economy, seed):
+            self._descend(gradients)
         tracker = next(metric for metric in self.metrics if metric.name == "loss")
         tracker.update_state(loss, sample_weight=tf.shape(x)[0])
         return self.compute_metrics(x, y, y_pred, sample_weight)

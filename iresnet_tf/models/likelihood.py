@@ -182,7 +182,8 @@ class LikelihoodModel(FlowModel):
                 names=self._reported(),
                 dtype=self.compute_dtype,
             )
-        self._descend(gradients)
+        with economical(self.economy, seed):
+            self._descend(gradients)
         report = self._report(x, loss, figures, sample_weight)
         return {**report, "max_gradient": self.max_gradient.result()}
 

@@ -99,12 +99,6 @@ def gaussian(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     return _by_example(_normal, shape, seed, dtype=dtype)
 
 
-def octets(count: int, seed: tf.Tensor) -> tf.Tensor:
-    """Draws uniform integers from 0 to 255, uint8, eight from each word of 64 bits."""
-    words = _bits([-(-count // 8)], unplaced(seed), tf.uint64)
-    return tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:count]
-
-
 def _uniform(shape, seed, dtype):
     if not is_traced_for_xla():
         return tf.random.stateless_uniform(shape, seed, dtype=dtype)

@@ -4,13 +4,12 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.internals import is_traced_for_xla
-from iresnet_tf.numerics import random
 from iresnet_tf.numerics.axes import event_norm
 from iresnet_tf.numerics.execution import compiled, tensor_float_32
 from iresnet_tf.numerics.execution.threads import Whole
 from iresnet_tf.numerics.log_det import LogDet
 from iresnet_tf.numerics.maps import Map
-from iresnet_tf.numerics.share import Share
+from iresnet_tf.numerics.maps.share import samples_of_share
 from iresnet_tf.numerics.solvers import FixedPoint, Solver, implicit_gradient, paths, preconditioner
 from iresnet_tf.numerics.structure import Signature, tensors_of
 
@@ -51,48 +50,33 @@ def transform(
     """
     tensor_float_32.require_off_unless_measured("A residual block", x.dtype)
     function = _transform_recomputed if recompute else _transform
-    options: tuple = (estimator, lipschitz)
-    if share < 1.0:
-        plain = _add_recomputed if recompute else _add
-        function, options = _transform_share, (function, plain, share, *options)
-    return compiled.call_on_batch(function, options, g, (x,), seed)
+    return compiled.call_on_batch(function, (estimator, lipschitz, share), g, (x,), seed)
 
 
 def _add(part, g, x):
     return x + g(x)
 
 
-def _transform(estimator, lipschitz, part, g, x, seed):
-    linearization = g.linearize(x)
-    return x + linearization.value, estimator(linearization, part.of_seed(seed), lipschitz)
+def _transform(estimator, lipschitz, share, part, g, x, seed):
+    samples = samples_of_share(share, x, part.of_seed(seed))
+    value, linearization = samples.linearize(g, x)
+    return x + value, samples.weighted(estimator(linearization, samples.seed, lipschitz))
 
 
-def _transform_recomputed(estimator, lipschitz, part, g, x, seed):
+def _transform_recomputed(estimator, lipschitz, share, part, g, x, seed):
+    samples = samples_of_share(share, x, part.of_seed(seed))
+
     def forward(g, x):
-        linearization = g.linearize(x)
-        value, residuals = estimator.value_and_residuals(
-            linearization, part.of_seed(seed), lipschitz
-        )
-        return (x + linearization.value, value), residuals
+        value, linearization = samples.linearize(g, x)
+        log_det, residuals = estimator.value_and_residuals(linearization, samples.seed, lipschitz)
+        return (x + value, samples.weighted(log_det)), residuals
 
     def again(g, x, residuals):
-        linearization = g.linearize(x)
+        value, linearization = samples.linearize(g, x)
         surrogate = estimator.surrogate(linearization, residuals, lipschitz)
-        return x + linearization.value, surrogate
+        return x + value, samples.weighted(surrogate)
 
     return _recomputed(forward, again, g, x)
-
-
-def _transform_share(transform, plain, share, *arguments):
-    *options, part, g, x, seed = arguments
-    samples = Share(share, x.shape[0] or tf.shape(x)[0], random.fold_in(seed, 0))
-    chosen, others = samples.split(x)
-    # The place of a sample among the chosen ones decides its probes.
-    y, log_det = transform(
-        *options, part, g.at_rows(samples.chosen), chosen, random.fold_in(seed, 1)
-    )
-    rest = plain(part, g.at_rows(samples.others), others)
-    return samples.joined(y, rest), samples.weighted(log_det)
 
 
 def _add_recomputed(part, g, x):

@@ -87,6 +87,24 @@ def test_an_option_lasts_for_the_step_alone():
     assert set(seen) == {NO_ECONOMY}
 
 
+@pytest.mark.parametrize("task", [models.DensityModel, models.Classifier])
+def test_power_iteration_after_a_step_reads_the_option(task):
+    found = []
+
+    class Watching(layers.SpectralDense):
+        def update_vectors(self, kernel):
+            found.append(STEP.get().economy.product_dtype)
+            super().update_vectors(kernel)
+
+    flow = [layers.ResidualBlock(layers.Contraction([Watching(4)]), Exact())]
+    model = task(flow, seed=0, **({"classes": 3} if task is models.Classifier else {}))
+    for product_dtype in ("bfloat16", None):
+        model.compile("sgd", product_dtype=product_dtype)
+        model.train_on_batch(data("dense", 12)[:, :4], np.arange(12) % 3)
+        assert set(found) == {product_dtype}
+        found.clear()
+
+
 def test_an_inverse_inside_a_training_step_is_that_of_float32():
     """A block's inverse does not read the option, even where a step is traced."""
     found = []

@@ -8,6 +8,7 @@ import tensorflow as tf
 from iresnet_tf import layers
 from iresnet_tf.layers import activations
 from iresnet_tf.layers.contractive import as_contractive
+from iresnet_tf.numerics.maps.share import FirstRows
 from iresnet_tf.numerics.maps.swish import swish, swish_value
 
 SCALAR = ["relu", "elu", "softplus", "sigmoid", "tanh", "linear", "lipswish"]
@@ -43,9 +44,20 @@ def stock_layers(shape):
 
 
 def assert_linearization(function, x, jacobian):
-    """Checks ``function.linearize(x)`` against ``function`` and Jacobians ``[batch, out, in]``."""
-    linearization = function.linearize(x)
-    np.testing.assert_allclose(linearization.value, function(x), atol=1e-14)
+    """Checks ``function.linearize(x)`` against ``function`` and Jacobians ``[batch, out, in]``.
+
+    So it does the linearization at all rows but the last, or at the only one.
+    """
+    value = function(x)
+    assert_products(function.linearize(x), value, x, jacobian)
+    rows = FirstRows(max(1, x.shape[0] - 1))
+    whole, linearization = function.linearize_at(x, rows)
+    np.testing.assert_allclose(whole, value, atol=1e-14)
+    assert_products(linearization, *(each[: rows.size] for each in (value, x, jacobian)))
+
+
+def assert_products(linearization, value, x, jacobian):
+    np.testing.assert_allclose(linearization.value, value, atol=1e-14)
     out = linearization.value.shape
     batch, rows, columns = jacobian.shape
     for leading in [(), (1,), (3,)]:

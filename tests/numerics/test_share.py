@@ -9,7 +9,7 @@ from iresnet_tf.numerics import random, residual_map
 from iresnet_tf.numerics.axes import event_axes
 from iresnet_tf.numerics.execution import compiled
 from iresnet_tf.numerics.log_det import Exact, RussianRoulette
-from iresnet_tf.numerics.share import Share
+from iresnet_tf.numerics.maps.share import Share
 
 SIZES = [(1, 0.25, 1), (2, 0.75, 2), (5, 0.25, 1), (7, 0.25, 2), (7, 0.5, 4), (8, 0.25, 2)]
 """Batch size, share and ``max(1, round(share · size))``."""
@@ -40,12 +40,13 @@ def test_every_sample_is_chosen_by_as_many_shifts(batch, share, count, known, ev
 
     def chosen():
         samples = Share(share, size, tf.constant([1, 2]))
-        first, others = samples.split(rows)
-        assert len(first) == count and len(others) == max(1, batch - count)
-        np.testing.assert_array_equal(samples.joined(first, others), rows)
-        np.testing.assert_array_equal(samples.chosen.of_rows(rows), first)
-        np.testing.assert_array_equal(samples.others.of_rows(rows), others)
-        np.testing.assert_array_equal(samples.chosen.of_rows(rows[:1]), rows[:1].repeat(count, 0))
+        ordered = samples.ordered(rows)
+        first = samples.chosen.of_rows(ordered).numpy()
+        assert len(first) == count
+        np.testing.assert_array_equal(ordered[:count], first)
+        np.testing.assert_array_equal(samples.restored(ordered), rows)
+        np.testing.assert_array_equal(samples.order.of_rows(rows), ordered)
+        np.testing.assert_array_equal(samples.order.of_rows(rows[:1]), rows[:1].repeat(batch, 0))
         # A weighted one is B/k for a chosen sample, so its mean over the shifts is 1.
         weights = samples.weighted(tf.ones(count, tf.float64)).numpy()
         np.testing.assert_array_equal(np.flatnonzero(weights), np.sort(first[:, 0] / 20.0))
@@ -61,7 +62,7 @@ def test_every_shift_is_equally_likely():
     @tf.function
     def first(seed):
         samples = Share(0.25, batch, tf.stack([seed, 5]))
-        return samples.chosen.index[0]
+        return samples.order.index[0]
 
     seeds = tf.range(draws)
     found = tf.function(lambda: tf.map_fn(first, seeds, fn_output_signature=tf.int32))().numpy()

@@ -114,7 +114,7 @@ def test_the_figures_are_those_of_the_whole(in_parts, contraction, batch_for, ca
         require_equal(figures(block, x), wanted)
 
 
-@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_batch_of_unknown_size_may_have_fewer_samples_than_parts(in_parts, size):
     g = layers.Contraction.conv(16, (3, 1, 3))
     block = layers.ResidualBlock(g, PowerSeries(3))

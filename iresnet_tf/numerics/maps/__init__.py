@@ -19,7 +19,7 @@ from iresnet_tf.numerics.maps.chain import Affine, Composition, Shift
 from iresnet_tf.numerics.maps.concatenation import Concatenation, Scaling
 from iresnet_tf.numerics.maps.derived import Derived, derived
 from iresnet_tf.numerics.maps.fused import Fused
-from iresnet_tf.numerics.maps.low_precision import in_bfloat16
+from iresnet_tf.numerics.maps.low_precision import in_bfloat16, operator_in_bfloat16
 from iresnet_tf.numerics.maps.operators import Convolution, Dense, Operator, UnrolledConvolution
 
 __all__ = [
@@ -47,4 +47,5 @@ __all__ = [
     "diagonal",
     "diagonal_product",
     "in_bfloat16",
+    "operator_in_bfloat16",
 ]

@@ -18,7 +18,7 @@ import tensorflow as tf
 from iresnet_tf.numerics.axes import event_norm
 from iresnet_tf.numerics.maps.operators import Operator
 from iresnet_tf.numerics.maps.rounding import dithered
-from iresnet_tf.numerics.structure import Structure
+from iresnet_tf.numerics.structure import Rows, Structure
 
 
 class Linearization(NamedTuple):
@@ -77,6 +77,17 @@ class Map(Structure, abc.ABC):
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the value at ``x [batch, …]``."""
         return self.linearize(x).value
+
+    def linearize_at(self, x: tf.Tensor, rows: Rows) -> tuple[tf.Tensor, Linearization]:
+        """Returns the value at ``x [batch, …]``, and the linearization at some rows of ``x``.
+
+        A graph drops what nothing uses, such as the value of this linearization.
+
+        Args:
+            x: the samples.
+            rows: those at which the map is linearized.
+        """
+        return self(x), self.at_rows(rows).linearize(rows.of_rows(x))
 
     def rounding_gain(self) -> float | tf.Tensor:
         """Returns the factor ``γ`` of `rounding_error`."""
@@ -141,7 +152,13 @@ class InDtype(Map):
         return self._cast(self.function(tf.cast(x, self.dtype)), x.dtype)
 
     def linearize(self, x: tf.Tensor) -> Linearization:
-        inner = self.function.linearize(tf.cast(x, self.dtype))
+        return self._between_casts(self.function.linearize(tf.cast(x, self.dtype)), x.dtype)
+
+    def linearize_at(self, x: tf.Tensor, rows: Rows) -> tuple[tf.Tensor, Linearization]:
+        value, inner = self.function.linearize_at(tf.cast(x, self.dtype), rows)
+        return self._cast(value, x.dtype), self._between_casts(inner, x.dtype)
+
+    def _between_casts(self, inner, dtype):
         product = inner.vjp_in(tf.as_dtype(self.dtype))
 
         def jvp(v):
@@ -150,7 +167,7 @@ class InDtype(Map):
         def vjp_in(dtype):
             return lambda w: tf.cast(product(tf.cast(w, self.dtype)), dtype)
 
-        return Linearization(self._cast(inner.value, x.dtype), jvp, vjp_in)
+        return Linearization(self._cast(inner.value, dtype), jvp, vjp_in)
 
     def _cast(self, value, dtype):
         return tf.cast(value, dtype) if self.offset is None else dithered(value, self.offset)

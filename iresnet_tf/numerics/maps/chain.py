@@ -8,6 +8,7 @@ import tensorflow as tf
 from iresnet_tf.numerics.axes import dimension_of
 from iresnet_tf.numerics.maps.base import Linearization, Map, Rounding
 from iresnet_tf.numerics.maps.operators import Operator
+from iresnet_tf.numerics.structure import Rows
 
 
 class Affine(Map):
@@ -80,15 +81,14 @@ class Composition(Map):
         for part in self.maps:
             parts.append(part.linearize(x))
             x = parts[-1].value
+        return _composed(x, parts)
 
-        def jvp(v):
-            return _in_turn(v, [part.jvp for part in parts])
-
-        def vjp_in(dtype):
-            products = [part.vjp_in(dtype) for part in reversed(parts)]
-            return lambda w: _in_turn(w, products)
-
-        return Linearization(x, jvp, vjp_in)
+    def linearize_at(self, x: tf.Tensor, rows: Rows) -> tuple[tf.Tensor, Linearization]:
+        parts = []
+        for part in self.maps:
+            x, linearization = part.linearize_at(x, rows)
+            parts.append(linearization)
+        return x, _composed(rows.of_rows(x), parts)
 
     def rounding_error(self, x: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
         """Adds up the rounding errors of the maps.
@@ -111,6 +111,19 @@ class Composition(Map):
 
     def rounded(self, rounding: Rounding) -> Map:
         return Composition(rounding.joined([part.rounded(rounding) for part in self.maps]))
+
+
+def _composed(value, parts):
+    """Returns the linearization of a composition with that value, given those of its maps."""
+
+    def jvp(v):
+        return _in_turn(v, [part.jvp for part in parts])
+
+    def vjp_in(dtype):
+        products = [part.vjp_in(dtype) for part in reversed(parts)]
+        return lambda w: _in_turn(w, products)
+
+    return Linearization(value, jvp, vjp_in)
 
 
 def _in_turn(v, functions):

@@ -14,7 +14,7 @@ from iresnet_tf.numerics.maps.chain import Composition
 from iresnet_tf.numerics.maps.derived import derived
 from iresnet_tf.numerics.maps.fused import Fused
 from iresnet_tf.numerics.maps.operators import Operator
-from iresnet_tf.numerics.maps.rounding import dither_offset, rounded_at_random
+from iresnet_tf.numerics.maps.rounding import dither_offset, dithered
 
 
 def in_bfloat16(g: Map, seed: tf.Tensor) -> Map:
@@ -22,10 +22,9 @@ def in_bfloat16(g: Map, seed: tf.Tensor) -> Map:
 
     Factors and results of the products with kernels, and the vectors between them, are in
     bfloat16.  Sums inside a product and activations are computed in float32 and then rounded.
-    Each kernel is cast here, once for all products, and rounded up or down at random, so that its
-    expectation is the original, up to 2⁻¹⁶ of its size.  With rounding to nearest, all steps would
-    have the gradient of the same wrong kernel.  Biases are added in float32, and sums with them and
-    values of activations are `dithered`.
+    Each kernel is cast here, once for all products, and `dithered`, so that its expectation is the
+    original.  With rounding to nearest, all steps would have the gradient of the same wrong kernel.
+    Biases are added in float32, and sums with them and values of activations are `dithered`, too.
     Maps that cannot compute in bfloat16, such as functions that are differentiated automatically,
     compute in float32.
 
@@ -35,20 +34,28 @@ def in_bfloat16(g: Map, seed: tf.Tensor) -> Map:
 
     Source: Gupta et al. 2015 (arXiv:1502.02551), §2, for stochastic rounding.
     """
-    low = derived(g).rounded(_RandomRounding(seed))
+    low = derived(g).rounded(_Dithering(seed))
     return g if isinstance(low, InDtype) else InDtype(low, "bfloat16")
 
 
-class _RandomRounding:
-    """Rounds each kernel, and the values of each activation, with another seed."""
+def operator_in_bfloat16(operator: Operator) -> Operator:
+    """Returns an operator whose products have factors and results in bfloat16, for a draft.
+
+    Its kernel is rounded to the nearest, so it is the same one at each call.
+    """
+    return LowPrecision(tf.cast(operator.kernel, tf.bfloat16), _form(operator))
+
+
+class _Dithering:
+    """Rounds each kernel, and the values of each activation, with another offset."""
 
     def __init__(self, seed):
         self._seed = seed
         self._numbers = itertools.count()
 
     def operator(self, operator):
-        kernel = rounded_at_random(operator.kernel, self._next_seed())
-        return LowPrecision(kernel, dataclasses.replace(operator, kernel=None))
+        kernel = dithered(operator.kernel, dither_offset(self._next_seed()))
+        return LowPrecision(kernel, _form(operator))
 
     def bias(self, bias):
         return Fused(_Identity(), dither_offset(self._next_seed()), bias)
@@ -82,6 +89,10 @@ class _Identity(Map):
 
     def takes_any_grid(self) -> bool:
         return True
+
+
+def _form(operator):
+    return dataclasses.replace(operator, kernel=None)
 
 
 def _is_bias(part):
@@ -129,7 +140,7 @@ class LowPrecision(Operator):
         return self._rounded(self._operator(), v, v.dtype)
 
     def adjoint(self, u: tf.Tensor) -> tf.Tensor:
-        return self.adjoint_in(u.dtype)(u)
+        return self._rounded(self._operator().adjoint, u, u.dtype)
 
     def adjoint_in(self, dtype: tf.DType) -> Callable[[tf.Tensor], tf.Tensor]:
         operator = self._operator()

@@ -55,35 +55,13 @@ def dithered(x: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
 
 def dither_offset(seed: tf.Tensor) -> tf.Tensor:
     """Returns an integer from 0 to 2¹⁶ − 1, uniform, as a float32 scalar."""
-    low, high = tf.unstack(tf.cast(random.octets(2, seed), tf.float32))
-    return 256.0 * high + low
+    return tf.floor(2.0**16 * random.uniform([], random.unplaced(seed), tf.float32))
 
 
 def _dithered(x, offset):
     index = tf.cast(tf.reshape(tf.range(tf.size(x)), tf.shape(x)), tf.uint32)
     added = index * np.uint32(_GOLDEN) + tf.cast(offset, tf.uint32)
     added = tf.bitwise.bitwise_and(added, np.uint32(0xFFFF))
-    return _upper_half(tf.bitcast(x, tf.uint32) + added)
-
-
-@tf.custom_gradient
-def rounded_at_random(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Returns float32 numbers in bfloat16, each rounded to one of its two neighbours at random.
-
-    The probabilities are multiples of 1/256, so the expectation differs from ``x`` by at most 1/512
-    of the distance of the neighbours.  The gradient is that of a cast.
-
-    Args:
-        x: finite numbers of a static shape.
-        seed: stateless seed.
-    """
-    draws = tf.reshape(random.octets(x.shape.num_elements(), seed), x.shape)
-    return _in_one_pass(_drawn, x, draws), lambda cotangent: (tf.cast(cotangent, x.dtype), None)
-
-
-def _drawn(x, draws):
-    # The middle of the 256 numbers that have these upper bits.
-    added = tf.cast(draws, tf.uint32) * np.uint32(256) + np.uint32(128)
     return _upper_half(tf.bitcast(x, tf.uint32) + added)
 
 
