@@ -19,7 +19,7 @@ def main(curves, out):
     """Draws a panel for each PANEL, with the curves of its labels."""
     panels = {}
     for curve in curves:
-        name, _, files = curve.partition("=")
+        name, _, files = curve.rpartition("=")
         panel, _, label = name.partition(":")
         panels.setdefault(panel, []).append((label, files.split(",")))
     size = (4.5 * len(panels), 3.5)
