@@ -25,4 +25,12 @@ train mnist-hybrid mnist-hybrid-small initial_weights="$runs/mnist-hybrid-first"
   data.augmentation=shift steps=7500 optimizer.learning_rate=0.015 \
   task.likelihood_weight=0.0015 task.dropout=0.2 "${@:2}"
 
-python "$root/scripts/pictures.py" --runs "$runs" --out "$runs/pictures"
+# The pictures are drawn from the same data.
+data=()
+for ((place = 2; place <= $#; place++)); do
+  case "${!place}" in
+    --data-dir) next=$((place + 1)) && data=(--data-dir "${!next}") ;;
+    --data-dir=*) data=("${!place}") ;;
+  esac
+done
+python "$root/scripts/pictures.py" --runs "$runs" --out "$runs/pictures" "${data[@]}"
