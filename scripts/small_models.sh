@@ -26,11 +26,11 @@ train mnist-hybrid mnist-hybrid-small initial_weights="$runs/mnist-hybrid-first"
   task.likelihood_weight=0.0015 task.dropout=0.2 "${@:2}"
 
 # The pictures are drawn from the same data.
-data=()
+pictures=(python "$root/scripts/pictures.py" --runs "$runs" --out "$runs/pictures")
 for ((place = 2; place <= $#; place++)); do
   case "${!place}" in
-    --data-dir) next=$((place + 1)) && data=(--data-dir "${!next}") ;;
-    --data-dir=*) data=("${!place}") ;;
+    --data-dir) next=$((place + 1)) && pictures+=(--data-dir "${!next}") ;;
+    --data-dir=*) pictures+=("${!place}") ;;
   esac
 done
-python "$root/scripts/pictures.py" --runs "$runs" --out "$runs/pictures" "${data[@]}"
+"${pictures[@]}"
