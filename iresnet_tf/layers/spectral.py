@@ -159,7 +159,7 @@ class SpectralLayer(ContractiveLayer):
         """
         operator = self.make_operator(tf.convert_to_tensor(kernel))
         is_low = STEP.get().economy.product_dtype is not None
-        draft = operator_in_bfloat16(operator) if is_low else operator
+        draft = operator_in_bfloat16(operator) if is_low else None
         v, steps = stored_value(self.right_vector), self.power_iterations
         self._assign(induced_norm.power_steps(self.norm(), operator, v, steps, draft=draft))
 

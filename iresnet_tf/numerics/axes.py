@@ -1,5 +1,7 @@
 """The axes of a batch: those of one sample, and any number of leading ones."""
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 
@@ -33,6 +35,16 @@ def dimension_of(x: tf.Tensor) -> int:
 def rows_or_one(rows: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """Returns ``rows[index]``; rows ``[1, …]`` stand for a batch of equal ones."""
     return tf.gather(rows, tf.minimum(index, tf.shape(rows)[0] - 1))
+
+
+class SelectedRows(NamedTuple):
+    """The samples of a batch with the given indices."""
+
+    index: tf.Tensor
+
+    def of_rows(self, rows: tf.Tensor) -> tf.Tensor:
+        """Returns these samples' rows of ``[batch, …]``, or of ``[1, …]`` for all alike."""
+        return rows_or_one(rows, self.index)
 
 
 def as_batch(v: tf.Tensor, event_ndims: int) -> tf.Tensor:

@@ -46,7 +46,7 @@ def stock_layers(shape):
 def assert_linearization(function, x, jacobian):
     """Checks ``function.linearize(x)`` against ``function`` and Jacobians ``[batch, out, in]``.
 
-    So it does the linearization at all rows but the last, or at the only one.
+    It also checks the linearization at all rows but the last, or at the only one.
     """
     value = function(x)
     assert_products(function.linearize(x), value, x, jacobian)

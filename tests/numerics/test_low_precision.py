@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from iresnet_tf.numerics import maps
+from iresnet_tf.numerics.maps import low_precision
 from iresnet_tf.numerics.maps.rounding import dithered, narrowed
 from iresnet_tf.numerics.maps.share import FirstRows
 from iresnet_tf.numerics.structure import tensors_of
@@ -174,6 +175,14 @@ def test_value_and_products_are_those_of_the_map_but_for_the_rounding():
     np.testing.assert_allclose(first.vjp(w[:3]), exact.vjp(w)[:3], atol=atol)
     assert low.multiplications(1) == g.multiplications(1)
     assert low.takes_any_grid() == g.takes_any_grid()
+
+
+def test_a_draft_is_the_operator_where_bfloat16_saves_no_time(monkeypatch):
+    operator = maps.Dense(drawn(5, 3))
+    for saves in (True, False):
+        monkeypatch.setattr(low_precision, "rounds_products_to_nearest", lambda saves=saves: saves)
+        draft = maps.operator_in_bfloat16(operator)
+        assert (draft is operator) == (not saves)
 
 
 def test_functions_that_are_not_known_stay_in_float32():

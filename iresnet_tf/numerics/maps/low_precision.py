@@ -41,8 +41,11 @@ def in_bfloat16(g: Map, seed: tf.Tensor) -> Map:
 def operator_in_bfloat16(operator: Operator) -> Operator:
     """Returns an operator whose products have factors and results in bfloat16, for a draft.
 
-    Its kernel is rounded to the nearest, so it is the same one at each call.
+    Its kernel is rounded to the nearest, so it is the same one at each call.  Where such products
+    would save no time, it is the operator itself: see `rounds_products_to_nearest`.
     """
+    if not rounds_products_to_nearest():
+        return operator
     return LowPrecision(tf.cast(operator.kernel, tf.bfloat16), _form(operator))
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from iresnet_tf.numerics import random
-from iresnet_tf.numerics.axes import rows_or_one
+from iresnet_tf.numerics.axes import SelectedRows
 from iresnet_tf.numerics.maps.base import Linearization, Map
 
 
@@ -30,16 +30,6 @@ class AllSamples:
     def weighted(self, values: tf.Tensor) -> tf.Tensor:
         """Returns the numbers ``[batch]`` of the samples unchanged."""
         return values
-
-
-class OrderedRows(NamedTuple):
-    """The rows of a batch with the given indices."""
-
-    index: tf.Tensor
-
-    def of_rows(self, rows: tf.Tensor) -> tf.Tensor:
-        """Returns these rows of ``[batch, …]``, or of ``[1, …]`` for all samples alike."""
-        return rows_or_one(rows, self.index)
 
 
 class FirstRows(NamedTuple):
@@ -93,7 +83,7 @@ class Share:
             self._count = tf.maximum(1, rounded)
         place = random.uniform([], random.unplaced(random.fold_in(seed, 0)), tf.float64)
         shift = tf.cast(tf.floor(place * tf.cast(batch, tf.float64)), tf.int32)
-        self.order = OrderedRows(tf.math.floormod(tf.range(batch) + shift, batch))
+        self.order = SelectedRows(tf.math.floormod(tf.range(batch) + shift, batch))
         self._places = tf.math.floormod(tf.range(batch) - shift, batch)
         self.chosen = FirstRows(self._count)
 

@@ -118,15 +118,15 @@ def power_steps(
     Args:
         norm, operator, v: the norm, the operator and the right vector ``[1, …]``.
         steps: their number, at least 1.
-        draft: an approximation of the operator, for all steps but the last.  An error of the right
-            vector changes ``σ`` to second order only.
+        draft: an approximation of the operator, for all steps but the last; by default the
+            operator.  An error of the right vector changes ``σ`` to second order only.
     """
-    return compiled.call(_power_steps, operator, draft or operator, v, norm, tf.constant(steps))
+    return compiled.call(_power_steps, operator, draft, v, norm, tf.constant(steps))
 
 
 def _power_steps(operator, draft, v, norm, steps):
     def body(step, v):
-        return step + 1, norm.advance(draft, v)
+        return step + 1, norm.advance(draft or operator, v)
 
     _, last = tf.while_loop(lambda step, _: step < steps, body, (tf.constant(1), v))
     return norm.power_step(operator, usable_or(last, v))

@@ -10,25 +10,15 @@ of those that were inverted first.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from iresnet_tf.numerics.axes import rows_or_one
+from iresnet_tf.numerics.axes import SelectedRows
 
 STRIDE = 4
 """Distance along a path between the points that are inverted first."""
-
-
-class SelectedRows(NamedTuple):
-    """The samples of a batch with the given indices."""
-
-    index: tf.Tensor
-
-    def of_rows(self, rows: tf.Tensor) -> tf.Tensor:
-        """Returns these samples' rows of ``[batch, …]``, or of ``[1, …]`` for all alike."""
-        return rows_or_one(rows, self.index)
 
 
 def coarse_to_fine(
