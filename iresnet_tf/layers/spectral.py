@@ -155,13 +155,14 @@ class SpectralLayer(ContractiveLayer):
     def update_vectors(self, kernel: tf.Tensor) -> None:
         """Takes ``power_iterations`` warm-started steps of power iteration for the kernel.
 
-        In a training step with ``product_dtype="bfloat16"`` only the last one is in float32.
+        In a training step with ``product_dtype="bfloat16"`` their products are in bfloat16.  An
+        error of the vectors changes ``σ`` to second order only, and ``σ`` itself is in float32.
         """
         operator = self.make_operator(tf.convert_to_tensor(kernel))
-        is_low = STEP.get().economy.product_dtype is not None
-        draft = operator_in_bfloat16(operator) if is_low else None
+        if STEP.get().economy.product_dtype is not None:
+            operator = operator_in_bfloat16(operator)
         v, steps = stored_value(self.right_vector), self.power_iterations
-        self._assign(induced_norm.power_steps(self.norm(), operator, v, steps, draft=draft))
+        self._assign(induced_norm.power_steps(self.norm(), operator, v, steps))
 
     def refresh(self, tolerance: float = 1e-4) -> None:
         """Refines the singular vectors until the relative error of ``σ`` is at most ``tolerance``.

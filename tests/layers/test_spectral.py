@@ -149,11 +149,11 @@ def test_constraint_moves_the_vectors_once_a_step_and_not_the_kernel(steps):
 
 
 @pytest.mark.parametrize("kind", ["dense", "conv"])
-def test_drafts_in_bfloat16_leave_the_norm_that_of_float32(matrix_of, kind):
+def test_vectors_found_in_bfloat16_leave_the_norm_that_of_float32(matrix_of, kind):
     """All weights of the kernel lie 3/8 of a spacing above a bfloat16, so all are rounded down.
 
-    The norm of the rounded kernel is too small by 0.3 %.  The last step is in float32, and the
-    leading vectors of both kernels are the same, but for a rounding whose square counts.
+    The norm of the rounded kernel is too small by 0.3 %.  The leading vectors of both kernels are
+    the same, but for a rounding whose square counts, and their norm is taken in float32.
     """
     layer = built(kind, power_iterations=3, channels=(3, 3), coeff=None)
     weights = np.ones(layer.kernel.shape) + np.eye(3)
@@ -166,7 +166,7 @@ def test_drafts_in_bfloat16_leave_the_norm_that_of_float32(matrix_of, kind):
     layer.right_vector.assign(start)
     with economical(Economy(product_dtype="bfloat16"), tf.constant([0, 0])):
         layer.update_vectors(layer.kernel)
-        # Elsewhere products in bfloat16 would save no time, so there is no draft.
+        # Elsewhere products in bfloat16 would save no time, so they are in float32.
         assert np.array_equal(plain, vectors(layer)[0]) != rounds_products_to_nearest()
         for _ in range(9):
             layer.update_vectors(layer.kernel)

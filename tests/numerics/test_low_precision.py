@@ -168,21 +168,21 @@ def test_value_and_products_are_those_of_the_map_but_for_the_rounding():
         assert one.dtype == tf.float32
         np.testing.assert_allclose(one, other, atol=atol)
     assert found.vjp_in(tf.bfloat16)(tf.cast(w, tf.bfloat16)).dtype == tf.bfloat16
-    whole, first = low.linearize_at(x, FirstRows(3))
-    assert whole.dtype == first.value.dtype == tf.float32
-    np.testing.assert_allclose(whole, exact.value, atol=atol)
-    np.testing.assert_allclose(first.jvp(v[:3]), exact.jvp(v)[:3], atol=atol)
-    np.testing.assert_allclose(first.vjp(w[:3]), exact.vjp(w)[:3], atol=atol)
+    for size in (3, tf.constant(3)):
+        whole, first = low.linearize_at(x, FirstRows(size))
+        assert whole.dtype == first.value.dtype == tf.float32
+        np.testing.assert_allclose(whole, exact.value, atol=atol)
+        np.testing.assert_allclose(first.jvp(v[:3]), exact.jvp(v)[:3], atol=atol)
+        np.testing.assert_allclose(first.vjp(w[:3]), exact.vjp(w)[:3], atol=atol)
     assert low.multiplications(1) == g.multiplications(1)
     assert low.takes_any_grid() == g.takes_any_grid()
 
 
-def test_a_draft_is_the_operator_where_bfloat16_saves_no_time(monkeypatch):
+def test_an_operator_stays_in_float32_where_bfloat16_saves_no_time(monkeypatch):
     operator = maps.Dense(drawn(5, 3))
     for saves in (True, False):
         monkeypatch.setattr(low_precision, "rounds_products_to_nearest", lambda saves=saves: saves)
-        draft = maps.operator_in_bfloat16(operator)
-        assert (draft is operator) == (not saves)
+        assert (maps.operator_in_bfloat16(operator) is operator) == (not saves)
 
 
 def test_functions_that_are_not_known_stay_in_float32():

@@ -39,7 +39,7 @@ def in_bfloat16(g: Map, seed: tf.Tensor) -> Map:
 
 
 def operator_in_bfloat16(operator: Operator) -> Operator:
-    """Returns an operator whose products have factors and results in bfloat16, for a draft.
+    """Returns an operator whose products have factors and results in bfloat16.
 
     Its kernel is rounded to the nearest, so it is the same one at each call.  Where such products
     would save no time, it is the operator itself: see `rounds_products_to_nearest`.

@@ -10,6 +10,7 @@ import tensorflow as tf
 from typing_extensions import Self
 
 from iresnet_tf.numerics.axes import as_batch, with_leading_axes_of
+from iresnet_tf.numerics.maps.correlation import correlation
 from iresnet_tf.numerics.structure import Structure
 
 
@@ -88,7 +89,7 @@ class Convolution(Operator):
     kernel: tf.Tensor
 
     def __call__(self, v: tf.Tensor) -> tf.Tensor:
-        image = tf.nn.conv2d(as_batch(v, 3), self.kernel, strides=1, padding="SAME")
+        image = correlation(as_batch(v, 3), self.kernel)
         return with_leading_axes_of(image, v, 3)
 
     def adjoint(self, u: tf.Tensor) -> tf.Tensor:

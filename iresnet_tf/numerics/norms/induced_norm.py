@@ -110,23 +110,14 @@ def _leading_triple(operator, v, norm, tolerance):
     return SingularTriple(sigmas[best], u[best : best + 1], v[best : best + 1])
 
 
-def power_steps(
-    norm: Norm, operator: Operator, v: tf.Tensor, steps: int, *, draft: Operator | None = None
-) -> SingularTriple:
-    """Returns the triple after ``steps`` steps of the norm's power method from ``v``.
-
-    Args:
-        norm, operator, v: the norm, the operator and the right vector ``[1, …]``.
-        steps: their number, at least 1.
-        draft: an approximation of the operator, for all steps but the last; by default the
-            operator.  An error of the right vector changes ``σ`` to second order only.
-    """
-    return compiled.call(_power_steps, operator, draft, v, norm, tf.constant(steps))
+def power_steps(norm: Norm, operator: Operator, v: tf.Tensor, steps: int) -> SingularTriple:
+    """Returns the triple after ``steps ≥ 1`` steps of the norm's power method from ``v [1, …]``."""
+    return compiled.call(_power_steps, operator, v, norm, tf.constant(steps))
 
 
-def _power_steps(operator, draft, v, norm, steps):
+def _power_steps(operator, v, norm, steps):
     def body(step, v):
-        return step + 1, norm.advance(draft or operator, v)
+        return step + 1, norm.advance(operator, v)
 
     _, last = tf.while_loop(lambda step, _: step < steps, body, (tf.constant(1), v))
     return norm.power_step(operator, usable_or(last, v))
