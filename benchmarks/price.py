@@ -2,12 +2,16 @@
 
     python benchmarks/price.py --workload cifar-small
 
-All variants alternate in one process, on one thread.  The classifier has the layers of the density
-model and one head; its step has neither Jacobian products nor log-determinants.  Ratios are
-medians over the rounds, of CPU seconds.
+All variants alternate in one process, on one thread; with ``--apart`` each has its own process,
+and they take their steps in turn.  The classifier has the layers of the density model and one head;
+its step has neither Jacobian products nor log-determinants.  Ratios are medians over the rounds, of
+CPU seconds.
 """
 
+import contextlib
 import statistics
+import subprocess
+import sys
 import time
 
 import click
@@ -47,20 +51,28 @@ VARIANTS = {
 @click.option("--batch-size", type=int, help="By default the preset's.")
 @click.option("--rounds", default=9)
 @click.option("--variants", help="Some names of variants, separated by semicolons.")
+@click.option("--apart", is_flag=True, help="Runs each variant in a process of its own.")
+@click.option("--serve", is_flag=True, hidden=True)
 @click.option("--out", type=click.Path(dir_okay=False), help="JSON file.")
-def main(workload, batch_size, rounds, variants, out):
+def main(workload, batch_size, rounds, variants, apart, serve, out):
     """Prints a row for each variant."""
-    measuring.set_threads(1)
     names = variants.split(";") if variants else list(VARIANTS)
-    steps = {name: _step(workload, batch_size, *VARIANTS[name]) for name in names}
-    for step in steps.values():
-        step()
-    seconds = {name: [] for name in names}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            start = time.process_time()
+    with contextlib.ExitStack() as stack:
+        if apart:
+            arguments = ["--workload", workload, "--batch-size", str(batch_size or 0)]
+            steps = {name: _in_a_process(stack, name, arguments) for name in names}
+        else:
+            measuring.set_threads(1)
+            steps = {name: _timed(_step(workload, batch_size, *VARIANTS[name])) for name in names}
+        for step in steps.values():
             step()
-            seconds[name].append(time.process_time() - start)
+        if serve:
+            _serve(steps[variants])
+            return
+        seconds = {name: [] for name in names}
+        for _ in range(rounds):
+            for name, step in steps.items():
+                seconds[name].append(step())
     rows = []
     for name, taken in seconds.items():
         row = {"step": name, "CPU s": statistics.median(taken)}
@@ -70,6 +82,36 @@ def main(workload, batch_size, rounds, variants, out):
                 row[f"/ {base}"] = statistics.median(ratios)
         rows.append(row)
     measuring.show(rows, out)
+
+
+def _timed(step):
+    """Returns a call that takes a step and returns its CPU seconds."""
+
+    def timed():
+        start = time.process_time()
+        step()
+        return time.process_time() - start
+
+    return timed
+
+
+def _in_a_process(stack, name, arguments):
+    """Returns a call that has a process of its own take a step, and returns its CPU seconds."""
+    command = [sys.executable, __file__, *arguments, "--variants", name, "--serve"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = stack.enter_context(subprocess.Popen(command, **pipes))
+
+    def step():
+        print(file=process.stdin, flush=True)
+        return float(process.stdout.readline())
+
+    return step
+
+
+def _serve(step):
+    """Takes a step for each line of the standard input, and prints its CPU seconds."""
+    for _ in sys.stdin:
+        print(step(), flush=True)
 
 
 def _step(workload, batch_size, estimator, options):
