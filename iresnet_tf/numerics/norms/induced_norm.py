@@ -112,14 +112,13 @@ def _leading_triple(operator, v, norm, tolerance):
 
 def power_steps(norm: Norm, operator: Operator, v: tf.Tensor, steps: int) -> SingularTriple:
     """Returns the triple after ``steps ≥ 1`` steps of the norm's power method from ``v [1, …]``."""
-    return compiled.call(_power_steps, operator, v, norm, tf.constant(steps))
+    return compiled.call(_power_steps, operator, v, norm, steps)
 
 
 def _power_steps(operator, v, norm, steps):
-    def body(step, v):
-        return step + 1, norm.advance(operator, v)
-
-    _, last = tf.while_loop(lambda step, _: step < steps, body, (tf.constant(1), v))
+    last = v
+    for _ in range(1, steps):
+        last = norm.advance(operator, last)
     return norm.power_step(operator, usable_or(last, v))
 
 
