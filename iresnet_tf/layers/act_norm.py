@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.layers.inputs import require_sample_shape
 from iresnet_tf.layers.invertible import ClosedForm
 from iresnet_tf.numerics.axes import batch_shape
 from iresnet_tf.numerics.precision import as_float64
@@ -47,10 +48,7 @@ class ActNorm(ClosedForm):
         self.epsilon = float(epsilon)
 
     def build(self, input_shape: tuple) -> None:
-        if None in tuple(input_shape[1:]):
-            raise ValueError(
-                f"{self.name} needs the shape of a sample; received {tuple(input_shape)}."
-            )
+        require_sample_shape(self.name, input_shape)
         super().build(input_shape)
         channels = (input_shape[-1],)
         self.shift = self.add_weight(name="shift", shape=channels, initializer="zeros")

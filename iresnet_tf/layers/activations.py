@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from iresnet_tf.layers.contractive import ContractiveLayer
 from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
+from iresnet_tf.numerics.configured import registered
 from iresnet_tf.numerics.maps import Map
 from iresnet_tf.numerics.maps import activations as maps
 
@@ -151,7 +152,8 @@ def get(identifier: str | ContractiveLayer, **kwargs) -> ContractiveLayer:
     """Returns a new activation layer, given the name of one or a contractive layer to copy.
 
     Args:
-        identifier: name or layer.
+        identifier: a name, a layer, or the name ``"package>Class"`` of a contractive layer that is
+            registered with Keras.
         **kwargs: of the new layer, for example ``dtype``.
 
     Raises:
@@ -163,8 +165,10 @@ def get(identifier: str | ContractiveLayer, **kwargs) -> ContractiveLayer:
         return _BY_NAME[identifier](**kwargs)
     if identifier in maps.ELEMENTWISE_LIPSCHITZ:
         return Activation(identifier, **kwargs)
+    if own := registered(identifier, ContractiveLayer):
+        return own(**kwargs)
     names = sorted([*_BY_NAME, *maps.ELEMENTWISE_LIPSCHITZ])
     raise ValueError(
-        f"The activation is one of {names} or a contractive layer, such as LipSwish(); "
-        f"received {identifier!r}."
+        f"The activation is one of {names}, a contractive layer, such as LipSwish(), or the "
+        f"registered name of one, 'package>Class'; received {identifier!r}."
     )

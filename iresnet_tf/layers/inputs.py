@@ -33,6 +33,15 @@ def as_tensor(x: Any, dtype: Any) -> tf.Tensor:
     return tf.cast(tf.convert_to_tensor(x), dtype)
 
 
+def require_sample_shape(name: str, input_shape: tuple) -> None:
+    """Raises `ValueError` in the name of a layer unless every axis but the batch is known."""
+    if None in tuple(input_shape[1:]):
+        raise ValueError(
+            f"{name} needs the shape of a sample: every axis but the batch must be known; received "
+            f"{tuple(input_shape)}. Give a batch, or an Input of fixed shape."
+        )
+
+
 def require_unmasked(x: Any) -> None:
     """Raises `ValueError` for an array with masked values, which would count as data."""
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):

@@ -15,6 +15,7 @@ from typing_extensions import Self
 from iresnet_tf.layers.contractive import UnknownLipschitzError, as_contractive
 from iresnet_tf.layers.economy import STEP
 from iresnet_tf.layers.exponents import EUCLIDEAN
+from iresnet_tf.layers.inputs import require_sample_shape
 from iresnet_tf.layers.inversion import InverseOptions, InverseResult
 from iresnet_tf.layers.invertible import Invertible
 from iresnet_tf.numerics import log_det as estimators
@@ -99,14 +100,11 @@ class ResidualBlock(Invertible):
 
     @property
     def context_shape(self) -> tuple[int, ...] | None:
-        """Shape of one context, if ``g`` is conditional."""
+        """The shape of one context; ``None`` if ``g`` is not conditional."""
         return self._branch.context_shape
 
     def build(self, input_shape: tuple) -> None:
-        if None in tuple(input_shape[1:]):
-            raise ValueError(
-                f"{self.name} needs the shape of a sample; received {tuple(input_shape)}."
-            )
+        require_sample_shape(self.name, input_shape)
         if not self.g.built:
             self.g.build(tuple(input_shape))
         super().build(input_shape)
@@ -265,8 +263,8 @@ class ResidualBlock(Invertible):
         return {
             **super().get_config(),
             "g": g,
-            "log_det": keras.saving.serialize_keras_object(self.log_det),
-            "solver": keras.saving.serialize_keras_object(self.solver),
+            "log_det": self.log_det.serialized(),
+            "solver": self.solver.serialized(),
             "recompute": self.recompute,
         }
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.layers.inputs import require_sample_shape
 from iresnet_tf.layers.invertible import ClosedForm
 from iresnet_tf.numerics.axes import batch_shape
 from iresnet_tf.numerics.precision import as_float64
@@ -52,10 +53,7 @@ class Whiten(ClosedForm):
 
     def build(self, input_shape: tuple) -> None:
         shape = tuple(input_shape[1:])
-        if None in shape:
-            raise ValueError(
-                f"{self.name} needs the shape of a sample; received {tuple(input_shape)}."
-            )
+        require_sample_shape(self.name, input_shape)
         super().build(input_shape)
         self.log_scale = self.add_weight(name="log_scale", shape=shape, initializer="zeros")
         add = functools.partial(self.add_weight, trainable=False)

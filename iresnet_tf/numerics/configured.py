@@ -1,9 +1,23 @@
-"""Objects that are determined by their configuration: estimators and solvers."""
+"""Objects that are determined by their configuration, and classes that are found by their name."""
 
-from typing import Any
+from typing import Any, TypeVar
 
+import keras
 import numpy as np
 from typing_extensions import Self
+
+T = TypeVar("T")
+
+
+def registered(name: str, base: type[T]) -> type[T] | None:
+    """Returns the subclass of ``base`` that Keras has registered, or ``None``.
+
+    Args:
+        name: ``"package>Class"``, as ``keras.saving.register_keras_serializable`` makes it.
+        base: the class that it extends.
+    """
+    found = keras.saving.get_registered_object(name)
+    return found if isinstance(found, type) and issubclass(found, base) else None
 
 
 class Configured:
@@ -19,6 +33,24 @@ class Configured:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
+
+    def serialized(self) -> dict[str, Any]:
+        """Returns the object as plain data, which Keras deserialises to an equal one.
+
+        Raises:
+            ValueError: if `get_config` leaves out an argument of the constructor, or has another,
+                because the loaded object would differ from this one.
+        """
+        try:
+            loaded = type(self).from_config(self.get_config())
+        except TypeError:
+            loaded = None
+        if loaded != self:
+            raise ValueError(
+                f"{self!r} cannot be saved: {type(self).__name__}.get_config must return every "
+                "argument of its constructor, and no other, so that the loaded object equals it."
+            )
+        return keras.saving.serialize_keras_object(self)
 
     def __eq__(self, other):
         return type(self) is type(other) and self._options() == other._options()

@@ -18,6 +18,7 @@ from iresnet_tf.models import (
     architectures,
 )
 from iresnet_tf.numerics import log_det, solvers
+from iresnet_tf.numerics.configured import registered
 from iresnet_tf.training import configuration, layer_configuration, optimizers, schedules
 
 
@@ -53,7 +54,10 @@ def make_model(preset: configuration.Preset, source: Source, *, seed: int) -> Fl
         options["classes"] = source.classes
     if source.schema is not None:
         if task.kind != "density":
-            raise ValueError(f"A table of mixed columns trains a density; received {task.kind}.")
+            raise ValueError(
+                f"A table of mixed columns can only train a density; received {task.kind}. Take "
+                "the preset tabular."
+            )
         return TableModel(schema=source.schema, **options)
     return _MODELS[task.kind](**options)
 
@@ -118,7 +122,8 @@ def build_layers(
     """
     fields = {**dict(options), **condition}
     fields["log_det"] = build_log_det(options.log_det)
-    solver = {"anderson": solvers.Anderson, "picard": solvers.Picard}[options.solver]
+    named = {"anderson": solvers.Anderson, "picard": solvers.Picard}
+    solver = named.get(options.solver) or _own(options.solver, solvers.Solver)
     fields["solver"] = solver(tolerance=fields.pop("tolerance"))
     if fields.pop("architecture") == "vector":
         return architectures.vector_flow(**fields)
@@ -197,7 +202,21 @@ def build_log_det(options: layer_configuration.LogDet) -> log_det.LogDet:
     if options.estimator == "krylov":
         limits = options.residual, options.truncation
         return log_det.Krylov(options.products, *limits, **shared)
-    return log_det.RussianRoulette(options.law, options.parameter, options.exact_terms, **shared)
+    if options.estimator == "russian-roulette":
+        law = options.law, options.parameter
+        return log_det.RussianRoulette(*law, options.exact_terms, **shared)
+    return _own(options.estimator, log_det.LogDet)()
+
+
+def _own(name, base):
+    """Returns the registered subclass of ``base`` with that name."""
+    found = registered(name, base)
+    if found is None:
+        raise ValueError(
+            f"No {base.__name__} is registered as {name!r}. Import the module that registers it, "
+            "with iresnet --plugin MODULE in the command."
+        )
+    return found
 
 
 def build_optimizer(preset: configuration.Preset) -> keras.optimizers.Optimizer:

@@ -10,6 +10,8 @@ Width = Annotated[int, Field(gt=0, le=65_536)]
 Depth = Annotated[int, Field(gt=0, le=10_000)]
 Side = Annotated[int, Field(gt=0, le=4096)]
 Rate = Annotated[float, Field(gt=0.0, le=1000.0)]
+Own = Annotated[str, Field(pattern="^[^>]+>[^>]+$")]
+"""The name ``package>Class`` of a class of the user's own, which is registered with Keras."""
 
 
 class Config(BaseModel):
@@ -23,7 +25,7 @@ class Config(BaseModel):
 class LogDet(Config):
     """The estimator of the log-determinant in training; evaluation chooses another."""
 
-    estimator: Literal["exact", "krylov", "power-series", "russian-roulette"] = "power-series"
+    estimator: Literal["exact", "krylov", "power-series", "russian-roulette"] | Own = "power-series"
     terms: Literal["auto"] | Depth = 5
     products: Literal["auto"] | Depth = Field(4, description="Jacobian products of krylov")
     residual: PositiveFloat | None = Field(
@@ -50,7 +52,8 @@ class LogDet(Config):
     def _require_one_criterion(self):
         if self.products == "auto" and self.residual is not None:
             raise ValueError(
-                f"automatic products follow truncation; received residual={self.residual} as well"
+                "products=auto stops at truncation: leave residual out, or give a number of "
+                f"products; received residual={self.residual}"
             )
         return self
 
@@ -78,7 +81,7 @@ class _Flow(Config):
         2.0, description="exponent of the norm that coeff bounds, up to inf, or learned"
     )
     log_det: LogDet = LogDet()
-    solver: Literal["anderson", "picard"] = "anderson"
+    solver: Literal["anderson", "picard"] | Own = "anderson"
     tolerance: float = Field(1e-6, gt=0.0, le=1.0)
     recompute: bool = Field(False, description="whether the backward pass recomputes blocks")
     whiten: bool = Field(False, description="whether the first layer removes linear correlations")

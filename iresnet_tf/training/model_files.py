@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import textwrap
 import warnings
 
@@ -37,7 +38,7 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is truncated, damaged, or not a model, or has weights that are not
-            finite.
+            finite, or a class that is not registered with Keras.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -45,6 +46,12 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     try:
         model = keras.saving.load_model(path)
     except Exception as error:
+        if unknown := re.search(r"Could not locate \w+ '(\w+)'", str(error)):
+            raise ValueError(
+                f"{path} holds the class {unknown[1]}, which is not registered with Keras here. "
+                "Import the module that registers it first; the command does so with iresnet "
+                "--plugin MODULE."
+            ) from error
         raise ValueError(
             f"{path} ({path.stat().st_size} bytes) could not be read as a model of this package; "
             f"it may be truncated. It was not changed. ({type(error).__name__}: {_cause(error)})"

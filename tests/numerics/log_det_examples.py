@@ -3,9 +3,12 @@
 import numpy as np
 import tensorflow as tf
 
+from iresnet_tf.numerics.log_det import Coloured, Exact, Krylov, PowerSeries, RussianRoulette
+
 KINDS = ["dense", "conv"]
 ACTIVATIONS = ["relu", "elu", "softplus", "sigmoid", "tanh", "lipswish", "clipswish", "maxmin"]
 DRAWS = 20_000
+ESTIMATORS = [Exact(), PowerSeries(4), Krylov(3), RussianRoulette(), Coloured(PowerSeries(4))]
 
 
 def weights_of(g):

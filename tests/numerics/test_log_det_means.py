@@ -5,8 +5,19 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from log_det_examples import DRAWS, KINDS, basis, gradient, true_gradient, true_log_det, weights_of
+from log_det_examples import (
+    DRAWS,
+    ESTIMATORS,
+    KINDS,
+    basis,
+    gradient,
+    same,
+    true_gradient,
+    true_log_det,
+    weights_of,
+)
 
+from iresnet_tf.numerics import log_det
 from iresnet_tf.numerics.log_det import (
     Coloured,
     Exact,
@@ -89,6 +100,20 @@ def test_poisson_roulette_is_unbiased_where_its_variance_is_small(
     assert_mean(values, true_log_det(jacobian_of, g, x).numpy())
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+def test_the_mean_is_within_its_bound_and_the_estimator_is_saved(
+    contraction, batch_for, jacobian_of, estimator
+):
+    g, x = contraction("dense", coeff=0.8), batch_for("dense", 3)
+    lipschitz = float(g.lipschitz_bound())
+    values, _ = draws_of(estimator, g, x, 2000, lipschitz)
+    bias = x.shape[1] * estimator.truncation_bound(lipschitz)
+    error = values.std(0, ddof=1) / math.sqrt(len(values))
+    distance = np.abs(values.mean(0) - true_log_det(jacobian_of, g, x))
+    assert (distance <= bias + 4.0 * error + 1e-10).all()
+    assert same(estimator, log_det.get(estimator.serialized()))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("batch", [1, 2, 17])
 def test_mean_neumann_gradient_is_the_gradient(contraction, batch_for, jacobian_of, kind, batch):
@@ -111,9 +136,7 @@ def test_gradient_over_a_basis_is_the_gradient(
             np.testing.assert_allclose(one, other, atol=1e-10)
 
 
-@pytest.mark.parametrize(
-    "estimator", [Exact(), PowerSeries(4), RussianRoulette(), Coloured(PowerSeries(4))], ids=repr
-)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 def test_a_sample_and_its_gradient_do_not_depend_on_the_others(contraction, batch_for, estimator):
     g, x = contraction("conv"), batch_for("conv", 17)
     others = tf.concat([x[:1], 5.0 * batch_for("conv", 16, seed=9)], 0)
@@ -124,9 +147,7 @@ def test_a_sample_and_its_gradient_do_not_depend_on_the_others(contraction, batc
         np.testing.assert_allclose(one, other, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "estimator", [Exact(), PowerSeries(4), RussianRoulette(), Coloured(PowerSeries(4))], ids=repr
-)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 def test_same_value_and_gradient_inside_a_function(contraction, batch_for, estimator):
     g, x = contraction("dense"), batch_for("dense", 3)
     eager = gradient(estimator, g, x, 3, 0.7)

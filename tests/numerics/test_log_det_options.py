@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from log_det_examples import same
 
+from iresnet_tf import layers
 from iresnet_tf.numerics.log_det import (
     Coloured,
     Exact,
@@ -14,7 +15,9 @@ from iresnet_tf.numerics.log_det import (
     LogDet,
     PowerSeries,
     RussianRoulette,
+    Series,
     get,
+    truncation_bound,
 )
 
 
@@ -100,6 +103,36 @@ def test_what_is_no_seed_is_refused(contraction, batch_for, seed):
     linearization = contraction("dense").bind().linearize(batch_for("dense", 1))
     with pytest.raises(ValueError, match="seed is an integer or a pair"):
         PowerSeries(2)(linearization, seed)
+
+
+class Forgetful(PowerSeries):
+    """Takes arguments that are not those of its configuration."""
+
+    def __init__(self, count=3):
+        super().__init__(count)
+
+
+class Lossy(Series):
+    """Leaves an argument out of its configuration."""
+
+    def __init__(self, terms=3):
+        super().__init__(probes=1, distribution="rademacher", series_dtype=None)
+        self.terms = terms
+
+    def sums(self, linearization, v, image, *, seed, lipschitz):
+        return self.weighted_sums(linearization, v, image, terms=self.terms)
+
+    def truncation_bound(self, lipschitz):
+        return truncation_bound(lipschitz, self.terms)
+
+
+@pytest.mark.parametrize("made", [Forgetful(5), Lossy(5), Coloured(Lossy(5))], ids=repr)
+def test_an_estimator_that_would_be_loaded_otherwise_is_not_saved(made):
+    block = layers.ResidualBlock(layers.Contraction.mlp((4,)), log_det=made)
+    with pytest.raises(ValueError, match="get_config must return every argument"):
+        block.get_config()
+    block.log_det = Lossy()  # the default is what would be loaded
+    block.get_config()
 
 
 def test_base_estimator_is_abstract():

@@ -116,7 +116,7 @@ class Coloured(Series):
         return self.series.truncation_bound(lipschitz)
 
     def get_config(self) -> dict[str, Any]:
-        series = keras.saving.serialize_keras_object(self.series)
+        series = self.series.serialized()
         return {"series": series, "colours": list(self.colours)}
 
     @classmethod
