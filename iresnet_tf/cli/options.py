@@ -88,7 +88,7 @@ def _message(error):
 
 
 def run_command(command: Callable) -> click.Command:
-    """Makes a subcommand of a function whose first argument is a run."""
+    """Turns a function whose first argument is a run into a subcommand with the argument RUN."""
     return click.command()(click.argument("run", type=PATH)(clear_errors(command)))
 
 

@@ -51,13 +51,18 @@ def sample(
     if not model.has_density:
         raise ValueError(f"{run} is a classifier: it has no density to sample from.")
     if label is not None and not model.prior.takes_labels:
-        raise ValueError(f"--label is for models with a conditional prior; {run} has another.")
+        raise ValueError(
+            f"--label is for models with a conditional prior; that of {run} takes no labels. Leave "
+            "--label out."
+        )
     numbers = {"count": count, "temperature": temperature, "seed": seed, "label": label}
     if model.takes_context:
         _sample_given(model, source, given, count, temperature, seed, numbers, out)
         return
     if given:
-        raise ValueError(f"--given is for conditional models; {run} takes no context.")
+        raise ValueError(
+            f"--given is for conditional models; {run} takes no context. Leave --given out."
+        )
     if out.suffix.lower() != ".png":
         if source.levels is not None:
             raise ValueError(f"{run} is a model of images: give an --out that ends in .png.")

@@ -37,7 +37,8 @@ def _calibration(model, source, examples, **others):
 def _outliers(model, source, examples, *, against, data_dir):
     if model.takes_context:
         raise ValueError(
-            f"ood compares log p(x); {model.name} depends on a context. Study its calibration."
+            f"The study ood compares log p(x), but {model.name} depends on a context. Study its "
+            "calibration."
         )
     inside = source.examples("test", examples or 500).x
     typical = source.initial_examples(len(inside), seed=0).numpy()

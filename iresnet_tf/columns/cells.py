@@ -10,6 +10,13 @@ LARGEST_WHOLE = 2**48
 """Largest magnitude of a whole number whose cell, up to the next one, float64 resolves."""
 
 
+NEVER_MISSING = (
+    "is missing, but no cell of this column was missing in the training table. Fill it in, or "
+    "train on a table with missing cells"
+)
+"""Why a missing cell is refused."""
+
+
 def pandas() -> ModuleType:
     """Returns pandas, which is imported only by those who use tables.
 

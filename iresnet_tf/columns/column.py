@@ -33,7 +33,8 @@ class Column:
         """Returns the cells of a pandas column.
 
         Raises:
-            ValueError: for a cell that the column cannot have; the message names its row.
+            ValueError: if a cell is not among the values that the column allows; the message names
+                its row.
         """
         raise NotImplementedError
 

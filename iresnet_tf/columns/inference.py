@@ -172,7 +172,10 @@ def completed(kind: Kind, series: Any) -> Kind:
     found = reading.content(series)
     if isinstance(kind, Numeric | Integer):
         if found != "numbers":
-            raise ValueError(f"column {name!r} holds {found}, so it cannot be {kind}.")
+            raise ValueError(
+                f"column {name!r} holds {found}, so it cannot be {kind}. Convert it to numbers, or "
+                "set another kind."
+            )
         x = reading.numbers(series)
         if np.nanmin(x) == np.nanmax(x):
             raise ValueError(
@@ -209,6 +212,8 @@ def completed(kind: Kind, series: Any) -> Kind:
         ]
     if unknown:
         raise ValueError(
-            f"column {name!r} cannot hold {unknown[0]!r}, one of the categories that were set."
+            f"column {name!r} cannot hold the category {unknown[0]!r} of its kind: categories have "
+            "the type of the cells, and are categories of the dtype if that has some. Correct the "
+            "kind, or convert the column."
         )
     return Categorical(categories, kind.ordered)

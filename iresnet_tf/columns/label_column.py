@@ -69,8 +69,8 @@ class LabelColumn(Column):
             )
         if missing.any() and not self.has_missing:
             raise ValueError(
-                f"{reading.place(self.name, np.flatnonzero(missing)[0])}: the cell is missing, "
-                "and no cell of this column was missing before."
+                f"{reading.place(self.name, np.flatnonzero(missing)[0])}: the cell is "
+                f"{reading.NEVER_MISSING}."
             )
         codes = np.where(missing, len(self.categories), codes)
         return (codes.astype(np.min_scalar_type(self.levels.count)),)
@@ -146,7 +146,8 @@ class ConstantColumn(Column):
         if len(others):
             raise ValueError(
                 f"{reading.place(self.name, others[0])}: {reading.shown(series, others[0])} is not "
-                f"{self.value!r}, the only value that this column had."
+                f"{self.value!r}, the only value of this column in the training table. Correct it, "
+                "or train on a table with both values."
             )
         return ()
 

@@ -56,7 +56,10 @@ class Levels:
         return cls(counts + min(0.5, 0.02 * counts.sum() / len(counts)), **options)
 
     def forward(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns ``y`` and ``ln dy/dv`` for ``v``, float64 of any shape."""
+        """Maps levels with noise, ``v = k + u``, to normal coordinates.
+
+        Returns ``y`` and ``ln dy/dv``, float64, of the shape of ``v``.
+        """
         cell = np.clip(np.floor(v), 0, self.count - 1).astype(np.int64)
         share = np.clip(v - cell, 0.0, 1.0)
         below = self._below[cell] + self._inner[cell] * share

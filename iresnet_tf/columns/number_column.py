@@ -76,23 +76,32 @@ class NumberColumn(Column):
         """
         interval, state = self.interval, np.full(len(x), self.states.index(VALUE), np.uint8)
         outside = (x < interval.lower) | (x > interval.upper)
-        self._refuse(x, outside, f"lies outside {interval}, the values of the column")
+        outside_interval = (
+            f"lies outside {interval}, the interval of this column. Correct it, or train on a "
+            "table with such values"
+        )
+        self._refuse(x, outside, outside_interval)
         for name, bound, closed in (
             (LOWER, interval.lower, interval.closed[0]),
             (UPPER, interval.upper, interval.closed[1]),
         ):
             here = self._is_at(x, bound)
             if not closed:
-                self._refuse(x, here, f"lies outside {interval}, the values of the column")
+                self._refuse(x, here, outside_interval)
             if name in self.states:
                 state[here] = self.states.index(name)
             else:
-                self._refuse(x, here, "is a bound of the column at which no number was before")
+                self._refuse(
+                    x,
+                    here,
+                    "equals a bound of this column that no cell of the training table equals. "
+                    "Correct it, or train on a table with such cells",
+                )
         missing = np.isnan(x)
         if MISSING in self.states:
             state[missing] = self.states.index(MISSING)
         else:
-            self._refuse(x, missing, "is missing, and no cell of this column was missing before")
+            self._refuse(x, missing, reading.NEVER_MISSING)
         return state
 
     def _is_at(self, x, bound):

@@ -141,7 +141,9 @@ def _of_text(path):
         raise ValueError(f"{path}: column {unnamed[0]} has no name. Name every column, or none.")
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise ValueError(f"{path}: there are {names.count(twice[0])} columns {twice[0]!r}.")
+        raise ValueError(
+            f"{path}: there are {names.count(twice[0])} columns {twice[0]!r}. Rename them."
+        )
     options = {
         "parse_options": arrow.ParseOptions(newlines_in_values=True),
         "convert_options": arrow.ConvertOptions(

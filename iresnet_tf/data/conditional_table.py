@@ -40,7 +40,7 @@ class ConditionalTable(ArraySource):
         names = rows.columns or ()
         given = [_index(file, name, names) for name in context]
         if len(set(given)) < len(given):
-            raise ValueError(f"The context columns differ; received {', '.join(context)}.")
+            raise ValueError(f"Name each context column once; received {', '.join(context)}.")
         left = [index for index in range(len(names)) if index not in given]
         if not left:
             raise ValueError(

@@ -181,13 +181,13 @@ def _gaussian_centres() -> np.ndarray:
 
 
 def _eight_gaussians(count: int, generator: np.random.Generator) -> np.ndarray:
-    """Eight centres on a circle of radius 4, noise 0.5, divided by 1.414."""
+    """Returns points around 8 centres on a circle of radius 4, noise 0.5, divided by 1.414."""
     centres = _gaussian_centres()[generator.integers(8, size=count)]
     return centres + _GAUSSIANS_STDDEV * generator.standard_normal((count, 2))
 
 
 def _pinwheel(count: int, generator: np.random.Generator) -> np.ndarray:
-    """Five arms ``2 f R(a)``, ``a = 2π class / 5 + exp(f₀) / 4``.
+    """Returns points of five arms ``2 f R(a)``, ``a = 2π class / 5 + exp(f₀) / 4``.
 
     The row f is normal with mean (1, 0) and standard deviations (0.3, 0.1); R(a) is the matrix
     ``[[cos a, −sin a], [sin a, cos a]]``.
@@ -201,7 +201,7 @@ def _pinwheel(count: int, generator: np.random.Generator) -> np.ndarray:
 
 
 def _two_spirals(count: int, generator: np.random.Generator) -> np.ndarray:
-    """``±(−n cos n + U/2, n sin n + U'/2) / 3`` plus noise 0.1, ``n = 3π √U''``."""
+    """Returns ``±(−n cos n + U/2, n sin n + U'/2) / 3`` plus noise 0.1, ``n = 3π √U''``."""
     angle = np.sqrt(generator.random(count)) * (540.0 * 2.0 * math.pi / 360.0)
     arm = angle[:, np.newaxis] * np.stack([-np.cos(angle), np.sin(angle)], axis=-1)
     arm += 0.5 * generator.random((count, 2))
@@ -210,26 +210,26 @@ def _two_spirals(count: int, generator: np.random.Generator) -> np.ndarray:
 
 
 def _checkerboard(count: int, generator: np.random.Generator) -> np.ndarray:
-    """Uniform on the 8 squares of side 2 in [−4, 4]² whose column and row are both even or odd."""
+    """Returns uniform points of the 8 squares of side 2 in [−4, 4]² with column + row even."""
     column = 4.0 * generator.random(count) - 2.0
     row = generator.random(count) - 2.0 * generator.integers(2, size=count)
     return 2.0 * np.stack([column, row + np.floor(column) % 2.0], axis=-1)
 
 
 def _rings(count: int, generator: np.random.Generator) -> np.ndarray:
-    """Circles of radius 1/4, 1/2, 3/4 and 1, multiplied by 3, plus noise 0.08."""
+    """Returns points of circles of radius 1/4, 1/2, 3/4 and 1, times 3, plus noise 0.08."""
     label, place = _curves(4, count, generator)
     return _noisy(0.75 * _polar(label + 1.0, 2.0 * math.pi * place), 0.08, generator)
 
 
 def _line(count: int, generator: np.random.Generator) -> np.ndarray:
-    """``y = x``, x uniform on [−2.5, 2.5]: degenerate, no density on the plane."""
+    """Returns points of the line ``y = x`` with x uniform on [−2.5, 2.5]; they have no density."""
     x = 5.0 * generator.random(count) - 2.5
     return np.stack([x, x], axis=-1)
 
 
 def _cos(count: int, generator: np.random.Generator) -> np.ndarray:
-    """``y = 2.5 sin x``, x uniform on [−2.5, 2.5]: degenerate, no density on the plane."""
+    """Returns points of ``y = 2.5 sin x`` with x uniform on [−2.5, 2.5]; they have no density."""
     x = 5.0 * generator.random(count) - 2.5
     return np.stack([x, 2.5 * np.sin(x)], axis=-1)
 

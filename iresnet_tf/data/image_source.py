@@ -80,7 +80,10 @@ class ImageSource(StoredSource):
     def open(cls, name: str, *, data_dir: str | None = None, **options: Any) -> "ImageSource":
         size = options.pop("size", None)
         if options.pop("table", None) is not None:
-            raise ValueError(f"The option table is for the source named table, not for {name}.")
+            raise ValueError(
+                "The option table is for the sources table, mixed-table and conditional-table, "
+                f"not for {name}. Leave it out."
+            )
         own = options.keys() - {"validation_examples", "pad_to", "bits", "only_class"}
         if own:
             raise ValueError(
@@ -101,11 +104,13 @@ class ImageSource(StoredSource):
             return Examples(*self._kept("test"))
         x, y = self._kept("train")
         if split == "validation" and not self._validation_examples:
-            raise ValueError("No examples are held out for validation: see validation_examples.")
+            raise ValueError(
+                "No examples are held out for validation. Set data.validation_examples above 0."
+            )
         if self._validation_examples >= len(x):
             raise ValueError(
-                f"{self.name} has {len(x)} examples; received "
-                f"validation_examples={self._validation_examples}."
+                f"{self.name} has {len(x)} training examples, too few to hold out "
+                f"validation_examples={self._validation_examples}. Hold out fewer."
             )
         last = len(x) - self._validation_examples
         part = slice(last) if split == "train" else slice(last, None)

@@ -126,7 +126,7 @@ class ImageSet:
             y.append(labels)
             done += len(images)
         if done != len(x):
-            raise ValueError(f"{done} of {len(x)} images of the split {split}")
+            raise ValueError(f"only {done} of the {len(x)} images of the split {split} were there")
         return None if self.classes is None else np.concatenate(y)
 
     def _resized(self, image):

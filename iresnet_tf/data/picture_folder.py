@@ -26,7 +26,7 @@ class Layout(NamedTuple):
             divided.
         labels: the number of the class of each file, 0 without classes.
         classes: the names of the classes, sorted, or ``None``.
-        left_out: the number of entries that are no pictures, by kind.
+        left_out: how many entries of each kind are not pictures.
     """
 
     files: dict[str, list[pathlib.Path]]
@@ -162,7 +162,11 @@ def _others(left_out):
 
 
 def _classes(folder, found):
-    """Returns the sorted names of the classes of training; other splits have no others."""
+    """Returns the sorted names of the classes, or ``None`` if the pictures have none.
+
+    Raises:
+        ValueError: if only some splits have classes, or a split has a class that ``train`` lacks.
+    """
     names = {split: {name for _, name in pairs} for split, pairs in found.items()}
     for split, given in names.items():
         if (None in given) != (None in names["train"]):

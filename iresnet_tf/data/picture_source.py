@@ -66,7 +66,10 @@ class PictureSource(ImageSource):
     @classmethod
     def open(cls, name: str, *, data_dir: str | None = None, **options: Any) -> "PictureSource":
         if options.pop("table", None) is not None:
-            raise ValueError("The option table is for the source named table, not for images.")
+            raise ValueError(
+                "The option table is for the sources table, mixed-table and conditional-table, "
+                "not for images. Leave it out."
+            )
         folder, file = options.pop("folder", None), options.pop("npz", None)
         if (folder is None) == (file is None):
             raise ValueError(

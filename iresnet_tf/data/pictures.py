@@ -100,7 +100,9 @@ def decoded(file: pathlib.Path, content: bytes, *, channels: int, size: int | No
 
 
 def resized(image: Image.Image, size: int | None) -> Image.Image:
-    """Returns the central square of a picture, resized to a side, or the picture without a side.
+    """Returns the central square of a picture with ``size × size`` pixels, or the picture itself.
+
+    The picture is returned unchanged if ``size`` is ``None``.
 
     The filter is a triangle as wide as a pixel of the larger picture, so it averages when it
     shrinks, and interpolates linearly when it enlarges.

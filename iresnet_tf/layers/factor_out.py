@@ -45,7 +45,7 @@ class FactorOut(ToVector):
 
     @property
     def context_shape(self) -> tuple[int, ...] | None:
-        """Shape of one context, if the rest is conditional."""
+        """The shape of one context; ``None`` if the rest is not conditional."""
         return self.rest.context_shape
 
     def _expected_event_ndims(self):

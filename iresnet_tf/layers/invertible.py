@@ -37,7 +37,7 @@ class Invertible(keras.layers.Layer):
     """The invertible layers of which this one is made."""
 
     context_shape: tuple[int, ...] | None = None
-    """Shape of one context ``c`` of a conditional map ``F(x; c)``, else ``None``."""
+    """The shape of one context ``c`` of a conditional map ``F(x; c)``, else ``None``."""
 
     conditioner: keras.layers.Layer | None = None
     """The network that computes the features of a context, if the layer has one."""

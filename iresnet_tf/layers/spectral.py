@@ -307,6 +307,6 @@ def required(argument: str, value: Any, name: str) -> Any:
     """Returns the width of a layer; raises `ValueError` if it is ``None`` and nothing sets it."""
     if value is None:
         raise ValueError(
-            f"{name} has no {argument}: give it one, or make it the last layer of a Contraction."
+            f"{name} needs {argument}: set it, or make the layer the last one of a Contraction."
         )
     return value

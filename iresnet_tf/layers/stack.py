@@ -54,7 +54,7 @@ class Stack(Invertible):
 
     @property
     def context_shape(self) -> tuple[int, ...] | None:
-        """Shape of one context, if a layer is conditional."""
+        """The shape of one context; ``None`` if no layer is conditional."""
         return next((part.context_shape for part in self.parts if part.is_conditional), None)
 
     def _expected_event_ndims(self):

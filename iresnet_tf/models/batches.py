@@ -11,6 +11,11 @@ import tensorflow as tf
 
 from iresnet_tf.layers.inputs import require_unmasked
 
+NO_EXAMPLES = (
+    "The dataset has no examples. Give a batched dataset with at least one; a generator that was "
+    "iterated before is used up."
+)
+
 
 class Generated:
     """The batches of a generator, of which the first ones can be read ahead.
@@ -97,7 +102,7 @@ def first_of(batches: Iterable) -> Any:
     """Returns the first batch; raises `ValueError` if there is none."""
     for batch in batches:
         return batch
-    raise ValueError("The dataset has no examples. Is it batched, and is it not used up?")
+    raise ValueError(NO_EXAMPLES)
 
 
 def _arrays(batch: Any) -> tuple[np.ndarray, ...]:

@@ -17,7 +17,7 @@ class ClassifyingModel(FlowModel):
     """``H(F(x))``: a head ``H`` that scores classes, on the latent of an invertible ``F``.
 
     ``classes``, ``dropout`` and ``pooling`` are those of `ClassifierHead`; the other options are
-    those of the model that this class is combined with.
+    those of the second base class of the model, or of `FlowModel`.
     """
 
     def __init__(

@@ -103,7 +103,7 @@ class DensityModel(LikelihoodModel):
         return self._sampled(int(count), temperature, seed, tolerance)
 
     def _sampled(self, count, temperature, seed, tolerance=None, context=None, **condition):
-        """Draws samples, given a context ``[count, …]`` of the map or a condition of the prior."""
+        """Draws samples, given a context ``[count, …]`` of the map, or labels of the prior."""
         seed = self.flow._next_seed() if seed is None else random.as_seed(seed)
         options = {"seed": seed, **condition}
         if np.ndim(temperature):

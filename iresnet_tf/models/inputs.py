@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from iresnet_tf.layers.inputs import require_unmasked
-from iresnet_tf.models.batches import elements, first_of, is_batched
+from iresnet_tf.models.batches import NO_EXAMPLES, elements, first_of, is_batched
 
 
 def first_examples(x: Any, wanted: int = 1, held_out: float = 0.0) -> np.ndarray:
@@ -70,7 +70,7 @@ def _first_batches(batches: Any, wanted: int) -> list[tuple]:
         if count >= wanted:
             break
     if not count:
-        raise ValueError("The dataset has no examples. Is it batched, and is it not used up?")
+        raise ValueError(NO_EXAMPLES)
     return collected
 
 

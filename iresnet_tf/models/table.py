@@ -95,7 +95,7 @@ class TableModel(DensityModel):
         return np.concatenate(found)
 
     def log_prob_function(self) -> Callable[[np.ndarray, tf.Tensor], np.ndarray]:
-        """Returns a compiled form of `log_prob` from arrays and a stateless seed to arrays."""
+        """Returns a compiled `log_prob` that takes arrays of coordinates and a stateless seed."""
         compiled = tf.function(self.log_prob, autograph=False, reduce_retracing=True)
         return lambda x, seed: compiled(tf.constant(x, self.compute_dtype), seed=seed).numpy()
 

@@ -28,7 +28,10 @@ def dimension_of(x: tf.Tensor) -> int:
     """
     event = x.shape[1:]
     if not event.is_fully_defined():
-        raise ValueError(f"The shape of a sample must be known; received {x.shape}.")
+        raise ValueError(
+            f"Every axis of a sample must be known; received {x.shape}. Set the shape, for example "
+            "with tf.ensure_shape."
+        )
     return event.num_elements()
 
 

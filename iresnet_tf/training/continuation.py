@@ -76,7 +76,7 @@ def require_same(folder: RunFolder, run: Run, preset: Preset, seed: int) -> None
 
 
 def require_epochs(folder: RunFolder, run: Run, history: Iterable[dict[str, Any]]) -> None:
-    """Raises `ValueError` if the epochs of a history have another length than those of a run."""
+    """Raises `ValueError` unless every epoch of a history has as many steps as one of the run."""
     length = run.preset.steps_per_epoch
     for line in history:
         if line["step"] != line["epoch"] * length:

@@ -203,12 +203,21 @@ def _replace(fields, override):
     *parents, last = path.split(".")
     for parent in parents:
         if not isinstance(fields.get(parent), dict):
-            raise ValueError(f"There is no part {parent!r} in {override!r}.")
+            raise ValueError(
+                f"There is no part {parent!r} in {override!r}. The fields here are: "
+                f"{', '.join(fields)}."
+            )
         fields = fields[parent]
     if isinstance(fields.get(last), dict) and text.startswith("{"):
         fields[last] = _parsed(override, text)
         return
-    if last not in fields or isinstance(fields[last], dict):
+    if isinstance(fields.get(last), dict):
+        first = next(iter(fields[last]), "NAME")
+        raise ValueError(
+            f"{path} is a part, not a field. Set one of its fields, for example "
+            f"{path}.{first}=VALUE, or give it as JSON."
+        )
+    if last not in fields:
         raise ValueError(f"There is no field {path!r}. The fields here are: {', '.join(fields)}.")
     if text.lower() in ("none", "null"):
         fields[last] = None

@@ -49,7 +49,7 @@ def test_the_stream_yields_pairs(file):
     "context, message",
     [
         (("e",), "no column 'e'. Its columns are: a, b, c, d"),
-        (("a", "a"), "The context columns differ; received a, a"),
+        (("a", "a"), "Name each context column once; received a, a"),
         (NAMES, "every column is a context"),
         ((), "--csv FILE --context COLUMNS"),
     ],

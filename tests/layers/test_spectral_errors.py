@@ -49,5 +49,5 @@ def test_dense_is_not_applied_to_other_features():
 def test_unknown_channels_are_named(make):
     with pytest.raises(ValueError, match="number of input channels"):
         make(3).build((None, 4, 4, None))
-    with pytest.raises(ValueError, match="give it one, or make it the last layer of a Contraction"):
+    with pytest.raises(ValueError, match="set it, or make the layer the last one of a Contraction"):
         make().build((None, 4, 4, 2))

@@ -127,9 +127,9 @@ class Krylov(Series):
             return min(MARGIN * float(lipschitz), 0.5 + 0.5 * float(lipschitz))
         if self.products == "auto":
             raise ValueError(
-                'products="auto" follows a constant that bounds ‖J‖₂, which must be known and '
-                f"below 1; received {lipschitz!r}. A constant in another p-norm does not: give "
-                'a number of products, or take PowerSeries("auto").'
+                'products="auto" needs a known constant below 1 that bounds ‖J‖₂; received '
+                f"{lipschitz!r}. A constant in another p-norm does not bound ‖J‖₂. Give a number "
+                'of products, or take PowerSeries("auto").'
             )
         return None
 

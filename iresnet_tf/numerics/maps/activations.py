@@ -37,7 +37,10 @@ def _elu(x):
 
 @tf.custom_gradient
 def _elu_product(value, v):
-    """Returns ``(1 + min(φ, 0)) v`` without computing or keeping the slope."""
+    """Returns the product ``(1 + min(φ, 0)) v`` of ELU's slope with ``v``, given its value ``φ``.
+
+    The slope is neither computed nor kept.
+    """
 
     def gradient(cotangent):
         to_value = tf.raw_ops.ReluGrad(gradients=cotangent * v, features=-value)
