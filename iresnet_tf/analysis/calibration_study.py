@@ -7,6 +7,7 @@ from scipy import stats
 
 from iresnet_tf.analysis.results import Result
 from iresnet_tf.models import ConditionalDensityModel
+from iresnet_tf.numerics.options import require_integer
 
 LEVEL = 0.01
 """The probability with which calibrated posteriors are called uncalibrated."""
@@ -104,8 +105,7 @@ def study_calibration(
             "Calibration takes parameters [n, columns] and as many contexts; received shapes "
             f"{x.shape} and {context.shape}."
         )
-    if draws != int(draws) or draws < 1:
-        raise ValueError(f"draws is an integer of at least 1; received {draws!r}.")
+    require_integer("draws", draws)
     bins = _bins(len(x), draws) if bins is None else bins
     if not 2 <= bins <= draws + 1 or (draws + 1) % bins:
         raise ValueError(

@@ -11,6 +11,7 @@ from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
 from iresnet_tf.numerics.configured import registered
 from iresnet_tf.numerics.maps import Map
 from iresnet_tf.numerics.maps import activations as maps
+from iresnet_tf.numerics.options import require_positive
 
 
 class LipschitzActivation(ContractiveLayer):
@@ -70,9 +71,7 @@ class _Swish(LipschitzActivation):
 
     def __init__(self, initial_slope: float = 5.0, **kwargs) -> None:
         super().__init__(**kwargs)
-        if not initial_slope > 0.0:
-            raise ValueError(f"initial_slope is a positive number; received {initial_slope!r}.")
-        self.initial_slope = float(initial_slope)
+        self.initial_slope = require_positive("initial_slope", initial_slope, "a positive number")
 
     def build(self, input_shape: tuple) -> None:
         # The inverse of softplus, in a form that does not overflow.

@@ -52,8 +52,8 @@ class ConditionalActNorm(ClosedForm):
         self.conditioner = conditioner
         self._conditioning = Conditioning(context_shape, conditioner)
         self.context_shape = self._conditioning.shape
-        self.largest_log_scale = float(
-            require_positive("largest_log_scale", largest_log_scale, "a positive number")
+        self.largest_log_scale = require_positive(
+            "largest_log_scale", largest_log_scale, "a positive number"
         )
 
     def build(self, input_shape: tuple) -> None:

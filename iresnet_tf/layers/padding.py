@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from iresnet_tf.layers.invertible import ClosedForm
+from iresnet_tf.numerics.options import require_integer
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -29,9 +30,7 @@ class InjectivePadding(ClosedForm):
 
     def __init__(self, channels: int, **kwargs) -> None:
         super().__init__(**kwargs)
-        if channels != int(channels) or channels < 1:
-            raise ValueError(f"channels is an integer of at least 1; received {channels!r}.")
-        self.channels = int(channels)
+        self.channels = require_integer("channels", channels)
 
     def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
         return tf.pad(x, [[0, 0]] * (x.shape.rank - 1) + [[0, self.channels]])

@@ -12,6 +12,7 @@ from iresnet_tf.layers.invertible import ClosedForm
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.axes import batch_shape, dimension_of, event_axes
 from iresnet_tf.numerics.execution import replicas
+from iresnet_tf.numerics.options import require_integer
 
 
 class Preprocessing(ClosedForm):
@@ -45,9 +46,7 @@ class Dequantize(Preprocessing):
 
     def __init__(self, levels: int = 256, **kwargs) -> None:
         super().__init__(**kwargs)
-        if levels != int(levels) or levels < 2:
-            raise ValueError(f"levels is an integer of at least 2; received {levels!r}.")
-        self.levels = int(levels)
+        self.levels = require_integer("levels", levels, least=2)
 
     def add_noise(self, x: Any, seed: Any) -> tf.Tensor:
         """Returns ``x + u``, where ``u``, uniform on ``[0, 1)``, depends on seed and example."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 from iresnet_tf.layers.inputs import require_sample_shape
 from iresnet_tf.layers.invertible import ClosedForm
 from iresnet_tf.numerics.axes import batch_shape
+from iresnet_tf.numerics.options import require_positive
 from iresnet_tf.numerics.precision import as_float64
 
 
@@ -47,9 +48,7 @@ class Whiten(ClosedForm):
         super().__init__(**kwargs)
         if epsilon is None:
             epsilon = 64.0 * np.finfo(self.compute_dtype).eps
-        if not epsilon > 0.0:
-            raise ValueError(f"epsilon is a positive number; received {epsilon!r}.")
-        self.epsilon = float(epsilon)
+        self.epsilon = require_positive("epsilon", epsilon, "a positive number")
 
     def build(self, input_shape: tuple) -> None:
         shape = tuple(input_shape[1:])

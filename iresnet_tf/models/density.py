@@ -14,6 +14,7 @@ from iresnet_tf.models.distribution import FlowDistribution
 from iresnet_tf.models.likelihood import LikelihoodModel
 from iresnet_tf.models.serving import as_signatures
 from iresnet_tf.numerics import random
+from iresnet_tf.numerics.options import require_integer
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -116,8 +117,7 @@ class DensityModel(LikelihoodModel):
 
     def _require_sampling(self, count: int, temperature: float | Sequence[float]) -> None:
         self._require_built()
-        if np.ndim(count) or count != int(count) or count < 1:
-            raise ValueError(f"count is an integer of at least 1; received {count!r}.")
+        require_integer("count", count)
         temperatures = np.asarray(temperature)
         positive = (temperatures > 0.0) & (temperatures < np.inf)
         if temperatures.ndim > 1 or not temperatures.size or not positive.all():

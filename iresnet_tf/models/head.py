@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.execution import replicas
+from iresnet_tf.numerics.options import require_integer
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -36,11 +37,10 @@ class ClassifierHead(keras.layers.Layer):
         self, classes: int, dropout: float = 0.0, pooling: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if classes != int(classes) or classes < 2:
-            raise ValueError(f"classes is an integer of at least 2; received {classes!r}.")
+        self.classes = require_integer("classes", classes, least=2)
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout is a fraction in [0, 1); received {dropout!r}.")
-        self.classes, self.rate, self.pooling = int(classes), float(dropout), bool(pooling)
+        self.rate, self.pooling = float(dropout), bool(pooling)
         self.norm = keras.layers.BatchNormalization(
             momentum=0.9, epsilon=1e-5, synchronized=True, dtype=self.dtype_policy
         )

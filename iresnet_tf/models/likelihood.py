@@ -1,7 +1,6 @@
 """Trains by maximum likelihood: defines the objective, the steps and their metrics."""
 
 import math
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from iresnet_tf.models.inference_mode import require_inference_mode, require_no_
 from iresnet_tf.models.prior import Prior, as_prior
 from iresnet_tf.numerics import random
 from iresnet_tf.numerics.execution import replicas
+from iresnet_tf.numerics.options import require_integer
 
 
 class LikelihoodModel(FlowModel):
@@ -108,18 +108,14 @@ class LikelihoodModel(FlowModel):
                     f"{type(self).__name__} has its own loss (the mean negative "
                     f"log-likelihood) and metrics; received {name}={kwargs[name]!r}. Leave it out."
                 )
-        is_number = isinstance(accumulation_steps, numbers.Real)
-        if not is_number or accumulation_steps != int(accumulation_steps) or accumulation_steps < 1:
-            raise ValueError(
-                f"accumulation_steps is an integer of at least 1; received {accumulation_steps!r}."
-            )
+        accumulation_steps = require_integer("accumulation_steps", accumulation_steps)
         if jit_compile and accumulation_steps > 1:
             raise ValueError(
                 "XLA cannot compile a batch in parts; received jit_compile=True and "
                 f"accumulation_steps={accumulation_steps}. Leave one of them out."
             )
         super().compile(optimizer, economy=economy, jit_compile=jit_compile, **kwargs)
-        self.accumulation_steps = int(accumulation_steps)
+        self.accumulation_steps = accumulation_steps
 
     def get_compile_config(self) -> dict[str, Any] | None:
         config = super().get_compile_config()

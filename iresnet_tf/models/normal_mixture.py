@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from iresnet_tf.models.prior import Prior
 from iresnet_tf.numerics import random
+from iresnet_tf.numerics.options import require_integer
 
 
 @keras.saving.register_keras_serializable("iresnet_tf")
@@ -31,9 +32,7 @@ class NormalMixture(Prior):
 
     def __init__(self, components: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if components != int(components) or components < 1:
-            raise ValueError(f"components is an integer of at least 1; received {components!r}.")
-        self.components = int(components)
+        self.components = require_integer("components", components)
 
     def build(self, input_shape: tuple) -> None:
         if len(input_shape) != 2:

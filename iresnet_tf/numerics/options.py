@@ -1,4 +1,4 @@
-"""Checks of the numbers that estimators and solvers take as options."""
+"""Checks of the numbers that layers, models, estimators and solvers take as options."""
 
 import math
 from typing import Any
