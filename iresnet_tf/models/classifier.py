@@ -18,7 +18,8 @@ from iresnet_tf.numerics.execution import replicas
 class Classifier(ClassifyingModel):
     """``p(y | x) = softmax(H(F(x)))``: a head ``H`` on the latent of an invertible trunk ``F``.
 
-    The methods ``encode`` and ``decode`` are ``F`` and its inverse.
+    The methods ``encode`` and ``decode`` are ``F`` and its inverse.  ``fit`` takes integer classes
+    ``y``, or batches of pairs.
 
     Args:
         layers: invertible layers, data side first, possibly with an `InjectivePadding`.
@@ -31,7 +32,7 @@ class Classifier(ClassifyingModel):
 
     Raises:
         ValueError: for layers that are not invertible, fewer than two classes, or a
-            dropout outside [0, 1).
+            dropout outside [0, 1); in ``fit``, without classes or for classes out of range.
 
     Source: Behrmann et al. 2019 (arXiv:1811.00995), §4.1.
     """
@@ -62,21 +63,6 @@ class Classifier(ClassifyingModel):
         loss = keras.losses.SparseCategoricalCrossentropy(True) if loss is None else loss
         metrics = ["accuracy"] if metrics is None else metrics
         super().compile(optimizer, economy=economy, loss=loss, metrics=metrics, **kwargs)
-
-    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
-        """Fits like `FlowModel.fit`, to classes ``y`` (or a dataset of pairs).
-
-        Raises:
-            ValueError: as in `FlowModel.fit`; without classes; for classes out of range.
-        """
-        if y is None and hasattr(x, "shape"):
-            raise ValueError(
-                "A classifier is fitted to examples and their classes: fit(x, y), or a dataset of "
-                "(x, y); received no classes."
-            )
-        if y is not None:
-            self._require_targets(y)
-        return super().fit(x, y, **kwargs)
 
     def _require_targets(self, y):
         loss = getattr(self, "loss", None)

@@ -44,11 +44,10 @@ class ClassifyingModel(FlowModel):
     def _first_examples(self, x, y, wanted, held_out=0.0):
         if not inputs.are_pairs(x, y):
             raise ValueError(
-                f"{type(self).__name__} is fitted to examples and their classes: fit(x, y), or "
-                "batches of (x, y); received no classes."
+                f"{type(self).__name__} needs the classes of the examples: fit(x, y), or batches "
+                "of (x, y); received no classes. Use DensityModel for data without classes."
             )
-        if is_batched(x):
-            self._require_targets(first_of(elements(x))[1])
+        self._require_targets(first_of(elements(x))[1] if is_batched(x) else y)
         return super()._first_examples(x, y, wanted, held_out)
 
     def _require_targets(self, y) -> None:

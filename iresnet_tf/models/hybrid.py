@@ -111,17 +111,6 @@ class HybridModel(ClassifyingModel, DensityModel):
             functions |= as_signatures((sample_given_labels, labels, number, integer))
         return functions
 
-    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
-        """Fits like `DensityModel.fit`, to integer classes ``y`` or a dataset of pairs."""
-        if y is None and hasattr(x, "shape"):
-            raise ValueError(
-                "A hybrid model classifies, so it needs the classes of the examples: fit(x, y), "
-                "or a dataset of (x, y). Use DensityModel for data without classes."
-            )
-        if y is not None:
-            self._require_targets(y)
-        return super().fit(x, y, **kwargs)
-
     def _objective(self, x, y, sample_weight, seed, training):
         if y is None:
             raise ValueError("A hybrid model needs batches of (x, y); received no classes y.")
