@@ -11,7 +11,7 @@ from iresnet_tf.layers import branches
 from iresnet_tf.layers.conditioning import Conditioning, with_conditioner
 from iresnet_tf.layers.contractive import ContractiveLayer, UnknownLipschitzError
 from iresnet_tf.layers.exponents import Exponent
-from iresnet_tf.layers.row import Row, deserialized, serialized
+from iresnet_tf.layers.row import Row, deserialized
 from iresnet_tf.numerics.maps import Map
 from iresnet_tf.numerics.precision import as_float64
 
@@ -241,8 +241,8 @@ class Contraction(ContractiveLayer):
         return float(self._or_vouched(self._row.lipschitz_target))
 
     def get_config(self) -> dict[str, Any]:
-        config = {"layers": serialized(self.parts), "lipschitz": self.lipschitz}
-        config = {**super().get_config(), **config}
+        layers = keras.saving.serialize_keras_object(self.parts)
+        config = {**super().get_config(), "layers": layers, "lipschitz": self.lipschitz}
         return {**config, **self._conditioning.get_config()} if self._conditioning else config
 
     @classmethod

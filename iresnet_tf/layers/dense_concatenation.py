@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from iresnet_tf.layers.contractive import ContractiveLayer
 from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
-from iresnet_tf.layers.row import Row, deserialized, serialized
+from iresnet_tf.layers.row import Row, deserialized
 from iresnet_tf.numerics.maps import Composition, Concatenation, Map, Scaling
 
 
@@ -102,7 +102,7 @@ class DenseConcatenation(ContractiveLayer):
         return (*input_shape[:-1], input_shape[-1] + shape[-1])
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "layers": serialized(self.parts)}
+        return {**super().get_config(), "layers": keras.saving.serialize_keras_object(self.parts)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

@@ -118,11 +118,6 @@ class Row:
                 )
 
 
-def serialized(layers: Sequence[keras.layers.Layer]) -> list[dict[str, Any]]:
-    """Returns the configurations of a row's layers."""
-    return [keras.saving.serialize_keras_object(layer) for layer in layers]
-
-
 def deserialized(configs: Sequence[dict[str, Any]]) -> list[keras.layers.Layer]:
     """Returns the layers of a row without building them: the row sets their norms first."""
     return [

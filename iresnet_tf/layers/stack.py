@@ -227,10 +227,8 @@ class Stack(Invertible):
         return shape
 
     def get_config(self) -> dict[str, Any]:
-        layers = [keras.saving.serialize_keras_object(part) for part in self.parts]
-        return {**super().get_config(), "layers": layers}
+        return {**super().get_config(), "layers": keras.saving.serialize_keras_object(self.parts)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        layers = [keras.saving.deserialize_keras_object(part) for part in config["layers"]]
-        return cls(**{**config, "layers": layers})
+        return cls(**{**config, "layers": keras.saving.deserialize_keras_object(config["layers"])})

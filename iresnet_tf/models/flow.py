@@ -262,7 +262,7 @@ class FlowModel(FittedModel, ServedModel):
         return as_signatures((encode, x), (decode, z))
 
     def get_config(self) -> dict[str, Any]:
-        parts = [keras.saving.serialize_keras_object(part) for part in self.flow.parts]
+        parts = keras.saving.serialize_keras_object(self.flow.parts)
         return {
             **super().get_config(),
             "layers": parts[self.preprocessing_depth :],
