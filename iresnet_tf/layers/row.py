@@ -87,9 +87,7 @@ class Row:
     def lipschitz_bound(self) -> float | tf.Tensor:
         """Returns the product of the layers' certified bounds."""
         self._require_fitting_norms()
-        product: float | tf.Tensor = 1.0
-        for part in self.parts:
-            product = product * part.lipschitz_bound()
+        product = math.prod(part.lipschitz_bound() for part in self.parts)
         # An unknown constant times that of a zero kernel, ∞ · 0, is unknown.
         if tf.is_tensor(product):
             return tf.where(tf.math.is_nan(product), as_float64(math.inf), product)
@@ -97,10 +95,7 @@ class Row:
 
     def rounding_growth(self) -> float | tf.Tensor:
         """Returns the product of the layers' growth: see `ContractiveLayer`."""
-        product: float | tf.Tensor = 1.0
-        for part in self.parts:
-            product = product * part.rounding_growth()
-        return product
+        return math.prod(part.rounding_growth() for part in self.parts)
 
     def lipschitz_target(self) -> float:
         """Returns the product of the layers' targets."""

@@ -1,6 +1,7 @@
 """Composition of invertible layers."""
 
 import dataclasses
+import math
 import numbers
 from collections.abc import Sequence
 from typing import Any
@@ -177,10 +178,7 @@ class Stack(Invertible):
         return reversed(steps)
 
     def _unit(self):
-        unit = tf.ones([], tf.float64)
-        for part in self.parts:
-            unit *= as_float64(part._unit())
-        return unit
+        return _product(part._unit() for part in self.parts)
 
     def _inverse(self, y, options):
         result = InverseResult.exact(y)
@@ -209,10 +207,7 @@ class Stack(Invertible):
         return self.parts[-1]._last_latent_shape() if self.parts else self.event_shape
 
     def inverse_lipschitz_bound(self) -> float | tf.Tensor:
-        product = tf.ones([], tf.float64)
-        for part in self.parts:
-            product *= as_float64(part.inverse_lipschitz_bound())
-        return product
+        return _product(part.inverse_lipschitz_bound() for part in self.parts)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         shape = tuple(input_shape)
@@ -232,3 +227,7 @@ class Stack(Invertible):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**{**config, "layers": keras.saving.deserialize_keras_object(config["layers"])})
+
+
+def _product(factors):
+    return math.prod(map(as_float64, factors), start=as_float64(1.0))
