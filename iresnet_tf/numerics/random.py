@@ -84,22 +84,24 @@ def _word(seed):
     return tf.random.stateless_uniform([], unplaced(seed), None, None, tf.int32)
 
 
+def _by_example(draw):
+    """Returns a form of ``draw`` that also takes a placed seed."""
+
+    @functools.wraps(draw)
+    def drawn(shape, seed, dtype):
+        if seed.shape == (2,):
+            return draw(shape, seed, dtype)
+        # An example's numbers cannot be drawn alone, so the whole batch's are drawn.
+        first, total = seed[2], seed[3]
+        whole = draw(tf.concat([[total], shape[1:]], 0), unplaced(seed), dtype)
+        return whole[first : first + shape[0]]
+
+    return drawn
+
+
+@_by_example
 def uniform(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Draws uniform numbers on ``[0, 1)`` of the given ``shape [batch, …]``."""
-    return _by_example(_uniform, shape, seed, dtype=dtype)
-
-
-def rademacher(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Draws ``±1`` with equal probability, of the given ``shape [batch, …]``."""
-    return _by_example(_signs, shape, seed, dtype=dtype)
-
-
-def gaussian(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Draws standard normal numbers of the given ``shape [batch, …]``."""
-    return _by_example(_normal, shape, seed, dtype=dtype)
-
-
-def _uniform(shape, seed, dtype):
     if not is_traced_for_xla():
         return tf.random.stateless_uniform(shape, seed, dtype=dtype)
     if dtype == tf.float32:
@@ -109,7 +111,9 @@ def _uniform(shape, seed, dtype):
     return tf.cast(bits % 2**20, dtype) / 2.0**20 + tf.cast(bits // 2**32, dtype) / 2.0**52
 
 
-def _signs(shape, seed, dtype):
+@_by_example
+def rademacher(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Draws ``±1`` with equal probability, of the given ``shape [batch, …]``."""
     if not is_traced_for_xla():
         bits = tf.random.stateless_uniform(shape, seed, minval=0, maxval=2, dtype=tf.int32)
     else:
@@ -117,11 +121,13 @@ def _signs(shape, seed, dtype):
     return tf.cast(2 * bits - 1, dtype)
 
 
-def _normal(shape, seed, dtype):
+@_by_example
+def gaussian(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Draws standard normal numbers of the given ``shape [batch, …]``."""
     if not is_traced_for_xla():
         return tf.random.stateless_normal(shape, seed, dtype=dtype)
     count = tf.reduce_prod(shape)
-    radius, angle = tf.unstack(_uniform([(count + 1) // 2, 2], seed, dtype), axis=1)
+    radius, angle = tf.unstack(uniform([(count + 1) // 2, 2], seed, dtype), axis=1)
     # Source: Box and Muller 1958 (doi:10.1214/aoms/1177706645).
     radius = tf.sqrt(-2.0 * tf.math.log(tf.maximum(radius, 1e-7)))
     angle *= tf.constant(2.0 * np.pi, dtype)
@@ -142,15 +148,6 @@ def _bits(shape, seed, dtype):
     key, place = tf.split(draw(shape=[2], key=scrambling, counter=words, dtype=tf.uint64), 2)
     counter = tf.concat([tf.zeros_like(place), place], 0)
     return draw(shape=shape, key=key, counter=counter, dtype=dtype)
-
-
-def _by_example(draw, shape, seed, **options):
-    if seed.shape == (2,):
-        return draw(shape, seed, **options)
-    # An example's numbers cannot be drawn alone, so the whole batch's are drawn.
-    first, total = seed[2], seed[3]
-    whole = draw(tf.concat([[total], shape[1:]], 0), unplaced(seed), **options)
-    return whole[first : first + shape[0]]
 
 
 DISTRIBUTIONS = {"rademacher": rademacher, "gaussian": gaussian}
