@@ -9,6 +9,7 @@ import tensorflow as tf
 from iresnet_tf.analysis.results import NOT_IN_JSON, Result
 from iresnet_tf.models import FlowModel
 from iresnet_tf.numerics import random
+from iresnet_tf.numerics.axes import event_axes
 
 _BATCH = 128
 """Number of points that are decoded at once, unless a single path has more."""
@@ -102,10 +103,10 @@ def interpolate(
 
 def _arc(start: tf.Tensor, end: tf.Tensor) -> Callable[[float], tf.Tensor]:
     """Returns ``t ↦ sin(tΩ) / sin Ω`` for each pair of latents, ``t ↦ t`` for parallel ones."""
-    axes = list(range(1, start.shape.rank))
 
     def inner(a, b):
-        return tf.reduce_sum(tf.cast(a, tf.float64) * tf.cast(b, tf.float64), axes, keepdims=True)
+        product = tf.cast(a, tf.float64) * tf.cast(b, tf.float64)
+        return tf.reduce_sum(product, event_axes(product), keepdims=True)
 
     cosine = tf.math.divide_no_nan(
         inner(start, end), tf.sqrt(inner(start, start) * inner(end, end))

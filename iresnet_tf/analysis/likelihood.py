@@ -14,7 +14,7 @@ from iresnet_tf.analysis.results import Result
 from iresnet_tf.columns.schema import Rows
 from iresnet_tf.layers import Invertible, residual_blocks, vouched_blocks
 from iresnet_tf.layers.blocks import estimator_replaced
-from iresnet_tf.models import DensityModel, FlowModel
+from iresnet_tf.models import DensityModel, FlowModel, bits_per_dim
 from iresnet_tf.numerics import log_det, random
 
 EXACT_DIMENSION = 256
@@ -95,7 +95,7 @@ def likelihood(
         seed=seed,
         context=context,
     )
-    unit = (1.0 / (model.dimension * math.log(2.0))) if is_discrete else 1.0
+    unit = bits_per_dim(1.0, model.dimension) if is_discrete else 1.0
     return summary(model, nats, estimator, is_random=is_random, unit=unit)
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from iresnet_tf.analysis.likelihood import (
+    PASSES,
     block_constants,
     choose_estimator,
     negative_log_likelihoods,
@@ -70,7 +71,7 @@ def log_probs(
         )
     estimator = choose_estimator(model) if estimator is None else estimator
     is_random = not isinstance(estimator, log_det.Exact)
-    passes = passes or (5 if is_random else 1)
+    passes = passes or (PASSES if is_random else 1)
     values = -negative_log_likelihoods(
         model,
         x,

@@ -18,6 +18,7 @@ import tensorflow as tf
 from iresnet_tf.layers import residual_blocks
 from iresnet_tf.layers.blocks import estimator_replaced
 from iresnet_tf.numerics.log_det import PowerSeries, truncation_bound
+from iresnet_tf.numerics.log_det.series import inner
 from iresnet_tf.numerics.solvers import FixedPoint, Picard
 
 OPSET = 17
@@ -63,7 +64,7 @@ class _WrittenOutSeries(PowerSeries):
         power, series, neumann = v, 0.0, 0.0
         for k in range(1, self.number_of_terms(lipschitz) + 1):
             power = v if k == 1 else -linearization.vjp(power)
-            series += tf.reduce_sum(power * image, list(range(2, v.shape.rank))) / k
+            series += inner(power, image) / k
             neumann += power
         return series, neumann
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from iresnet_tf.numerics import random
+from iresnet_tf.numerics.axes import event_axes
 
 tfd = tfp.distributions
 
@@ -192,4 +193,4 @@ def _log_normal(z: tf.Tensor, mean: tf.Tensor, log_scale: tf.Tensor) -> tf.Tenso
     """``Σ log N(z_i; μ_i, exp(2 s_i))`` over the event: ``[batch]``."""
     deviation = (z - mean) * tf.exp(-log_scale)
     log_density = -0.5 * tf.square(deviation) - log_scale - 0.5 * math.log(2.0 * math.pi)
-    return tf.reduce_sum(log_density, axis=list(range(1, z.shape.rank)))
+    return tf.reduce_sum(log_density, axis=event_axes(z))
