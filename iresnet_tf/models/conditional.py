@@ -152,7 +152,3 @@ class ConditionalDensityModel(DensityModel):
                 "(x, context); received no contexts. Use DensityModel for data without contexts."
             )
         return inputs.first_pairs(x, y, wanted, held_out)
-
-    def _objective(self, x, y, sample_weight, seed, training):
-        del training
-        return self._likelihood(x, sample_weight, seed, context=y)

@@ -202,12 +202,12 @@ class LikelihoodModel(FlowModel):
     def _objective(
         self, x, y, sample_weight, seed: tf.Tensor, training: bool
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Returns the loss of a batch without penalties, and the per-sample figures to report."""
-        del y, training
-        return self._likelihood(x, sample_weight, seed)
+        """Returns the loss of a batch without penalties, and the per-sample figures to report.
 
-    def _likelihood(self, x, sample_weight, seed: tf.Tensor, context: tf.Tensor | None = None):
-        latent, log_det = self._latent(x, seed, context)
+        If the model takes a context, ``y`` is the context.
+        """
+        del training
+        latent, log_det = self._latent(x, seed, y if self.takes_context else None)
         log_prior = self.prior.log_prob(latent)
         loss = weighted_mean(-(log_prior + log_det), sample_weight)
         return loss, {"log_prior": log_prior, "log_det": log_det}
