@@ -182,7 +182,7 @@ class SpectralLayer(ContractiveLayer):
         tensor_float_32.require_off("The norm of a layer", kernel.dtype)
         start = stored_value(self.right_vector)
         triple = self.norm().leading_triple(self.make_operator(kernel), start, tolerance)
-        stored = float(self._spectral_norm_of(kernel))
+        stored = float(self.spectral_norm())
         return triple, float(triple.sigma) > (1.0 + tolerance) * stored
 
     def _assign(self, triple):
@@ -191,11 +191,7 @@ class SpectralLayer(ContractiveLayer):
 
     def spectral_norm(self) -> tf.Tensor:
         """Returns ``σ`` of the raw kernel: differentiable, never above ``‖A_K‖_{p→q}``."""
-        return self._spectral_norm_of(stored_value(self.kernel))
-
-    def _spectral_norm_of(self, kernel):
-        u, v = self._vectors()
-        return self.norm().of(self.make_operator(kernel), u, v)
+        return self.norm().of(self.make_operator(stored_value(self.kernel)), *self._vectors())
 
     def _vectors(self):
         """Returns ``u`` and ``v``."""

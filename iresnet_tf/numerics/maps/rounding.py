@@ -50,7 +50,9 @@ def dithered(x: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
         x: any shape; see `narrowed` for NaN.
         offset: see `dither_offset`.
     """
-    return _in_one_pass(_dithered, x, offset), lambda cotangent: (tf.cast(cotangent, x.dtype), None)
+    is_direct = is_traced_for_xla() or tf.config.list_physical_devices("GPU")
+    function = _dithered if is_direct else _dithered_in_one_pass(tuple(x.shape))
+    return function(x, offset), lambda cotangent: (tf.cast(cotangent, x.dtype), None)
 
 
 def dither_offset(seed: tf.Tensor) -> tf.Tensor:
@@ -70,13 +72,7 @@ def _upper_half(word):
     return tf.bitcast(half, tf.bfloat16)
 
 
-def _in_one_pass(function, *arguments):
-    if is_traced_for_xla() or tf.config.list_physical_devices("GPU"):
-        return function(*arguments)
-    return _compiled(function, *(tuple(each.shape) for each in arguments))(*arguments)
-
-
 @functools.lru_cache(maxsize=256)
-def _compiled(function, *shapes):
+def _dithered_in_one_pass(shape):
     # A function for each shape, because TensorFlow warns of one that is traced for many.
-    return tf.function(function, autograph=False, jit_compile=True)
+    return tf.function(_dithered, autograph=False, jit_compile=True)
