@@ -70,8 +70,7 @@ class FactorOut(ToVector):
         self, x: tf.Tensor, training: bool = False, context: tf.Tensor | None = None
     ) -> tf.Tensor:
         early, late = self._split(x)
-        options = {"context": context} if self.is_conditional else {}
-        return self._joined(early, self.rest(late, training=training, **options))
+        return self._joined(early, self.rest(late, training=training, context=context))
 
     def is_initialized(self) -> bool:
         return self.rest.is_initialized()

@@ -116,8 +116,7 @@ class FlowModel(FittedModel, ServedModel):
             ``[batch, …latent]``.
         """
         x = self.flow._prepare(x)
-        context = self.flow._condition(context, x)
-        return self.flow(x) if context is None else self.flow(x, context=context)
+        return self.flow(x, context=self.flow._condition(context, x))
 
     def decode(
         self, z: tf.Tensor, *, tolerance: float | None = None, context: tf.Tensor | None = None
