@@ -241,6 +241,7 @@ class FittedModel(ReplicatedModel):
         self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any
     ) -> Any:
         """Trains like `keras.Model.train_on_batch`; starts with `initialize`."""
+        self._require_one_replica("train_on_batch", "fit")
         targets = inputs.targets_or_zeros(y, sample_weight)
         step = functools.partial(super().train_on_batch, x, targets, sample_weight, **kwargs)
         if self.train_function is not None and self.flow.is_initialized():
@@ -256,6 +257,7 @@ class FittedModel(ReplicatedModel):
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> Any:
         """Evaluates like `keras.Model.test_on_batch`; builds the model if it is new."""
+        self._require_one_replica("test_on_batch", "evaluate")
         self._build_for(x)
         targets = inputs.targets_or_zeros(y, sample_weight)
         first = self.test_function is None

@@ -112,17 +112,8 @@ class ReplicatedModel(BuiltFromPart):
             variable.assign(tf.where(empty, value, variable.value))
         return results
 
-    def train_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any
-    ) -> Any:
-        self._require_one_replica("train_on_batch", "fit")
-        return super().train_on_batch(x, y, sample_weight, **kwargs)
-
-    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> Any:
-        self._require_one_replica("test_on_batch", "evaluate")
-        return super().test_on_batch(x, y, sample_weight, **kwargs)
-
     def _require_one_replica(self, method: str, instead: str) -> None:
+        """Raises `ValueError` for a method that does not divide a batch among several replicas."""
         if self.replicas > 1:
             raise ValueError(
                 f"{method} would give each of the {self.replicas} replicas the whole batch. Use "
