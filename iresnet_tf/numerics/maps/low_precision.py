@@ -9,7 +9,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from iresnet_tf.numerics import random
-from iresnet_tf.numerics.maps.base import InDtype, Linearization, Map, diagonal
+from iresnet_tf.numerics.maps.activations import Elementwise
+from iresnet_tf.numerics.maps.base import InDtype, Map
 from iresnet_tf.numerics.maps.chain import Composition
 from iresnet_tf.numerics.maps.derived import derived
 from iresnet_tf.numerics.maps.fused import Fused
@@ -49,6 +50,10 @@ def operator_in_bfloat16(operator: Operator) -> Operator:
     return LowPrecision(tf.cast(operator.kernel, tf.bfloat16), _form(operator))
 
 
+_IDENTITY = Elementwise("linear")
+"""The function of a `Fused` that only adds a bias; a linear activation of a user is another one."""
+
+
 class _Dithering:
     """Rounds each kernel, and the values of each activation, with another offset."""
 
@@ -61,7 +66,7 @@ class _Dithering:
         return LowPrecision(kernel, _form(operator))
 
     def bias(self, bias):
-        return Fused(_Identity(), dither_offset(self._next_seed()), bias)
+        return Fused(_IDENTITY, dither_offset(self._next_seed()), bias)
 
     def activation(self, function):
         return Fused(function, dither_offset(self._next_seed()))
@@ -84,22 +89,12 @@ class _Dithering:
         return random.fold_in(self._seed, next(self._numbers))
 
 
-class _Identity(Map):
-    """``x ↦ x``."""
-
-    def linearize(self, x: tf.Tensor) -> Linearization:
-        return diagonal(x, tf.ones_like(x))
-
-    def takes_any_grid(self) -> bool:
-        return True
-
-
 def _form(operator):
     return dataclasses.replace(operator, kernel=None)
 
 
 def _is_bias(part):
-    return isinstance(part, Fused) and isinstance(part.activation, _Identity)
+    return isinstance(part, Fused) and part.activation is _IDENTITY
 
 
 @functools.cache
