@@ -54,7 +54,5 @@ class Conditioning:
 
 def with_conditioner(config: dict[str, Any]) -> dict[str, Any]:
     """Returns the options of a layer with its conditioner in place of the configuration of it."""
-    network = config.get("conditioner")
-    if network is None:
-        return config
-    return {**config, "conditioner": keras.saving.deserialize_keras_object(network)}
+    network = keras.saving.deserialize_keras_object(config.get("conditioner"))
+    return {**config, "conditioner": network}
