@@ -1,4 +1,4 @@
-"""Draws the examples that are held out for the test, by a seed."""
+"""Draws the examples that are held out for the test and for validation, by a seed."""
 
 import numpy as np
 
@@ -39,3 +39,30 @@ def divided(
             "the test and keep one of each class. Add pictures, or set data.test_fraction."
         )
     return rng.permutation(order[test:]), rng.permutation(order[:test])
+
+
+def divided_rows(
+    name: str, count: int, *, test_fraction: float, split_seed: int, validation_examples: int
+) -> dict[str, np.ndarray]:
+    """Returns the indices of the rows of a table in each split, in a random order.
+
+    The test rows are the first of this order, and the rows for validation are the last.
+
+    Args:
+        name: name of the table, for messages.
+        count: number of rows.
+        test_fraction: fraction of the rows in the test.
+        split_seed: seed of the order.
+        validation_examples: number of rows for validation.
+
+    Raises:
+        ValueError: if no row is left for the test, or none to train on.
+    """
+    order = np.random.default_rng(split_seed).permutation(count)
+    test, last = round(test_fraction * count), count - validation_examples
+    if not 0 < test < last:
+        raise ValueError(
+            f"{name} has {count} rows, too few for a test fraction of {test_fraction}, "
+            f"{validation_examples} validation examples, and rows to train on."
+        )
+    return {"train": order[test:last], "validation": order[last:], "test": order[:test]}

@@ -10,6 +10,7 @@ import tensorflow as tf
 from iresnet_tf.columns import TableSchema, read
 from iresnet_tf.columns.schema import Rows
 from iresnet_tf.data import tables
+from iresnet_tf.data.held_out import divided_rows
 from iresnet_tf.data.source import SPLITS, Examples, Source, batch_order
 from iresnet_tf.data.table_source import options_of_table
 
@@ -60,23 +61,12 @@ class MixedTableSource(Source):
             "validation_examples": validation_examples,
         }
         what = os.fspath(table) if isinstance(table, str | os.PathLike) else "The table"
-        if sha256 is not None and tables.digest(table) != sha256:
-            raise ValueError(
-                f"{what} has changed since the run began: its SHA-256 is not {sha256}. Restore "
-                "it, or train a new run on it."
-            )
-        count = len(found)
-        order = np.random.default_rng(split_seed).permutation(count)
-        test, last = round(test_fraction * count), count - validation_examples
-        if not 0 < test < last:
-            raise ValueError(
-                f"{what} has {count} rows, too few for a test fraction of {test_fraction}, "
-                f"{validation_examples} validation examples, and rows to train on."
-            )
-        chosen = order[test:last], order[last:], order[:test]
-        self._chosen = dict(zip(SPLITS, chosen))
+        tables.require_unchanged(table, sha256)
+        self._chosen = divided_rows(what, len(found), **self._split)
         try:
-            self.schema = TableSchema.fit(found, kinds, chosen[0]) if schema is None else schema
+            if schema is None:
+                schema = TableSchema.fit(found, kinds, self._chosen["train"])
+            self.schema = schema
             self._rows = self.schema.rows(found)
         except ValueError as error:
             raise ValueError(f"{what}: {error}") from None

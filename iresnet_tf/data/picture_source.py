@@ -173,11 +173,7 @@ def image_file(
     """
     file = pathlib.Path(file)
     parts, left_out = picture_arrays.load(file)
-    if sha256 is not None and tables.digest(file) != sha256:
-        raise ValueError(
-            f"{file} has changed since the run began: its SHA-256 is not {sha256}. Restore it, or "
-            "train a new run on it."
-        )
+    tables.require_unchanged(file, sha256)
     return _of_parts(os.fspath(file), parts, left_out, **options)
 
 

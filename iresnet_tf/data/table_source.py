@@ -3,9 +3,8 @@
 import os
 from typing import Any
 
-import numpy as np
-
 from iresnet_tf.data import tables
+from iresnet_tf.data.held_out import divided_rows
 from iresnet_tf.data.source import ArraySource
 
 
@@ -37,21 +36,14 @@ class TableSource(ArraySource):
         if file is None:
             raise ValueError("A table is needed: iresnet train tabular --csv FILE.")
         table = tables.load(file)
-        if sha256 is not None and tables.digest(file) != sha256:
-            raise ValueError(
-                f"{file} has changed since the run began: its SHA-256 is not {sha256}. Restore "
-                "it, or train a new run on it."
-            )
-        rows = len(table.values)
-        order = np.random.default_rng(split_seed).permutation(rows)
-        test = round(test_fraction * rows)
-        last = rows - validation_examples
-        if not 0 < test < last:
-            raise ValueError(
-                f"{file} has {rows} rows, too few for a test fraction of {test_fraction}, "
-                f"{validation_examples} validation examples, and rows to train on."
-            )
-        parts = {"test": order[:test], "train": order[test:last], "validation": order[last:]}
+        tables.require_unchanged(file, sha256)
+        parts = divided_rows(
+            os.fspath(file),
+            len(table.values),
+            test_fraction=test_fraction,
+            split_seed=split_seed,
+            validation_examples=validation_examples,
+        )
         # A column may be constant in one part only, for example an indicator of a rare property.
         for name, values in zip(table.columns, table.values[parts["train"]].T):
             if values.min() == values.max():

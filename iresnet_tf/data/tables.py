@@ -68,6 +68,15 @@ def digest(path: str | os.PathLike[str]) -> str:
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
+def require_unchanged(path: str | os.PathLike[str], sha256: str | None) -> None:
+    """Raises `ValueError` unless a file has a given SHA-256; ``None`` allows any."""
+    if sha256 is not None and digest(path) != sha256:
+        raise ValueError(
+            f"{os.fspath(path)} has changed since the run began: its SHA-256 is not {sha256}. "
+            "Restore it, or train a new run on it."
+        )
+
+
 def write(path: str | os.PathLike[str], columns: Sequence[str], values: np.ndarray) -> None:
     """Writes a CSV file with a header, whole or not at all."""
     with written_whole(path) as partial, partial.open("w", newline="") as file:
