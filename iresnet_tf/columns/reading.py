@@ -4,6 +4,7 @@ import csv
 import os
 import pathlib
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -115,13 +116,78 @@ def read_array(path: pathlib.Path) -> np.ndarray:
     return values
 
 
+def encoding_of(path: pathlib.Path) -> str:
+    """Returns the encoding of a text, UTF-8 unless a byte order mark tells another one."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return next((name for mark, name in ENCODINGS if start.startswith(mark)), "utf-8-sig")
+
+
+def text_rows(path: pathlib.Path, encoding: str) -> Iterator[tuple[int, list[str]]]:
+    """Yields the rows of a CSV file that are not empty, each with the number of its last line.
+
+    Raises:
+        ValueError: for a file without rows, or one that is no such text.
+    """
+    is_first = True
+    try:
+        with path.open(newline="", encoding=encoding) as file:
+            reader = csv.reader(file)
+            for row in filter(None, reader):
+                if is_first and any("\0" in cell for cell in row):
+                    raise ValueError(
+                        f"{path} holds bytes of zero, so it is no text. Save it as UTF-8."
+                    )
+                is_first = False
+                yield reader.line_num, row
+    except UnicodeError as error:
+        raise ValueError(
+            f"{path} is not text in UTF-8, nor in UTF-16 with a byte order mark ({_line(error)}). "
+            "Save it as UTF-8: iconv -f LATIN1 -t UTF-8, if its encoding is Latin-1."
+        ) from None
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {reader.line_num}: no row of a CSV file can be read ({error}). "
+            "Check its quotation marks and its encoding."
+        ) from None
+    if is_first:
+        raise ValueError(f"{path} is empty.")
+
+
+def column_names(
+    path: pathlib.Path, first: list[str], has_header: bool
+) -> tuple[tuple[str, ...], bool]:
+    """Returns the names of the columns of a text, and whether the first of them is an index.
+
+    Raises:
+        ValueError: if another column than the first has no name.
+    """
+    names = tuple(cell.strip() for cell in first) if has_header else numbered(len(first))
+    unnamed = [number for number, name in enumerate(names, 1) if not name and number > 1]
+    if unnamed:
+        raise ValueError(f"{path}: column {unnamed[0]} has no name. Name every column, or none.")
+    is_index = not names[0]
+    if is_index:
+        warnings.warn(
+            f"{path}: the first column has no name, like an index that pandas writes, and is left "
+            "out. Name it to keep it.",
+            stacklevel=4,
+        )
+    return names, is_index
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Returns the names of columns that have none: ``x1, x2, …``."""
+    return tuple(f"x{index + 1}" for index in range(count))
+
+
 def _of_array(values, what):
     if values.ndim != 2 or values.dtype.kind not in "buifO" or 0 in values.shape:
         raise ValueError(
             f"A table is an array of numbers, truth values or objects, [rows, columns]; {what} "
             f"has the shape {values.shape} and the type {values.dtype}."
         )
-    frame = pandas().DataFrame(values, columns=_numbered(values.shape[1]))
+    frame = pandas().DataFrame(values, columns=numbered(values.shape[1]))
     return frame.infer_objects() if values.dtype.kind == "O" else frame
 
 
@@ -129,16 +195,10 @@ def _of_text(path):
     import pyarrow
     from pyarrow import csv as arrow
 
-    with path.open("rb") as file:
-        start = file.read(4)
-    encoding = next((name for mark, name in ENCODINGS if start.startswith(mark)), "utf-8-sig")
-    first, lines = _first_row(path, encoding)
-    header = _is_header(path, first)
-    names = [cell.strip() for cell in first] if header else _numbered(len(first))
-    index = header and not names[0]
-    unnamed = [number for number, name in enumerate(names, 1) if not name and number > 1]
-    if unnamed:
-        raise ValueError(f"{path}: column {unnamed[0]} has no name. Name every column, or none.")
+    encoding = encoding_of(path)
+    lines, first = next(text_rows(path, encoding))
+    has_header = _is_header(path, first)
+    names, is_index = column_names(path, first, has_header)
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ValueError(
@@ -161,7 +221,7 @@ def _of_text(path):
             use_threads=threads,
             encoding="utf8" if encoding == "utf-8-sig" else encoding,
             column_names=names,
-            skip_rows=lines if header else 0,
+            skip_rows=lines if has_header else 0,
         )
         return arrow.read_csv(path, read_options=text, **options)
 
@@ -175,12 +235,7 @@ def _of_text(path):
                 f"{path}: no table can be read ({_line(error)}). Every row has the same number of "
                 "cells, separated by commas, and the text is UTF-8."
             ) from None
-    if index:
-        warnings.warn(
-            f"{path}: the first column has no name, like an index that pandas writes, and is left "
-            "out. Name it to keep it.",
-            stacklevel=3,
-        )
+    if is_index:
         found = found.drop_columns([names[0]])
     return _frame(found)
 
@@ -196,24 +251,6 @@ def _frame(table):
             series = pd.array(series.to_numpy(), dtype={"int64": "Int64", "bool": "boolean"}[kind])
         columns[name] = series
     return pd.DataFrame(columns)
-
-
-def _first_row(path, encoding):
-    """Returns the first row that is not empty, and the number of the line where it ends."""
-    try:
-        with path.open(newline="", encoding=encoding) as file:
-            reader = csv.reader(file)
-            first = next((row for row in reader if row), None)
-    except (UnicodeError, csv.Error) as error:
-        raise ValueError(
-            f"{path} is not text in UTF-8, nor in UTF-16 with a byte order mark ({_line(error)}). "
-            "Save it as UTF-8: iconv -f LATIN1 -t UTF-8, if its encoding is Latin-1."
-        ) from None
-    if first is None:
-        raise ValueError(f"{path} is empty.")
-    if any("\0" in cell for cell in first):
-        raise ValueError(f"{path} holds bytes of zero, so it is no text. Save it as UTF-8.")
-    return first, reader.line_num
 
 
 def _is_header(path, cells):
@@ -236,10 +273,6 @@ def _is_number(cell):
     except ValueError:
         return False
     return cell.strip() not in MISSING_MARKS
-
-
-def _numbered(count):
-    return [f"x{index + 1}" for index in range(count)]
 
 
 def _line(error):

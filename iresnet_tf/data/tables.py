@@ -4,13 +4,12 @@ import csv
 import hashlib
 import os
 import pathlib
-import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from iresnet_tf.columns.reading import ENCODINGS, read_array
+from iresnet_tf.columns import reading
 from iresnet_tf.files import written_whole
 
 RESOLUTION = 1e-4
@@ -86,14 +85,14 @@ def write(path: str | os.PathLike[str], columns: Sequence[str], values: np.ndarr
 
 
 def _read_array(path):
-    values = read_array(path)
+    values = reading.read_array(path)
     if values.ndim != 2 or values.dtype.kind not in "buif" or 0 in values.shape:
         raise ValueError(
             f"A table is an array of real numbers, [rows, columns]; {path} holds one of shape "
             f"{values.shape} and type {values.dtype}."
         )
     values = values.astype(np.float64)
-    columns = _numbered(values.shape[1])
+    columns = reading.numbered(values.shape[1])
     for row, column in np.argwhere(~(np.abs(values) <= LARGEST))[:1]:
         raise ValueError(
             f"{path}: column {columns[column]!r} is {values[row, column]} in row {row}, which is "
@@ -104,22 +103,9 @@ def _read_array(path):
 
 
 def _read_text(path):
-    lines = _lines(path)
-    if not lines:
-        raise ValueError(f"{path} is empty.")
-    first = lines[0][1]
+    lines = list(reading.text_rows(path, reading.encoding_of(path)))
     has_header = _is_header(path, *lines[0])
-    columns = tuple(cell.strip() for cell in first) if has_header else _numbered(len(first))
-    is_index = has_header and not columns[0]
-    if is_index:
-        warnings.warn(
-            f"{path}: the first column has no name, like an index that pandas writes, and is left "
-            "out. Name it to keep it.",
-            stacklevel=3,
-        )
-    unnamed = [number for number, name in enumerate(columns, 1) if not name and number > 1]
-    if unnamed:
-        raise ValueError(f"{path}: column {unnamed[0]} has no name. Name every column, or none.")
+    columns, is_index = reading.column_names(path, lines[0][1], has_header)
     values = []
     for line, row in lines[has_header:]:
         if len(row) != len(columns):
@@ -131,30 +117,6 @@ def _read_text(path):
         values.append([_finite_number(path, line, name, cell) for name, cell in cells])
     columns = columns[is_index:]
     return columns, np.array(values, np.float64).reshape(-1, len(columns))
-
-
-def _lines(path):
-    """Returns pairs of the number of a line, by which messages name a row, and its cells."""
-    with path.open("rb") as file:
-        start = file.read(4)
-    encoding = next((name for mark, name in ENCODINGS if start.startswith(mark)), "utf-8-sig")
-    try:
-        with path.open(newline="", encoding=encoding) as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, row) for row in reader if row]
-    except UnicodeError as error:
-        raise ValueError(
-            f"{path} is not text in UTF-8, nor in UTF-16 with a byte order mark ({error}). Save "
-            f"it as UTF-8: iconv -f LATIN1 -t UTF-8, if its encoding is Latin-1."
-        ) from None
-    except csv.Error as error:
-        raise ValueError(
-            f"{path}, line {reader.line_num}: no row of a CSV file can be read ({error}). "
-            "Check its quotation marks and its encoding."
-        ) from None
-    if lines and any("\0" in cell for cell in lines[0][1]):
-        raise ValueError(f"{path} holds bytes of zero, so it is no text. Save it as UTF-8.")
-    return lines
 
 
 def _is_header(path, line, cells):
@@ -196,7 +158,3 @@ def _number(cell):
         return float(cell)
     except ValueError:
         return None
-
-
-def _numbered(count):
-    return tuple(f"x{index + 1}" for index in range(count))
