@@ -108,5 +108,5 @@ class ResidualFlowClassifier(ClassifierMixin, FlowEstimator):
         return self.classes_[best]
 
     def _logits(self, X):
-        x = self._rows(X)
-        return self.network_.predict(self.columns_.transform(x)[0])
+        rows, _ = self._rows(X)
+        return predicted(self.network_.model, rows)

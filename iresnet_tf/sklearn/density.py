@@ -13,7 +13,14 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from iresnet_tf.sklearn.columns import JohnsonColumns, constant_columns
-from iresnet_tf.sklearn.network import Architecture, Network, draw_weights, predicted, train
+from iresnet_tf.sklearn.network import (
+    Architecture,
+    Network,
+    by_parts,
+    draw_weights,
+    predicted,
+    train,
+)
 from iresnet_tf.sklearn.settings import FlowEstimator
 
 MIXTURE_ROWS = 20_000
@@ -159,9 +166,8 @@ class ResidualFlowDensity(
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Returns ``log p(x)`` of each row, ``[rows]``, in nats of the columns' own units."""
-        x = self._rows(X)
-        rows, slope = self.columns_.transform(x)
-        return self.network_.predict(rows) + slope
+        rows, slope = self._rows(X)
+        return predicted(self.network_.model, rows) + slope
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """Returns the mean of ``log p(x)`` over the rows, nats, as `GaussianMixture.score` does."""
@@ -180,9 +186,8 @@ class ResidualFlowDensity(
 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Returns the latents ``F(x)``, ``[rows, columns]``, float64."""
-        x = self._rows(X)
-        rows, _ = self.columns_.transform(x)
-        return self.network_.by_parts(self.network_.model.encode, rows)
+        rows, _ = self._rows(X)
+        return by_parts(self.network_.model.encode, rows)
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Returns the rows ``F⁻¹(z)`` of latents ``X [rows, columns]``."""
@@ -196,7 +201,7 @@ class ResidualFlowDensity(
         def decode(part):
             return self.network_.model.decode(part, tolerance=1e-10)
 
-        return self.columns_.inverse(self.network_.by_parts(decode, z))
+        return self.columns_.inverse(by_parts(decode, z))
 
     @property
     def _n_features_out(self) -> int:

@@ -96,23 +96,15 @@ class Network:
     def __getstate__(self) -> dict[str, Any]:
         return {"architecture": self.architecture, "weights": self.weights, "_model": None}
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Returns what the model returns for rows: log-densities in nats, or logits."""
-        return predicted(self.model, x)
 
-    def by_parts(self, function: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray) -> np.ndarray:
-        """Applies a function of the model to rows, a part at a time."""
-        parts = [function(x[start : start + ROWS]) for start in range(0, len(x), ROWS)]
-        return np.concatenate([np.asarray(part) for part in parts])
+def by_parts(function: Callable[[np.ndarray], Any], x: np.ndarray) -> np.ndarray:
+    """Applies a function to rows ``[rows, columns]``, a part at a time."""
+    return np.concatenate([function(x[start : start + ROWS]) for start in range(0, len(x), ROWS)])
 
 
 def predicted(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """Returns what a model returns for rows ``[rows, columns]``."""
-    parts = [
-        model.predict_on_batch(x[start : start + ROWS].astype(np.float64))
-        for start in range(0, len(x), ROWS)
-    ]
-    return np.concatenate(parts)
+    """Returns what a model returns for rows: log-densities in nats, or logits."""
+    return by_parts(model.predict_on_batch, x)
 
 
 def draw_weights(model: keras.Model, rng: np.random.RandomState) -> None:

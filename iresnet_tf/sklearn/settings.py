@@ -94,7 +94,7 @@ class FlowEstimator(BaseEstimator):
             "seed": int(rng.randint(2**31 - 1)),
         }
 
-    def _rows(self, x: Any) -> np.ndarray:
-        """Returns checked rows of a fitted estimator, float64."""
+    def _rows(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the network's inputs for rows, and the logarithm of the slope of the map."""
         check_is_fitted(self)
-        return validate_data(self, x, dtype=np.float64, reset=False)
+        return self.columns_.transform(validate_data(self, x, dtype=np.float64, reset=False))
