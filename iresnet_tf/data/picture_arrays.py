@@ -96,15 +96,19 @@ def checked(name: str, parts: Mapping[str, Part]) -> dict[str, Part]:
     return result
 
 
-def numbered(name: str, parts: Mapping[str, Part]) -> tuple[dict[str, Part], tuple[str, ...]]:
+def numbered(
+    name: str, parts: Mapping[str, Part]
+) -> tuple[dict[str, Part], tuple[str, ...] | None]:
     """Returns the parts with the classes numbered 0, 1, … in sorted order, and their names.
+
+    Without classes the names are ``None``.
 
     Raises:
         ValueError: if a class is not in the training part.
     """
     labels = {split: y for split, (_, y) in parts.items() if y is not None}
     if not labels:
-        return dict(parts), ()
+        return dict(parts), None
     known = np.unique(labels["train"])
     for split, y in labels.items():
         if unknown := sorted(set(np.unique(y).tolist()) - set(known.tolist())):

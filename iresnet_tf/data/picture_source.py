@@ -13,7 +13,7 @@ from iresnet_tf.data.decoding import DecodedFolder
 from iresnet_tf.data.held_out import TEST_FRACTION, divided
 from iresnet_tf.data.image_source import ImageSource
 from iresnet_tf.data.picture_arrays import Part
-from iresnet_tf.data.source import Examples
+from iresnet_tf.data.source import SPLITS, Examples
 
 _SHOWN = 12
 """The largest number of classes that a report lists."""
@@ -21,6 +21,17 @@ _SHOWN = 12
 
 class PictureSource(ImageSource):
     """The source of one's own pictures; `image_folder`, `image_arrays` and `image_file` make it.
+
+    Args:
+        name: name of the source.
+        read: function that returns the pictures of a part, by the numbers of their rows.
+        shape: shape of a picture.
+        labels: the number of the class of each picture of each part.
+        class_names: see below.
+        report, left_out: lines about what was found, before and after those about the classes.
+        test_fraction, split_seed: see `image_folder`.
+        **options: ``validation_examples``, ``pad_to``, ``bits`` and ``only_class`` of
+            `iresnet_tf.data.get`.
 
     Attributes:
         class_names: the names of the classes 0, 1, …, ``None`` without classes.
@@ -30,30 +41,42 @@ class PictureSource(ImageSource):
     def __init__(
         self,
         name: str,
-        load: Callable[[str], Examples],
+        read: Callable[[str, np.ndarray], np.ndarray],
         shape: tuple[int, ...],
         *,
+        labels: Mapping[str, np.ndarray],
         class_names: tuple[str, ...] | None,
-        counts: Mapping[str, int],
-        found: str,
+        report: list[str],
+        left_out: list[str],
+        test_fraction: float | None = None,
+        split_seed: int | None = None,
         **options: Any,
     ) -> None:
+        chosen, how = _splits(name, labels, test_fraction, split_seed)
         held_out = options.get("validation_examples", 0)
-        if held_out and "validation" in counts:
+        if held_out and "validation" in chosen:
             raise ValueError(
                 f"{name} has its own validation pictures; received validation_examples={held_out}. "
                 "Leave it out, data.validation_examples=0."
             )
-        if held_out >= counts["train"]:
+        count = len(chosen["train"][1])
+        if held_out >= count:
             raise ValueError(
-                f"{name} has {counts['train']} pictures to train on, too few to hold out "
+                f"{name} has {count} pictures to train on, too few to hold out "
                 f"validation_examples={held_out} of them. Hold out fewer, "
                 "data.validation_examples=0, or add pictures."
             )
+
+        @functools.cache
+        def load(split):
+            part, rows = chosen[split]
+            return Examples(read(part, rows), None if class_names is None else labels[part][rows])
+
         classes = None if class_names is None else len(class_names)
         super().__init__(name, load, shape, classes=classes, **options)
-        self.class_names, self.found = class_names, found
-        self.has_validation = "validation" in counts
+        lines = [*report, *_class_lines(class_names, labels), how, *left_out]
+        self.found = "\n".join([f"{name}:", *(f"  {line}" for line in lines)])
+        self.class_names, self.has_validation = class_names, "validation" in chosen
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -129,27 +152,18 @@ def image_folder(
             f"The pictures in {name} have changed since the run began: the SHA-256 of their names "
             f"and contents is not {sha256}. Restore them, or train a new run on them."
         )
-    labels = {split: np.array(y) for split, y in pictures.layout.labels.items()}
-    chosen, how = _splits(name, labels, test_fraction, split_seed)
-    class_names = pictures.layout.classes
-
-    @functools.cache
-    def load(split):
-        part, rows = chosen[split]
-        x = pictures.decoded([pictures.layout.files[part][row] for row in rows])
-        return Examples(x, None if class_names is None else labels[part][rows])
-
-    lines = [*pictures.report(), *_class_lines(class_names, labels), how]
-    if pictures.layout.left_out:
-        kinds = (f"{count} {kind}" for kind, count in pictures.layout.left_out.most_common())
-        lines.append(f"left out, as no pictures by name: {', '.join(kinds)}")
+    files, labels, class_names, others = pictures.layout
+    kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common())
     return PictureSource(
         name,
-        load,
+        lambda part, rows: pictures.decoded([files[part][row] for row in rows]),
         pictures.shape,
+        labels={split: np.array(y) for split, y in labels.items()},
         class_names=class_names,
-        counts={split: len(rows) for split, (_, rows) in chosen.items()},
-        found=_lines(name, lines),
+        report=pictures.report(),
+        left_out=[f"left out, as no pictures by name: {kinds}"] if kinds else [],
+        test_fraction=test_fraction,
+        split_seed=split_seed,
         **options,
     )
 
@@ -219,8 +233,6 @@ def _of_parts(
     *,
     size: int | None = None,
     channels: int | None = None,
-    test_fraction: float | None = None,
-    split_seed: int | None = None,
     **options: Any,
 ) -> PictureSource:
     parts, class_names = picture_arrays.numbered(name, picture_arrays.checked(name, parts))
@@ -230,29 +242,22 @@ def _of_parts(
             f"{name} has pictures of {depth} channels; data.channels={channels} converts the "
             "pictures of folders alone. Convert the array."
         )
+
+    def read(part, rows):
+        x = parts[part].x[rows]
+        return x if size is None else picture_arrays.with_size(x, size)
+
     labels = {split: np.zeros(len(x)) if y is None else y for split, (x, y) in parts.items()}
-    chosen, how = _splits(name, labels, test_fraction, split_seed)
-
-    @functools.cache
-    def load(split):
-        part, rows = chosen[split]
-        x, y = parts[part]
-        x = x[rows] if size is None else picture_arrays.with_size(x[rows], size)
-        return Examples(x, None if y is None else y[rows])
-
-    count = sum(map(len, labels.values()))
-    first = f"{count} pictures of {height}×{width}, {_channels(depth)}"
-    resized = [] if size is None else [f"their central squares are resized to {size}×{size}"]
-    lines = [", ".join([first, *resized]), *_class_lines(class_names or None, labels), how]
-    if left_out:
-        lines.append(f"left out: the arrays {', '.join(left_out)}")
+    count, kind = sum(map(len, labels.values())), "grey" if depth == 1 else f"{depth} channels"
+    resized = "" if size is None else f", their central squares are resized to {size}×{size}"
     return PictureSource(
         name,
-        load,
+        read,
         (height, width, depth) if size is None else (size, size, depth),
-        class_names=class_names or None,
-        counts={split: len(rows) for split, (_, rows) in chosen.items()},
-        found=_lines(name, lines),
+        labels=labels,
+        class_names=class_names,
+        report=[f"{count} pictures of {height}×{width}, {kind}{resized}"],
+        left_out=[f"left out: the arrays {', '.join(left_out)}"] if left_out else [],
         **options,
     )
 
@@ -275,12 +280,8 @@ def _splits(name, labels, test_fraction, split_seed):
         chosen |= {"train": ("train", train), "test": ("train", test)}
         each = "each class" if len(np.unique(labels["train"])) > 1 else "all"
         how = f"the test is {fraction:g} of {each}, drawn by seed {seed}"
-    sizes = ", ".join(f"{len(chosen[split][1])} {split}" for split in sorted(chosen, key=_order))
+    sizes = ", ".join(f"{len(chosen[split][1])} {split}" for split in SPLITS if split in chosen)
     return chosen, f"{sizes} ({how})"
-
-
-def _order(split):
-    return ("train", "validation", "test").index(split)
 
 
 def _class_lines(class_names, labels):
@@ -290,11 +291,3 @@ def _class_lines(class_names, labels):
     shown = [f"{each} ({count})" for each, count in zip(class_names, counts)][:_SHOWN]
     more = [f"and {len(class_names) - _SHOWN} more"] if len(class_names) > _SHOWN else []
     return [f"{len(class_names)} classes, from 0 on: {', '.join([*shown, *more])}"]
-
-
-def _channels(count):
-    return {1: "grey", 3: "3 channels", 4: "4 channels"}.get(count, f"{count} channels")
-
-
-def _lines(name, lines):
-    return "\n".join([f"{name}:", *(f"  {line}" for line in lines)])
