@@ -50,6 +50,11 @@ class Rows:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of rows, and that of their coordinates."""
+        return self._count, self.schema.width
+
     def __getitem__(self, chosen: Any) -> "Rows":
         """Returns the rows of a slice or of an array of indices."""
         count = len(range(*chosen.indices(len(self)))) if isinstance(chosen, slice) else len(chosen)

@@ -1,7 +1,7 @@
 """Makes images a data source: the digits, and the image sets of TensorFlow Datasets."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,6 @@ class ImageSource(StoredSource):
         part = slice(last) if split == "train" else slice(last, None)
         return Examples(x[part], None if y is None else y[part])
 
-    def decoded(self, x: np.ndarray) -> np.ndarray:
+    def decoded(self, x: np.ndarray, seed: Sequence[int]) -> np.ndarray:
         x = np.pad(x, [(0, 0), *self._around]) if any(map(any, self._around)) else x
         return (x >> self._dropped_bits).astype(np.float32)

@@ -1,7 +1,7 @@
 """Makes a table of mixed columns a data source."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,11 @@ from iresnet_tf.columns import TableSchema, read
 from iresnet_tf.columns.schema import Rows
 from iresnet_tf.data import tables
 from iresnet_tf.data.held_out import divided_rows
-from iresnet_tf.data.source import SPLITS, Examples, Source, batch_order
+from iresnet_tf.data.source import ArraySource
 from iresnet_tf.data.table_source import options_of_table
 
 
-class MixedTableSource(Source):
+class MixedTableSource(ArraySource):
     """The source of the rows of a table of mixed columns, in a random order that is fixed.
 
     Its examples are the coordinates of a `TableSchema`, float32 ``[schema.width]``.  The noise of
@@ -62,16 +62,15 @@ class MixedTableSource(Source):
         }
         what = os.fspath(table) if isinstance(table, str | os.PathLike) else "The table"
         tables.require_unchanged(table, sha256)
-        self._chosen = divided_rows(what, len(found), **self._split)
+        chosen = divided_rows(what, len(found), **self._split)
         try:
-            if schema is None:
-                schema = TableSchema.fit(found, kinds, self._chosen["train"])
-            self.schema = schema
-            self._rows = self.schema.rows(found)
+            schema = schema or TableSchema.fit(found, kinds, chosen["train"])
+            rows = schema.rows(found)
         except ValueError as error:
             raise ValueError(f"{what}: {error}") from None
-        super().__init__("mixed-table", (self.schema.width,), columns=self.schema.coordinates)
-        self.found = str(self.schema)
+        parts: dict[str, Any] = {split: (rows[part], None) for split, part in chosen.items()}
+        super().__init__("mixed-table", parts, columns=schema.coordinates)
+        self.schema, self.found = schema, str(schema)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -94,41 +93,14 @@ class MixedTableSource(Source):
         Raises:
             ValueError: for a split that the source does not have.
         """
-        if split not in SPLITS:
-            raise ValueError(f"A split is one of {SPLITS}; received {split!r}.")
-        if not len(self._chosen[split]):
-            raise ValueError(
-                f"No examples of {self.name} are held out for {split}: see "
-                "data.validation_examples."
-            )
-        return self._rows[self._chosen[split]]
+        return self.stored(split).x  # type: ignore[return-value]
 
     def measured(self, split: str, count: int | None = None) -> tuple[Rows, None]:
         return self.rows(split)[:count], None
 
-    def examples(self, split: str, count: int | None = None) -> Examples:
-        """Returns the coordinates of the first rows, with a draw of the noise that is fixed."""
-        points = self.rows(split)[:count].points([SPLITS.index(split), 0], density=False)
-        return Examples(points.x.astype(np.float32), None)
-
-    def stream(
-        self, batch_size: int, *, seed: int, skip: int = 0, augmentation: str | None = None
-    ) -> tf.data.Dataset:
-        self._require_augmentable(augmentation)
-        rows, chosen, width = self._rows, self._chosen["train"], self.schema.width
-        order = batch_order(len(chosen), batch_size, seed)
-
-        def drawn(index):
-            points = rows[chosen[order(index)]].points([seed, index], density=False)
-            return points.x.astype(np.float32)
-
-        def batch(index):
-            return tf.ensure_shape(
-                tf.numpy_function(drawn, [index], tf.float32), [batch_size, width]
-            )
-
-        indices = tf.data.Dataset.counter(start=skip)
-        return indices.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
+    def decoded(self, x: Rows, seed: Sequence[int]) -> np.ndarray:
+        """Returns the coordinates of rows, with a draw of their noise."""
+        return x.points(seed, density=False).x.astype(np.float32)
 
     def initial_examples(self, count: int = 8192, *, seed: int) -> tf.Tensor:
         return super().initial_examples(count, seed=seed)

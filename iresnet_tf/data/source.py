@@ -1,7 +1,7 @@
 """Defines data sources: a seeded stream for training, and fixed splits for evaluation."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -188,8 +188,11 @@ class StoredSource(Source):
         """
         raise NotImplementedError
 
-    def decoded(self, x: np.ndarray) -> np.ndarray:
-        """Converts stored examples to the float32 examples that the model receives."""
+    def decoded(self, x: Any, seed: Sequence[int]) -> np.ndarray:
+        """Converts stored examples to the float32 examples that the model receives.
+
+        The seed is for sources that add noise.
+        """
         return np.asarray(x, np.float32)
 
     def stream(
@@ -197,17 +200,16 @@ class StoredSource(Source):
     ) -> tf.data.Dataset:
         self._require_augmentable(augmentation)
         x, y = self.stored("train")
-        beside, event_shape = self._beside(), self.decoded(x[:1]).shape[1:]
-        order = batch_order(len(x), batch_size, seed)
+        beside, order = self._beside(), batch_order(len(x), batch_size, seed)
 
         def rows(index):
             chosen = order(index)
             others = np.zeros(batch_size) if y is None else y[chosen]
-            return self.decoded(x[chosen]), others.astype(beside)
+            return self.decoded(x[chosen], [seed, index]), others.astype(beside)
 
         def batch(index):
             examples, others = tf.numpy_function(rows, [index], [tf.float32, beside])
-            examples = tf.ensure_shape(examples, [batch_size, *event_shape])
+            examples = tf.ensure_shape(examples, [batch_size, *self.event_shape])
             if augmentation is not None:
                 examples = augment(examples, augmentation, seed=seed, first=index * batch_size)
             if y is None:
@@ -222,7 +224,7 @@ class StoredSource(Source):
             raise ValueError(f"A split is one of {SPLITS}; received {split!r}.")
         x, y = self.stored(split)
         y = None if y is None else y[:count].astype(self._beside())
-        return Examples(self.decoded(x[:count]), y)
+        return Examples(self.decoded(x[:count], [SPLITS.index(split), 0]), y)
 
     def _beside(self) -> type:
         """Returns the dtype of what accompanies an example: a class or a context."""
