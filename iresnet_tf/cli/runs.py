@@ -19,7 +19,7 @@ def open_run(
     if is_pretrained:
         preset = training.card(str(run)).run.preset
     else:
-        preset = training.RunFolder(run).read_config()["preset"]
+        preset = training.RunFolder(run).read_run().preset
     set_threads(preset.intra_op_threads)
     model = training.load(run)
     return model, training.open_source(preset, data_dir=data_dir).fitting(model)

@@ -82,17 +82,16 @@ def train(
     devices = (strategy, workers.split(",") if workers else None, worker)
     if epochs and steps:
         raise click.UsageError("Give --epochs or --steps, not both.")
-    if batch_size:
-        overrides = (*overrides, f"batch_size={batch_size}")
-    if table:
-        overrides = (*overrides, f"data.table.file={table.resolve()}")
-    pictures = {"folder": folder, "npz": npz}
-    given = {option: path for option, path in pictures.items() if path}
-    overrides = (*overrides, *(f"data.{option}={path}" for option, path in given.items()))
-    if columns:
-        overrides = (*overrides, f"data.table.kinds={json.dumps(dict(map(_named_kind, columns)))}")
-    if context:
-        overrides = (*overrides, f"data.context={context}")
+    options = {
+        "batch_size": batch_size,
+        "data.table.file": table and table.resolve(),
+        "data.folder": folder,
+        "data.npz": npz,
+        "data.table.kinds": columns and json.dumps(dict(map(_named_kind, columns))),
+        "data.context": context,
+    }
+    given = (f"{field}={value}" for field, value in options.items() if value)
+    overrides = (*overrides, *given)
     run, done = training.RunFolder(out), 0
     if resume and run.is_begun():
         stored = run.read_run()

@@ -283,11 +283,6 @@ def parse(fields: Any) -> Preset:
     return parsed(Preset, fields)
 
 
-def parse_run(fields: Any) -> Run:
-    """Returns the content of a ``config.json`` from plain data; see `parse`."""
-    return parsed(Run, fields)
-
-
 def parsed(kind: type[Parsed], fields: Any) -> Parsed:
     """Returns an object of a class of configurations from plain data; see `parse`."""
     try:

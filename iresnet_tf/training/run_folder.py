@@ -124,7 +124,7 @@ class RunFolder:
         remedy = "Restore the file, or train anew with another --out."
         fields = _parsed(_read(self.config, remedy), self.config, remedy)
         try:
-            return configuration.parse_run(fields)
+            return configuration.parsed(configuration.Run, fields)
         except ValueError as error:
             raise ValueError(f"{self.config} describes no run. {error} {remedy}") from None
 
