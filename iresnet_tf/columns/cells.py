@@ -42,6 +42,14 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def number(text: Any) -> float | None:
+    """Returns the number that a text spells, or ``None``."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def shown(series: Any, position: int) -> str:
     """Returns a cell as messages show it."""
     text = repr(plain(series.iloc[position]))
@@ -164,15 +172,12 @@ def restored(name: str, values: np.ndarray, missing: np.ndarray, description: di
     pd = pandas()
     if description.get("dtype") == "object":
         marks = {"None": None, "nan": math.nan, "<NA>": pd.NA}
-        cells = np.empty(len(values), object)
-        cells[:] = values.tolist()
+        cells = values.astype(object)
         cells[missing] = marks.get(description["missing"])
         return pd.Series(cells, name=name, dtype=object)
     dtype = _dtype(pd, description)
     if isinstance(dtype, pd.CategoricalDtype):
-        cells = np.empty(len(values), object)
-        cells[:] = values.tolist()
-        codes = np.where(missing, -1, dtype.categories.get_indexer(cells))
+        codes = np.where(missing, -1, dtype.categories.get_indexer(values.astype(object)))
         return pd.Series(pd.Categorical.from_codes(codes, dtype=dtype), name=name)
     series = pd.Series(values, name=name).astype(dtype)
     return series.mask(missing) if missing.any() else series

@@ -52,14 +52,20 @@ def inferred_kind(series: Any) -> Kind:
         return _single(series, present.iloc[0])
     if found == "truth values":
         return Boolean()
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        occurring = set(different)
-        words = tuple(word for word in series.dtype.categories if word in occurring)
-        _require_recurring(series, words, len(present))
-        return Categorical(words, bool(series.dtype.ordered))
-    _require_words(series, different)
+    if not isinstance(series.dtype, pd.CategoricalDtype):
+        _require_words(series, different)
     _require_recurring(series, different, len(present))
-    return Categorical(tuple(sorted(different)))
+    return _occurring(series, different)
+
+
+def _occurring(series, different, ordered=False):
+    """Returns the kind of a column of these labels: sorted, or in the order of their dtype."""
+    if isinstance(series.dtype, reading.pandas().CategoricalDtype):
+        found, ordered = set(different), bool(series.dtype.ordered)
+        labels = [label for label in series.dtype.categories if label in found]
+    else:
+        labels = sorted(different)
+    return Categorical(tuple(map(reading.plain, labels)), ordered)
 
 
 def _single(series, value):
@@ -70,10 +76,10 @@ def _single(series, value):
 
 def _require_words(series, different):
     """Refuses a column of numbers with a few words, which may mark missing cells."""
-    words = [word for word in different if _number(word) is None]
+    words = [word for word in different if reading.number(word) is None]
     if not words or len(words) == len(different):
         return
-    numeric = series.map(_number, na_action="ignore").notna()
+    numeric = series.map(reading.number, na_action="ignore").notna()
     if numeric.sum() > 0.5 * series.notna().sum():
         position = int(np.flatnonzero((series.notna() & ~numeric).to_numpy())[0])
         raise ValueError(
@@ -81,13 +87,6 @@ def _require_words(series, different):
             "number, as most cells of the column are. Correct or empty the cell, or make the "
             "column categorical."
         )
-
-
-def _number(word):
-    try:
-        return float(word)
-    except ValueError:
-        return None
 
 
 def _require_recurring(series, different, cells):
@@ -194,13 +193,7 @@ def completed(kind: Kind, series: Any) -> Kind:
         return kind
     assert isinstance(kind, Categorical)
     if not kind.categories:
-        ordered = kind.ordered
-        if isinstance(series.dtype, pd.CategoricalDtype):
-            different = [word for word in series.dtype.categories if word in set(different)]
-            ordered = bool(series.dtype.ordered)
-        else:
-            different = sorted(different)
-        return Categorical(tuple(map(reading.plain, different)), ordered)
+        return _occurring(series, different, kind.ordered)
     # Categories in a text are words, also those of a column of numbers.
     by_word = {str(value): reading.plain(value) for value in different}
     categories = tuple(by_word.get(str(word), word) for word in kind.categories)

@@ -7,7 +7,7 @@ import numpy as np
 
 from iresnet_tf.columns import cells as reading
 from iresnet_tf.columns.column import Cells, Column, filled, level_box, uniform, within
-from iresnet_tf.columns.kinds import Interval
+from iresnet_tf.columns.kinds import Integer, Interval, Numeric
 from iresnet_tf.columns.levels import Levels
 from iresnet_tf.columns.smooth import Smooth
 
@@ -240,8 +240,7 @@ class NumericColumn(NumberColumn):
         return rounded
 
     def kind(self) -> str:
-        interval = self.interval
-        return "numeric" if interval == Interval() else f"numeric {interval}"
+        return str(Numeric(self.interval))
 
 
 class IntegerColumn(NumberColumn):
@@ -289,5 +288,4 @@ class IntegerColumn(NumberColumn):
         return x.astype(np.int64)
 
     def kind(self) -> str:
-        interval = self.interval
-        return "integer" if interval == Interval() else f"integer {interval}"
+        return str(Integer(self.interval))

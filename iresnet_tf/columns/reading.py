@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from iresnet_tf.columns.cells import pandas
+from iresnet_tf.columns.cells import number, pandas
 from iresnet_tf.files import written_whole
 
 MISSING_MARKS = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>", "#N/A")
@@ -163,7 +163,7 @@ def column_names(
         ValueError: if another column than the first has no name.
     """
     names = tuple(cell.strip() for cell in first) if has_header else numbered(len(first))
-    unnamed = [number for number, name in enumerate(names, 1) if not name and number > 1]
+    unnamed = [place for place, name in enumerate(names, 1) if not name and place > 1]
     if unnamed:
         raise ValueError(f"{path}: column {unnamed[0]} has no name. Name every column, or none.")
     is_index = not names[0]
@@ -268,11 +268,7 @@ def _is_header(path, cells):
 
 
 def _is_number(cell):
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return cell.strip() not in MISSING_MARKS
+    return number(cell) is not None and cell.strip() not in MISSING_MARKS
 
 
 def _line(error):

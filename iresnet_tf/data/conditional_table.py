@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from iresnet_tf.columns.cells import number
 from iresnet_tf.data.source import SPLITS, ArraySource
 from iresnet_tf.data.table_source import TableSource, options_of_numbers
 
@@ -77,12 +78,9 @@ def contexts_of(text: str, names: tuple[str, ...]) -> np.ndarray:
     """
     values: dict[str, float] = {}
     for item in text.split(","):
-        name, equals, number = (part.strip() for part in item.partition("="))
-        try:
-            value = float(number)
-        except ValueError:
-            value = np.nan
-        if not equals or not np.isfinite(value) or name in values:
+        name, _, digits = (part.strip() for part in item.partition("="))
+        value = number(digits)
+        if value is None or not np.isfinite(value) or name in values:
             raise ValueError(
                 f"A context is COLUMN=NUMBER,…, each column once; received {item.strip()!r} in "
                 f"{text!r}."

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from iresnet_tf.columns import reading
+from iresnet_tf.columns.cells import number
 from iresnet_tf.files import written_whole
 
 RESOLUTION = 1e-4
@@ -124,9 +125,9 @@ def _is_header(path, line, cells):
 
     A row of numbers with a missing value is no header; a later check names the empty cell.
     """
-    words = [cell.strip() for cell in cells if cell.strip() and _number(cell) is None]
+    words = [cell.strip() for cell in cells if cell.strip() and number(cell) is None]
     words = [] if all(word.lower() in _MISSING for word in words) else words
-    numbers = [cell.strip() for cell in cells if _number(cell) is not None]
+    numbers = [cell.strip() for cell in cells if number(cell) is not None]
     if words and numbers:
         raise ValueError(
             f"{path}, line {line}: the first row holds words, such as {words[0]!r}, and numbers, "
@@ -138,9 +139,9 @@ def _is_header(path, line, cells):
 
 def _finite_number(path, line, name, cell):
     """Returns the number in a cell, or raises an error that names the cell."""
-    number = _number(cell)
-    if number is not None and abs(number) <= LARGEST:
-        return number
+    value = number(cell)
+    if value is not None and abs(value) <= LARGEST:
+        return value
     fault = f"holds {_short(cell)}, which is no finite number of float32"
     raise ValueError(
         f"{path}, line {line}: column {name!r} {fault if cell.strip() else 'is empty'}. Fill it "
@@ -151,10 +152,3 @@ def _finite_number(path, line, name, cell):
 def _short(cell):
     cell = cell.strip()
     return repr(cell if len(cell) <= 40 else cell[:40] + "…")
-
-
-def _number(cell):
-    try:
-        return float(cell)
-    except ValueError:
-        return None
