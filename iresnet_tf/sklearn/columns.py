@@ -68,8 +68,6 @@ def _fitted(x):
         return np.log(stddev) + 0.5 * np.mean(np.log1p(np.square(u))) + log_scale
 
     starts = [(shift, np.log(s)) for shift in np.quantile(standard, (0.1, 0.5)) for s in (0.3, 3.0)]
-    lower, upper = zip(_SHIFTS, _LOG_SCALES)
-    starts = [np.clip(start, np.array(lower), np.array(upper)) for start in starts]
     best = min(
         (optimize.minimize(loss, start, bounds=(_SHIFTS, _LOG_SCALES)) for start in starts),
         key=lambda found: found.fun,

@@ -114,18 +114,14 @@ def draw_weights(model: keras.Model, rng: np.random.RandomState) -> None:
             fan = sum(layer.kernel.shape)
             layer.kernel.assign(rng.normal(0.0, np.sqrt(2.0 / fan), layer.kernel.shape))
         if isinstance(layer, SpectralDense):
-            layer.right_vector.assign(_unit(rng, layer.right_vector.shape))
-            layer.left_vector.assign(_unit(rng, layer.left_vector.shape))
+            for vector in (layer.right_vector, layer.left_vector):
+                drawn = rng.normal(size=vector.shape)
+                vector.assign(drawn / np.linalg.norm(drawn))
     for part in model.flow.parts:
         kernels = [w for w in part.trainable_weights if w.name == "kernel"]
         for kernel in kernels[-1:]:
             kernel.assign(FIRST_SCALE * kernel.value)
     refresh(model)
-
-
-def _unit(rng, shape):
-    vector = rng.normal(size=shape)
-    return vector / np.linalg.norm(vector)
 
 
 class BestWeights(keras.callbacks.Callback):
