@@ -208,10 +208,8 @@ def _rewrite(run, stored, preset, done):
 
 def open_source(preset: Preset, *, data_dir: str | os.PathLike[str] | None = None) -> Source:
     """Opens the data source that a preset describes; see `iresnet_tf.data.get`."""
-    names = {"validation_examples", "size", "pad_to", "bits", "only_class", "table"}
-    names |= {"folder", "npz", "channels", "test_fraction", "split_seed", "sha256", "context"}
-    options = preset.data.model_dump(include=names)
-    return data.get(preset.data.name, data_dir=data_dir, **options)
+    options = preset.data.model_dump(exclude={"preprocessing", "alpha", "augmentation"})
+    return data.get(data_dir=data_dir, **options)
 
 
 def _with_data(preset, source):

@@ -8,17 +8,16 @@ class Stopwatch:
     """Measures wall and processor time from its creation, added to the time of earlier parts."""
 
     def __init__(self) -> None:
-        self._began = {"wall_seconds": time.monotonic(), "cpu_seconds": time.process_time()}
-        self._before = dict.fromkeys(self._began, 0.0)
+        self._began = _now()
 
     def add(self, seconds: Mapping[str, float]) -> None:
         """Adds the time of an earlier part of the run."""
-        self._before = {name: self._before[name] + seconds[name] for name in self._before}
+        self._began = {name: began - seconds[name] for name, began in self._began.items()}
 
     def read(self) -> dict[str, float]:
         """Returns ``wall_seconds`` and ``cpu_seconds``."""
-        now = {"wall_seconds": time.monotonic(), "cpu_seconds": time.process_time()}
-        return {
-            name: round(self._before[name] + now[name] - began, 1)
-            for name, began in self._began.items()
-        }
+        return {name: round(now - self._began[name], 1) for name, now in _now().items()}
+
+
+def _now():
+    return {"wall_seconds": time.monotonic(), "cpu_seconds": time.process_time()}
