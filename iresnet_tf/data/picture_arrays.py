@@ -50,14 +50,15 @@ def load(file: pathlib.Path) -> tuple[dict[str, Part], list[str]]:
             roles = _roles(file, opened.files)
             arrays = {name: opened[name] for name in roles.values()}
             left_out = [name for name in opened.files if name not in arrays]
-    except _NamesError as error:
-        raise ValueError(str(error)) from None
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise _damaged(file, error) from error
+    except _NamesError:
+        raise
     except Exception as error:  # NumPy and zipfile raise errors of many types.
-        raise _damaged(file, error) from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ValueError(
+            f"{file} holds no arrays that NumPy can read ({first_line(error)}). Write them with "
+            "numpy.savez, without objects in them."
+        ) from error
     parts = {
         split: Part(arrays[roles[split, "x"]], arrays.get(roles.get((split, "y"), "")))
         for split in _SPLITS
@@ -130,15 +131,8 @@ def with_size(x: np.ndarray, size: int) -> np.ndarray:
     return result
 
 
-class _NamesError(Exception):
+class _NamesError(ValueError):
     """Raised for an ``.npz`` file whose arrays have names that say nothing."""
-
-
-def _damaged(file, error):
-    return ValueError(
-        f"{file} holds no arrays that NumPy can read ({first_line(error)}). Write them with "
-        "numpy.savez, without objects in them."
-    )
 
 
 def _roles(file: pathlib.Path, names: Iterable[str]) -> dict[tuple[str, str], str]:
