@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from typing import Any
 
 import click
 import numpy as np
@@ -55,9 +56,10 @@ def sample(
             f"--label is for models with a conditional prior; that of {run} takes no labels. Leave "
             "--label out."
         )
-    numbers = {"count": count, "temperature": temperature, "seed": seed, "label": label}
+    options: dict[str, Any] = {"temperature": temperature, "seed": seed}
+    numbers = {"count": count, **options, "label": label}
     if model.takes_context:
-        _sample_given(model, source, given, count, temperature, seed, numbers, out)
+        _sample_given(model, source, given, count, options, numbers, out)
         return
     if given:
         raise ValueError(
@@ -68,7 +70,6 @@ def sample(
             raise ValueError(f"{run} is a model of images: give an --out that ends in .png.")
         if source.schema is None and out.suffix.lower() == ".parquet":
             raise ValueError(f"{run} is a model of numbers: give an --out that ends in .csv.")
-        options = {"temperature": temperature, "seed": seed}
         if source.schema is not None:
             columns.write(out, model.sample_rows(count, **options))
         else:
@@ -80,28 +81,25 @@ def sample(
         model,
         source.examples("test").x,
         count=count,
-        temperature=temperature,
-        seed=seed,
+        **options,
         labels=None if label is None else [label] * count,
         names=source.columns,
     )
     write_picture(picture, numbers, out)
 
 
-def _sample_given(model, source, given, count, temperature, seed, numbers, out):
+def _sample_given(model, source, given, count, options, numbers, out):
     """Draws samples of a conditional model; a CSV has the columns of the contexts first."""
     is_csv = out.suffix.lower() == ".csv"
-    options = {"temperature": temperature, "seed": seed}
     x, rows = source.examples("test", None if given else count)
+    each = 1
     if given:
         contexts = [contexts_of(text, source.context_columns) for text in given]
         rows, each = np.concatenate(contexts), count
-    else:
-        each = 1
-        if not is_csv:
-            picture = plots.conditional_samples(model, x, rows, names=source.columns, **options)
-            write_picture(picture, numbers, out)
-            return
+    elif not is_csv:
+        picture = plots.conditional_samples(model, x, rows, names=source.columns, **options)
+        write_picture(picture, numbers, out)
+        return
     drawn = np.asarray(model.sample(each, context=rows, **options)).reshape(-1, x.shape[1])
     if is_csv:
         table = np.concatenate([np.repeat(rows, each, axis=0), drawn], 1)
