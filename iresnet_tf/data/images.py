@@ -93,13 +93,14 @@ class ImageSet:
         shape = (splits[split].num_examples, *self.shape)
         if np.prod(shape, dtype=np.int64) <= IN_MEMORY:
             x = np.empty(shape, np.uint8)
-            return Examples(x, self._fill(x, split))
-        folder, suffix = self._builder.data_path, "-".join(map(str, (split, *self.shape)))
-        x_file, y_file = (folder / f"iresnet_tf-{part}-{suffix}.npy" for part in "xy")
-        if not x_file.exists():
-            self._write(x_file, y_file, shape, split)
-        y = np.load(y_file)
-        return Examples(np.load(x_file, mmap_mode="r"), None if self.classes is None else y)
+            y = self._fill(x, split)
+        else:
+            folder, suffix = self._builder.data_path, "-".join(map(str, (split, *self.shape)))
+            x_file, y_file = (folder / f"iresnet_tf-{part}-{suffix}.npy" for part in "xy")
+            if not x_file.exists():
+                self._write(x_file, y_file, shape, split)
+            x, y = np.load(x_file, mmap_mode="r"), np.load(y_file)
+        return Examples(x, None if self.classes is None else y)
 
     def _write(self, x_file, y_file, shape, split):
         print(f"Writing {x_file}, to be mapped …", file=sys.stderr)
@@ -108,10 +109,10 @@ class ImageSet:
             x = np.lib.format.open_memmap(new_x, "w+", np.uint8, shape)
             y = self._fill(x, split)
             x.flush()
-            np.save(new_y, np.empty(0, np.int32) if y is None else y)
+            np.save(new_y, y)
 
     def _fill(self, x, split, at_once=256):
-        """Writes the images to ``x`` and returns their classes."""
+        """Writes the images to ``x`` and returns their classes; zeros if they have none."""
 
         def image_and_label(example):
             label = tf.constant(0) if self.classes is None else tf.cast(example["label"], tf.int32)
@@ -127,7 +128,7 @@ class ImageSet:
             done += len(images)
         if done != len(x):
             raise ValueError(f"only {done} of the {len(x)} images of the split {split} were there")
-        return None if self.classes is None else np.concatenate(y)
+        return np.concatenate(y)
 
     def _resized(self, image):
         if self._size is None:
