@@ -159,11 +159,9 @@ class TableSchema:
     def frame(self, points: np.ndarray) -> Any:
         """Returns the DataFrame of coordinates ``[rows, width]``, with the dtypes of the table."""
         pd = reading.pandas()
-        points, start, made = np.asarray(points, np.float64), 0, []
-        for column in self.columns:
-            stop = start + len(column.coordinates)
-            made.append(column.series(points[:, start:stop]))
-            start = stop
+        stops = np.cumsum([len(column.coordinates) for column in self.columns])
+        parts = np.split(np.asarray(points, np.float64), stops[:-1], axis=1)
+        made = [column.series(part) for column, part in zip(self.columns, parts)]
         return pd.concat(made, axis=1)
 
     def parts(self) -> dict[str, list[str]]:

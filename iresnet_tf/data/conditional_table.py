@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from iresnet_tf.columns.cells import number
-from iresnet_tf.data.source import SPLITS, ArraySource
+from iresnet_tf.data.source import ArraySource
 from iresnet_tf.data.table_source import TableSource, options_of_numbers
 
 
@@ -48,11 +48,7 @@ class ConditionalTable(ArraySource):
                 f"{file}: every column is a context, so none is left to estimate the density of. "
                 f"The columns are: {', '.join(names)}."
             )
-        parts = {
-            split: (rows.stored(split).x[:, left], rows.stored(split).x[:, given])
-            for split in SPLITS
-            if split != "validation" or options.get("validation_examples")
-        }
+        parts = {split: (x[:, left], x[:, given]) for split, (x, _) in rows._parts.items()}
         super().__init__(
             "conditional-table",
             parts,
