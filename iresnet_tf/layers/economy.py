@@ -27,7 +27,7 @@ class Economy:
             in (0, 1]; see `residual_map.transform`.
         product_dtype: dtype of the products with the kernels of ``g`` and of the vectors between
             them, ``"bfloat16"``, or ``None`` for the dtype of the model; see `maps.in_bfloat16`.
-            All steps of power iteration but the last have these products, too.
+            The steps of power iteration have these products, too.
 
     Raises:
         ValueError: for other options.

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from iresnet_tf.internals import micro_steps
 from iresnet_tf.layers.economy import Economy, economical
+from iresnet_tf.models import inputs
 from iresnet_tf.models.classifying import ClassifyingModel
 from iresnet_tf.models.head import require_whole_batches
 from iresnet_tf.models.inference_mode import require_called_layers
@@ -84,6 +85,7 @@ class Classifier(ClassifyingModel):
 
     def train_step(self, data: tuple) -> dict[str, tf.Tensor]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x = inputs.require_examples(x)
         seed = tf.stack([self.noise_seed, micro_steps(self.optimizer)])
         share = replicas.global_weight_share(tf.cast(tf.shape(x)[0], self.compute_dtype))
         with tf.GradientTape() as tape:

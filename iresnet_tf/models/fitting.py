@@ -198,6 +198,7 @@ class FittedModel(ReplicatedModel):
         Raises:
             ValueError: for other data, or an empty array or dataset; for several epochs of a
                 generator without their number of steps.
+            tf.errors.InvalidArgumentError: if NaN or Inf occurs in a step.
         """
         if isinstance(x, (tf.data.Dataset, Iterator)):
             kwargs.setdefault("shuffle", False)
@@ -220,6 +221,13 @@ class FittedModel(ReplicatedModel):
             with self.distribute_strategy.scope():
                 self.initialize(examples, context=context)
             history = super().fit(batches.for_keras(x), targets, **kwargs)
+        # A later step would have found them; a callback that ended the training has reported them.
+        if not self.stop_training and (spoiled := layers_not_finite(self)):
+            message = (
+                "The last step had NaN or Inf in its loss or a gradient: the weights of "
+                f"{', '.join(spoiled)} are not finite. {REMEDY}"
+            )
+            raise tf.errors.InvalidArgumentError(None, None, message)
         refresh(self)
         return history
 
@@ -284,14 +292,15 @@ class FittedModel(ReplicatedModel):
         self._build_for(x)
         refresh(self)
         targets = inputs.targets_or_zeros(y, kwargs.get("sample_weight"))
-        with self._undone_unless_begun():
+        with self._undone_unless_begun(), self._named_failures():
             return super().evaluate(batches.for_keras(x), targets, **kwargs)
 
     def predict(self, x: Any, **kwargs: Any) -> Any:
         """Predicts like `keras.Model.predict`; builds the model if it is not built."""
         x = self._opened(x)
         self._build_for(x)
-        return super().predict(batches.for_keras(x), **kwargs)
+        with self._named_failures():
+            return super().predict(batches.for_keras(x), **kwargs)
 
     def _build_for(self, x, examples: np.ndarray | None = None) -> None:
         if not self.built:
@@ -304,12 +313,3 @@ class FittedModel(ReplicatedModel):
         """Refuses data of another shape; inside a traced step the shape may be unknown."""
         if self.built:
             inputs.require_event_shape(x, self.flow.event_shape, self.name)
-
-
-def seed_value(seed: int | None) -> int:
-    """Returns ``seed``, or a random seed for ``None``; requires an integer from 0 to 2³¹ − 1."""
-    if seed is None:
-        return int(np.random.randint(0, 2**31 - 1))
-    if seed != int(seed) or not 0 <= seed < 2**31:
-        raise ValueError(f"seed is an integer from 0 to 2**31 − 1; received {seed!r}.")
-    return int(seed)

@@ -16,9 +16,10 @@ from iresnet_tf.layers import Dequantize, Invertible, Stack, lipschitz_bounds
 from iresnet_tf.layers.contractive import ContractiveLayer
 from iresnet_tf.layers.inputs import as_tensor, require_unmasked
 from iresnet_tf.models.block_table import print_blocks
-from iresnet_tf.models.fitting import FittedModel, seed_value
+from iresnet_tf.models.fitting import FittedModel
 from iresnet_tf.models.prior import Prior
 from iresnet_tf.models.serving import ServedModel, as_signatures
+from iresnet_tf.numerics import random
 
 _COMPUTING = (Invertible, ContractiveLayer, Prior)
 """The layers whose values are added to those of the others."""
@@ -67,7 +68,7 @@ class FlowModel(FittedModel, ServedModel):
             )
         self._require_own_dtype(self.flow)
         self.preprocessing_depth = len(preprocessing)
-        self.noise_seed = seed_value(seed)
+        self.noise_seed = random.seed_value(seed)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         if len(input_shape) < 2 or None in tuple(input_shape[1:]):

@@ -9,6 +9,8 @@ import tensorflow as tf
 from iresnet_tf.layers.inputs import require_unmasked
 from iresnet_tf.models.batches import NO_EXAMPLES, elements, first_of, is_batched
 
+WEIGHTS = "sample_weight has finite numbers of at least 0, the weights of samples in a mean."
+
 
 def first_examples(x: Any, wanted: int = 1, held_out: float = 0.0) -> np.ndarray:
     """Returns about ``wanted`` training examples.
@@ -97,14 +99,26 @@ def require_equal_lengths(x: Any, y: Any, sample_weight: Any) -> None:
         raise ValueError(f"The arrays have one row for each example; received {received} rows.")
 
 
+def require_examples(x: tf.Tensor) -> tf.Tensor:
+    """Returns the batch ``x`` of a training step, which fails without examples."""
+    message = "A batch has no examples. Leave empty batches out: they have no gradient."
+    some = tf.debugging.assert_positive(tf.shape(x)[0], message)
+    with tf.control_dependencies([some]):
+        return tf.identity(x)
+
+
 def targets_or_zeros(y: Any, sample_weight: Any) -> Any:
     """Returns the targets, or zeros for weights without targets, which Keras would ignore.
 
     Raises:
-        ValueError: for masked values.
+        ValueError: for masked values, and for weights that are negative or not finite.
     """
     require_unmasked(y)
     require_unmasked(sample_weight)
+    if sample_weight is not None:
+        weights = np.asarray(sample_weight)
+        for index in np.argwhere(~((weights >= 0.0) & np.isfinite(weights)))[:1]:
+            raise ValueError(f"{WEIGHTS} Received {weights[tuple(index)]} for sample {index[0]}.")
     return np.zeros(len(sample_weight)) if y is None and sample_weight is not None else y
 
 
@@ -124,8 +138,10 @@ def _numbers(x: Any) -> np.ndarray:
 
 
 def require_event_shape(x: Any, event_shape: tuple[int, ...], name: str) -> None:
-    """Raises `ValueError` for data whose samples have another shape, as far as it is known."""
+    """Raises `ValueError` for no samples, or samples of another shape, as far as it is known."""
     shape = static_shape(x)
+    if shape.rank and shape[0] == 0:
+        raise ValueError(f"The data have no examples; received shape {shape}.")
     if shape[1:].is_compatible_with(event_shape):
         return
     if shape.is_compatible_with(event_shape):

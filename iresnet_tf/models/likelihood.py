@@ -10,8 +10,8 @@ import tensorflow as tf
 from iresnet_tf.internals import micro_steps
 from iresnet_tf.layers import Invertible
 from iresnet_tf.layers.economy import Economy, economical
+from iresnet_tf.models import inputs
 from iresnet_tf.models.accumulation import accumulated
-from iresnet_tf.models.fitting import seed_value
 from iresnet_tf.models.flow import FlowModel
 from iresnet_tf.models.head import require_whole_batches
 from iresnet_tf.models.inference_mode import require_inference_mode, require_no_added_losses
@@ -140,7 +140,7 @@ class LikelihoodModel(FlowModel):
         """
         x = self._opened(x)
         self._build_for(x)
-        seed = self.noise_seed if seed is None else seed_value(seed)
+        seed = self.noise_seed if seed is None else random.seed_value(seed)
         self.evaluation_seed.assign([seed, -1])
         return super().evaluate(x, y, **kwargs)
 
@@ -150,6 +150,7 @@ class LikelihoodModel(FlowModel):
 
     def train_step(self, data: tuple) -> dict[str, tf.Tensor]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x = inputs.require_examples(x)
         seed = tf.stack([self.noise_seed, micro_steps(self.optimizer)])
         seed = replicas.placed_seed(seed, tf.shape(x)[0])
         batch, total = (x, y, sample_weight), self._weight(x, sample_weight)
@@ -221,7 +222,9 @@ class LikelihoodModel(FlowModel):
         """Returns the sum of the weights of a batch; by default the weights are 1."""
         if sample_weight is None:
             return tf.cast(tf.shape(x)[0], self.compute_dtype)
-        return tf.reduce_sum(tf.cast(sample_weight, self.compute_dtype))
+        weights = tf.cast(sample_weight, self.compute_dtype)
+        with tf.control_dependencies([tf.debugging.assert_non_negative(weights, inputs.WEIGHTS)]):
+            return tf.reduce_sum(weights)
 
     def _report(self, x, loss: tf.Tensor, figures: dict[str, tf.Tensor], sample_weight):
         self._trackers["loss"].update_state(loss, sample_weight=self._weight(x, sample_weight))

@@ -1,5 +1,6 @@
 """Fits and evaluates on several replicas, with the results of a single device."""
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ class ReplicatedModel(BuiltFromPart):
         for name in ("fit", "evaluate", "predict", "train_on_batch", "test_on_batch"):
             if name in vars(cls):
                 setattr(cls, name, _in_keras_order(vars(cls)[name]))
+        if "build" in vars(cls):
+            cls.build = _in_own_scope(cls.build)
 
     train_function: Callable | None
     test_function: Callable | None
@@ -143,6 +146,21 @@ class ReplicatedModel(BuiltFromPart):
                 y = None
             x, kwargs["steps"] = parted(x, self.distribute_strategy, kwargs.get("steps"))
         return super().evaluate(x, y, **kwargs)
+
+
+def _in_own_scope(build):
+    """Returns a ``build`` whose variables are those of the model's strategy, wherever it is called.
+
+    Other variables would make the first step on several replicas fail.
+    """
+
+    @functools.wraps(build)
+    def built(self, input_shape):
+        scope = self.distribute_strategy.scope() if self.replicas > 1 else contextlib.nullcontext()
+        with scope:
+            build(self, input_shape)
+
+    return built
 
 
 def _in_keras_order(method: Callable) -> Callable:

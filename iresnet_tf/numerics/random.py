@@ -36,6 +36,15 @@ def as_seed(seed: Any) -> tf.Tensor:
     return tf.cast(seed, tf.int32)
 
 
+def seed_value(seed: int | None) -> int:
+    """Returns ``seed``, or a random seed for ``None``; requires an integer from 0 to 2³¹ − 1."""
+    if seed is None:
+        return int(np.random.randint(0, 2**31 - 1))
+    if seed != int(seed) or not 0 <= seed < 2**31:
+        raise ValueError(f"seed is an integer from 0 to 2**31 − 1; received {seed!r}.")
+    return int(seed)
+
+
 def new_state(shape: Any, dtype: Any = None) -> tf.Tensor:
     """Returns new generator state, ``int32``; `keras.utils.set_random_seed` decides it.
 

@@ -1,7 +1,6 @@
 """Classifies the rows of a table."""
 
 import warnings
-from typing import Self
 
 import keras
 import numpy as np
@@ -12,6 +11,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
+from typing_extensions import Self
 
 from iresnet_tf.sklearn.columns import JohnsonColumns, constant_columns
 from iresnet_tf.sklearn.network import Architecture, Network, draw_weights, predicted, train

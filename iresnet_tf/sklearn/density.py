@@ -1,7 +1,7 @@
 """Estimates the density of a table."""
 
 import warnings
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from typing_extensions import Self
 
 from iresnet_tf.sklearn.columns import JohnsonColumns, constant_columns
 from iresnet_tf.sklearn.network import (

@@ -86,6 +86,16 @@ class _Flow(Config):
     recompute: bool = Field(False, description="whether the backward pass recomputes blocks")
     whiten: bool = Field(False, description="whether the first layer removes linear correlations")
 
+    @model_validator(mode="after")
+    def _require_a_spectral_bound(self):
+        estimator = self.log_det
+        if estimator.estimator == "krylov" and estimator.products == "auto" and self.p != 2.0:
+            raise ValueError(
+                "log_det.products=auto needs a bound on the 2-norm: give a number of products, or "
+                f"leave p at 2; received p={self.p}"
+            )
+        return self
+
 
 class VectorModel(_Flow):
     """The arguments of `architectures.vector_flow`."""

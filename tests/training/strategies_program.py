@@ -44,9 +44,10 @@ def made(kind, strategy, optimizer):
         scale = [layers.Dequantize(4, dtype="float64"), layers.Center(dtype="float64")]
         make, options = KINDS[kind]
         model = make(stack, preprocessing=scale, seed=5, dtype="float64", **options)
-        model.build((None, 4, 4, 2))
         parts = 3 if kind.startswith("accumulated") and model.replicas > 1 else 1
         model.compile(optimizer(), accumulation_steps=parts)
+    # A model is built in the scope that it was made in, wherever `build` is called.
+    model.build((None, 4, 4, 2))
     return model
 
 
