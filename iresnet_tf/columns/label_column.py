@@ -69,7 +69,7 @@ class LabelColumn(Column):
             )
         if missing.any() and not self.has_missing:
             raise ValueError(
-                f"{reading.place(self.name, np.flatnonzero(missing)[0])}: the cell is "
+                f"{reading.place(self.name, np.flatnonzero(missing)[0])}: the cell "
                 f"{reading.NEVER_MISSING}."
             )
         codes = np.where(missing, len(self.categories), codes)

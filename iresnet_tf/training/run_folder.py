@@ -58,19 +58,17 @@ class RunFolder:
         return os.path.lexists(self.config)
 
     def _require_path(self):
-        if self.path.is_file():
-            raise ValueError(
-                f"{self.path} is a file, and a run folder is needed: the file of a model does not "
-                "say which data it is for."
-            )
         try:
             # The longest names of a run are those of the event files of TensorBoard.
             os.lstat(self.tensorboard / ("x" * 200))
         except FileNotFoundError:
             pass
         except OSError as error:
+            remedy = "Choose another folder."
+            if isinstance(error, NotADirectoryError):
+                remedy += " The file of a model does not say which data it is for."
             raise ValueError(
-                f"{self.path} cannot be a run folder: {error.strerror}. Choose another folder."
+                f"{self.path} cannot be a run folder: {error.strerror}. {remedy}"
             ) from None
 
     def require_new(self) -> None:

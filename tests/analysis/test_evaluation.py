@@ -76,7 +76,7 @@ def test_blocks_that_are_bounded_in_another_norm_are_evaluated_by_a_series():
     assert likelihood.truncation_bound(constants, estimator) <= 0.005 * 300 * math.log(2.0)
     assert likelihood.truncation_bound(constants, Coloured(Krylov(5))) == math.inf
     model.flow.parts[0].log_det = Krylov("auto")
-    with pytest.raises(ValueError, match="give a number of products"):
+    with pytest.raises(ValueError, match="Give a number of products"):
         model.log_prob(np.zeros((2, 300), np.float32))
 
 

@@ -183,7 +183,7 @@ def test_four_products_are_closer_than_a_series_of_ten(contraction, batch_for, j
         (lambda: Krylov("auto", lipschitz=1.0), "between 0 and 1.*1.0"),
         (lambda: Krylov("auto", tolerance=0.1), "follows truncation.*0.1"),
         (lambda: Krylov(3).value_and_bound(linearized(np.eye(2)), 0, 1.0), "below 1.*1.0"),
-        (lambda: Krylov("auto")(linearized(np.eye(2)), 0, None), "give a number of products"),
+        (lambda: Krylov("auto")(linearized(np.eye(2)), 0, None), "Give a number of products"),
         (
             lambda: Krylov("auto")(linearized(np.eye(2)), 0, 1.0),
             "another p-norm.*products",

@@ -90,5 +90,5 @@ def test_the_class_that_a_file_lacks_is_named(tmp_path):
 
 def test_a_file_is_no_run_folder(tmp_path):
     (tmp_path / "model.keras").touch()
-    with pytest.raises(ValueError, match="is a file, and a run folder is needed"):
+    with pytest.raises(ValueError, match="Not a directory.* does not say which data"):
         RunFolder(tmp_path / "model.keras").is_begun()

@@ -42,7 +42,7 @@ def test_the_options_of_krylov_reach_the_estimator():
     assert build_log_det(options.model.log_det) == Krylov(7, 0.01)
     options = presets.get("digits-density", [overrides[0], "model.log_det.products=auto"])
     assert build_log_det(options.model.log_det) == Krylov("auto", truncation=0.01)
-    with pytest.raises(ValueError, match="residual=0.01 as well"):
+    with pytest.raises(ValueError, match="received residual=0.01"):
         presets.get(
             "digits-density",
             [overrides[0], "model.log_det.products=auto", "model.log_det.residual=0.01"],

@@ -215,7 +215,7 @@ def test_schedules_without_warm_up_start_at_the_rate(name):
         ("toy-moons", ["data.bits=5"], "endless stream"),
         ("digits-density", ["data.bits=5"], "17 levels"),
         ("digits-density", ["data.pad_to=4"], "pad_to is at least"),
-        ("digits-density", ["data.validation_examples=5000"], "1438 examples"),
+        ("digits-density", ["data.validation_examples=5000"], "1438 training examples"),
         ("digits-density", ["data.augmentation=turn"], "augmentation"),
         ("digits-density", ["data.augmentation=crop-flip"], "changes the density"),
         ("digits-density", ["data.augmentation=shift"], "changes the density"),
