@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from iresnet_tf.layers.contractive import ContractiveLayer
 from iresnet_tf.layers.exponents import EUCLIDEAN, Exponent
-from iresnet_tf.numerics.configured import registered
 from iresnet_tf.numerics.maps import Map
 from iresnet_tf.numerics.maps import activations as maps
 from iresnet_tf.numerics.options import require_positive
+from iresnet_tf.numerics.registered import registered
 
 
 class LipschitzActivation(ContractiveLayer):

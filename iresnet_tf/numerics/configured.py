@@ -1,23 +1,11 @@
-"""Objects that are determined by their configuration, and classes that are found by their name."""
+"""Objects that are determined by their configuration: estimators and solvers."""
 
-from typing import Any, TypeVar
+import warnings
+from typing import Any
 
 import keras
 import numpy as np
 from typing_extensions import Self
-
-T = TypeVar("T")
-
-
-def registered(name: str, base: type[T]) -> type[T] | None:
-    """Returns the subclass of ``base`` that Keras has registered, or ``None``.
-
-    Args:
-        name: ``"package>Class"``, as ``keras.saving.register_keras_serializable`` makes it.
-        base: the class that it extends.
-    """
-    found = keras.saving.get_registered_object(name)
-    return found if isinstance(found, type) and issubclass(found, base) else None
 
 
 class Configured:
@@ -42,7 +30,10 @@ class Configured:
                 because the loaded object would differ from this one.
         """
         try:
-            loaded = type(self).from_config(self.get_config())
+            with warnings.catch_warnings():
+                # The object itself has warned of its options.
+                warnings.simplefilter("ignore")
+                loaded = type(self).from_config(self.get_config())
         except TypeError:
             loaded = None
         if loaded != self:

@@ -18,7 +18,7 @@ from iresnet_tf.models import (
     architectures,
 )
 from iresnet_tf.numerics import log_det, solvers
-from iresnet_tf.numerics.configured import registered
+from iresnet_tf.numerics.registered import registered
 from iresnet_tf.training import configuration, layer_configuration, optimizers, schedules
 
 

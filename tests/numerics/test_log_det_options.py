@@ -135,6 +135,14 @@ def test_an_estimator_that_would_be_loaded_otherwise_is_not_saved(made):
     block.get_config()
 
 
+def test_saving_repeats_no_warning():
+    with pytest.warns(UserWarning, match="infinite variance"):
+        made = RussianRoulette("poisson", 3.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made.serialized()
+
+
 def test_base_estimator_is_abstract():
     with pytest.raises(TypeError, match="__call__.*truncation_bound"):
         LogDet()

@@ -16,7 +16,7 @@ BENCHMARKS = sorted((pathlib.Path(__file__).parents[2] / "benchmarks").glob("*.p
 ORDER = [
     ("internals", "files", "version", "pretrained"),
     ("numerics.structure", "numerics.axes", "numerics.configured", "numerics.precision"),
-    ("numerics.options",),
+    ("numerics.options", "numerics.registered"),
     ("numerics.orders",),
     ("numerics.random",),
     ("numerics.maps",),

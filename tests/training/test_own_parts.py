@@ -73,6 +73,14 @@ def test_a_name_that_is_no_registered_one_is_refused():
         presets.VectorModel(blocks=1, solver="newton")
 
 
+def test_automatic_products_need_the_two_norm_before_a_run_begins():
+    automatic = {"estimator": "krylov", "products": "auto"}
+    assert presets.VectorModel(blocks=1, log_det=automatic).p == 2.0
+    for p in (1.0, "learned"):
+        with pytest.raises(ValueError, match="products=auto needs a bound on the 2-norm"):
+            presets.VectorModel(blocks=1, log_det=automatic, p=p)
+
+
 def test_the_class_that_a_file_lacks_is_named(tmp_path):
     block = layers.ResidualBlock(layers.Contraction.mlp((4,)), solver=Halved())
     model = irn.models.DensityModel([block])
